@@ -1,0 +1,49 @@
+# Hive: every target sets up what it needs. `make help` lists them.
+VENV := .venv
+BIN  := $(VENV)/bin
+READY := $(VENV)/ready
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check faults bench docs up down worker clean
+
+help:  ## List the targets
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(READY)  ## Set everything up in .venv: Python packages, redis-server, PDAL
+
+$(READY): pyproject.toml tools/install.sh tools/install_pdal.sh
+	tools/install.sh $(VENV)
+	@touch $@
+
+demo: $(READY)  ## Turn a real LiDAR tile into a terrain model, through a real queue and worker
+	tools/demo.sh $(BIN)
+
+test: check  ## Run all tests with the real parts: Redis, Celery workers, PDAL
+	$(BIN)/pytest
+
+check: $(READY)  ## Check style, types and layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+faults: $(READY)  ## Inject faults for longer than `make test` does
+	$(BIN)/pytest tests/wire -m "wire" --fault-rounds 10
+
+bench: $(READY)  ## Measure: start-up of the command line
+	$(BIN)/python tools/bench.py
+
+docs: $(READY)  ## Write docs/reference.md from signatures and --help
+	$(BIN)/python tools/reference.py docs/reference.md
+
+up: $(READY)  ## Start the Mac side here
+	$(BIN)/hive up
+
+down: $(READY)  ## Stop the Mac side here
+	$(BIN)/hive down
+
+worker: $(READY)  ## Start a worker here; serves gis unless WORKER_CAPABILITIES says otherwise
+	WORKER_CAPABILITIES="$${WORKER_CAPABILITIES:-gis}" $(BIN)/hive worker
+
+clean:  ## Remove .venv and everything that was built
+	rm -rf $(VENV) build dist *.egg-info demo-output .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

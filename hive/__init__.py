@@ -1,0 +1,19 @@
+"""Hive: a light laptop in front, any number of machines behind.
+
+`import hive` loads nothing else; `hive.submit` and the rest of the Python API come when they are first used.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hive.client import RemoteJob, submit
+
+__all__ = ["RemoteJob", "submit"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  PEP 562
+    if name not in __all__:
+        raise AttributeError(f"module 'hive' has no attribute {name!r}")
+    import hive.client
+
+    return getattr(hive.client, name)

@@ -1,0 +1,82 @@
+"""The connection to Redis, and its errors in words that say what to do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from hive.errors import SettingError, UnreachableError
+from hive.settings import Settings
+
+# Workers outlast a Redis that is away: 0.1 s, 0.2 s … 5 s between tries, about five minutes in all.
+_PATIENT = Retry(ExponentialBackoff(cap=5.0, base=0.1), 70)
+_PROMPT = Retry(ExponentialBackoff(cap=0.5, base=0.1), 2)
+
+
+def connect(settings: Settings, *, patient: bool = False) -> redis.Redis:
+    """Open a connection that answers in text; a patient one waits for a Redis that is away.
+
+    Raises
+    ------
+    SettingError
+        The broker's URL cannot be read.
+    """
+    try:
+        return redis.Redis.from_url(
+            settings.broker_url,
+            decode_responses=True,
+            socket_timeout=10.0,
+            socket_connect_timeout=5.0,
+            socket_keepalive=True,
+            health_check_interval=30,
+            retry=_PATIENT if patient else _PROMPT,
+        )
+    except ValueError as error:
+        raise SettingError(f"HIVE_BROKER_URL cannot be used ({settings.origins['broker_url']}): {error}.") from error
+
+
+@contextmanager
+def reachable(settings: Settings) -> Iterator[None]:
+    """Turn what redis-py or kombu raise about the connection into one sentence.
+
+    Raises
+    ------
+    UnreachableError
+        The broker does not answer, or refuses the password or the command.
+    """
+    try:
+        yield
+    except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
+        raise UnreachableError(f"{_name(settings)} refuses access: {error}. {_source(settings)}") from error
+    except redis.ResponseError as error:
+        if not str(error).startswith(("WRONGPASS", "NOAUTH", "NOPERM")):
+            raise
+        raise UnreachableError(f"{_name(settings)} refuses access: {error}. {_source(settings)}") from error
+    except redis.BusyLoadingError as error:
+        raise UnreachableError(f"{_name(settings)} is still loading its data; try again in a moment.") from error
+    except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+        raise UnreachableError(
+            f"{_name(settings)} does not answer. Start it: hive up. Or name another: HIVE_BROKER_URL."
+        ) from error
+
+
+def _name(settings: Settings) -> str:
+    """The broker's address without its password."""
+    return f"The broker at {public_address(settings.broker_url)}"
+
+
+def public_address(url: str) -> str:
+    """An address without user and password, fit to be shown.
+
+    >>> public_address("redis://:secret@127.0.0.1:6379/0")
+    '127.0.0.1:6379'
+    """
+    parts = urlsplit(url)
+    return f"{parts.hostname or 'localhost'}:{parts.port or 6379}"
+
+
+def _source(settings: Settings) -> str:
+    return f"The address and password come from {settings.origins['broker_url']}."

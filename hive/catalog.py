@@ -1,0 +1,135 @@
+"""All capabilities and tasks known here: Hive's own under `workers`, others through entry points.
+
+A capability is a package whose `__init__` holds one `Capability`; each other module of the package declares tasks.
+Nothing is imported that is not asked for: naming one task of Hive's own imports two small modules.
+"""
+
+import importlib
+import importlib.util
+import pkgutil
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+from hive.errors import TaskDeclarationError, UnknownNameError
+from hive.task import Capability, Task
+
+ENTRY_POINTS = "hive.capabilities"
+_OWN = "workers"
+
+
+def find_task(wire_name: str) -> Task[Any, Any]:
+    """Find a task by its wire name `gis.dtm`, or a capability's default task by `gis`.
+
+    Raises
+    ------
+    UnknownNameError
+        Lists the capabilities or tasks that there are.
+    """
+    name, dot, task = wire_name.partition(".")
+    capability = find_capability(name)
+    if not dot:
+        task = capability.default
+        if not task:
+            raise UnknownNameError(f"{name} has no default task. Name one of: {_list(task_names(capability))}.")
+    load_tasks(capability, task)
+    if task not in capability.tasks:
+        raise UnknownNameError(f"{name} has no task {task!r}. It has: {_list(task_names(capability))}.")
+    return capability.tasks[task]
+
+
+def find_capability(name: str) -> Capability:
+    """Find a capability by its name.
+
+    Raises
+    ------
+    UnknownNameError
+        Lists the capabilities that there are.
+    """
+    if name.isidentifier() and importlib.util.find_spec(f"{_OWN}.{name}") is not None:
+        own = _capability_in(f"{_OWN}.{name}")
+        if own.name == name:
+            return own
+    known = {capability.name: capability for capability in all_capabilities()}
+    if name not in known:
+        raise UnknownNameError(f"There is no capability {name!r}. Known are: {_list(sorted(known))}.")
+    return known[name]
+
+
+def all_capabilities() -> Iterator[Capability]:
+    """Go through every capability: Hive's own first, then those of other packages.
+
+    Raises
+    ------
+    TaskDeclarationError
+        Two packages use the same name, or an entry point names something else than a capability.
+    """
+    seen: dict[str, str] = {}
+    for source, capability in (*_own_capabilities(), *_foreign_capabilities()):
+        if capability.name in seen:
+            raise TaskDeclarationError(
+                f"The capability {capability.name!r} comes from {seen[capability.name]} and from {source}; remove one."
+            )
+        seen[capability.name] = source
+        yield capability
+
+
+def _own_capabilities() -> Iterator[tuple[str, Capability]]:
+    for module in pkgutil.iter_modules(importlib.import_module(_OWN).__path__):
+        if module.ispkg:
+            name = f"{_OWN}.{module.name}"
+            yield name, _capability_in(name)
+
+
+def _foreign_capabilities() -> Iterator[tuple[str, Capability]]:
+    from importlib.metadata import entry_points  # noqa: PLC0415  40 ms that Hive's own tasks need not pay
+
+    for entry in entry_points(group=ENTRY_POINTS):
+        source = f"{entry.dist.name if entry.dist else 'a package'} ({entry.value})"
+        try:
+            package = importlib.import_module(entry.module)
+        except ImportError as error:
+            raise TaskDeclarationError(f"The capability of {source} cannot be imported: {error}.") from error
+        yield source, _capability_in(package.__name__)
+
+
+def _capability_in(package: str) -> Capability:
+    module = importlib.import_module(package)
+    found = [value for value in vars(module).values() if isinstance(value, Capability)]
+    if len(found) != 1:
+        raise TaskDeclarationError(f"{package} must hold exactly one Capability, not {len(found)}.")
+    _PACKAGES[found[0].name] = module
+    return found[0]
+
+
+def load_tasks(capability: Capability, wanted: str = "") -> None:
+    """Import the modules that declare the tasks of a capability; only that of `wanted` where it is named after it."""
+    package = _PACKAGES[capability.name]
+    names = [module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")]
+    if wanted in names:
+        importlib.import_module(f"{package.__name__}.{wanted}")
+        if wanted in capability.tasks:
+            return
+    for name in names:
+        importlib.import_module(f"{package.__name__}.{name}")
+
+
+def all_tasks() -> Iterator[Task[Any, Any]]:
+    """Go through every task of every capability."""
+    for capability in all_capabilities():
+        load_tasks(capability)
+        yield from capability.tasks.values()
+
+
+def task_names(capability: Capability) -> list[str]:
+    """The names of all tasks of a capability."""
+    load_tasks(capability)
+    return sorted(capability.tasks)
+
+
+def _list(names: list[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+# Packages by capability, filled as they are imported: what `sys.modules` is to modules.
+_PACKAGES: dict[str, ModuleType] = {}

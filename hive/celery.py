@@ -1,0 +1,5 @@
+"""Where `celery -A hive` finds the application."""
+
+from hive.worker.application import make_worker_application
+
+app = make_worker_application()

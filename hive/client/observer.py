@@ -1,0 +1,30 @@
+"""What a submission tells while it goes on; the command line draws it, a script may ignore it."""
+
+from pathlib import Path
+
+from hive.jobs import Job
+
+
+class Observer:
+    """Told of every step. This one stays silent; override what is wanted."""
+
+    def begin(self, what: str, total_bytes: int) -> None:
+        """Say that some bytes are about to be read or moved; `what` is for people."""
+
+    def advance(self, count_bytes: int) -> None:
+        """Say that so many more bytes are done."""
+
+    def end(self) -> None:
+        """Say that the bytes are through."""
+
+    def submitted(self, job_id: str) -> None:
+        """Say that the job is sent."""
+
+    def changed(self, job: Job) -> None:
+        """Say that the job's record has changed."""
+
+    def unserved(self, queue: str) -> None:
+        """Say that the job waits and no worker serves its queue."""
+
+    def fetched(self, name: str, path: Path) -> None:
+        """Say that a written file is in its place."""

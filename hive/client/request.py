@@ -1,0 +1,137 @@
+"""From a call to a request: check every value, look at every file, decide where results go. Nothing is sent here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from hive.errors import BadFileError, BadParameterError
+from hive.staging import Reference, safe_name
+from hive.task import Read, Task, Written
+from hive.task.parameter import Parameter
+from hive.task.values import Json
+
+# A parameter that reads files: what was named for it, in order.
+Source = Path | Reference
+
+
+@dataclass(frozen=True)
+class Request:
+    """A checked call of a task."""
+
+    task: Task[Any, Any]
+    queue: str
+    parameters: Mapping[str, Json]
+    sources: Mapping[str, tuple[Source, ...]]
+    destinations: Mapping[str, Path]
+
+    @property
+    def paths(self) -> list[Path]:
+        """The local files to send."""
+        return [source for sources in self.sources.values() for source in sources if isinstance(source, Path)]
+
+
+def make_request(task: Task[Any, Any], values: Mapping[str, object], queue: str | None = None) -> Request:
+    """Check a call and everything it names.
+
+    Parameters
+    ----------
+    task : the task
+    values : by parameter name; files are paths or references, missing written files get a place beside the first input
+    queue : another queue than the capability's own
+
+    Raises
+    ------
+    UsageError
+        A value, a file or a name is not acceptable; the text says which.
+    """
+    task.check_names(values)
+    sources = {parameter.name: _sources(task, parameter, values) for parameter in task.reads}
+    destinations = _destinations(task, values, sources)
+    placed = {name: str(path) for name, path in destinations.items()}
+    checked = task.check(dict(values) | placed)
+    _check_places(destinations, sources)
+    files = {parameter.name for parameter in (*task.reads, *task.writes)}
+    return Request(
+        task=task,
+        queue=queue or task.capability,
+        parameters={name: cast(Json, value) for name, value in checked.items() if name not in files},
+        sources={name: found for name, found in sources.items() if found},
+        destinations=destinations,
+    )
+
+
+def _sources(task: Task[Any, Any], parameter: Parameter, values: Mapping[str, object]) -> tuple[Source, ...]:
+    """Look at the files named for one parameter."""
+    kind = parameter.kind
+    assert isinstance(kind, Read)  # noqa: S101  only parameters that read files come here
+    if parameter.name not in values and parameter.is_required:
+        raise BadParameterError(f"{task.wire_name} needs {parameter.name}: name the {kind.what} that it shall read.")
+    given = parameter.check(values[parameter.name]) if parameter.name in values else None
+    if given is None:
+        return ()
+    names = given if isinstance(given, list) else [given]
+    return tuple(_source(kind, str(name)) for name in names)
+
+
+def _source(kind: Read, name: str) -> Source:
+    if Reference.matches(name):
+        return Reference.parse(name)
+    if "://" in name:
+        raise BadFileError(f"{name} is a URL, which workers cannot read yet. Download it and give its path.")
+    path = Path(name).expanduser()
+    kind.check_content(path)
+    return path
+
+
+def _destinations(
+    task: Task[Any, Any], values: Mapping[str, object], sources: Mapping[str, tuple[Source, ...]]
+) -> dict[str, Path]:
+    """Where each written file goes: where the caller said, otherwise beside the first input."""
+    found: dict[str, Path] = {}
+    for parameter in task.writes:
+        kind = parameter.kind
+        assert isinstance(kind, Written)  # noqa: S101  only parameters that are written come here
+        given = parameter.check(values[parameter.name]) if parameter.name in values else None
+        if given is not None:
+            found[parameter.name] = Path(str(given)).expanduser()
+        elif parameter.is_required or kind.is_preview:
+            found[parameter.name] = _default_place(task, parameter, kind, sources, found)
+    return found
+
+
+def _default_place(
+    task: Task[Any, Any],
+    parameter: Parameter,
+    kind: Written,
+    sources: Mapping[str, tuple[Source, ...]],
+    found: Mapping[str, Path],
+) -> Path:
+    """`tile.laz` of `gis.dtm` gives `tile_dtm.tif`, and its preview `tile_dtm.png`."""
+    suffix = kind.suffixes[0] if kind.suffixes else ""
+    if found:
+        main = next(iter(found.values()))
+        stem = main.stem if kind.is_preview else f"{main.stem}_{parameter.name}"
+        return main.with_name(stem + suffix)
+    first = next((source for named in sources.values() for source in named), None)
+    if first is None:
+        raise BadParameterError(f"{task.wire_name} needs {parameter.name}: name the file that it shall write.")
+    return (first.parent if isinstance(first, Path) else Path()) / f"{Path(first.name).stem}_{task.name}{suffix}"
+
+
+def _check_places(destinations: Mapping[str, Path], sources: Mapping[str, tuple[Source, ...]]) -> None:
+    """Refuse places that cannot be written, before hours of work are spent on what goes there."""
+    inputs = {source.resolve() for named in sources.values() for source in named if isinstance(source, Path)}
+    taken: dict[Path, str] = {}
+    for name, path in destinations.items():
+        safe_name(path.name)
+        place = path.resolve()
+        if place.is_dir():
+            raise BadFileError(f"{path} is a folder; name the file that {name} shall be written to.")
+        if not place.parent.is_dir():
+            raise BadFileError(f"The folder {path.parent} does not exist. Make it: mkdir -p {path.parent}.")
+        if place in inputs:
+            raise BadFileError(f"{name} would overwrite the input {path}; name another file.")
+        if place in taken:
+            raise BadFileError(f"{name} and {taken[place]} would both be written to {path}; name another file.")
+        taken[place] = name

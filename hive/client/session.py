@@ -1,0 +1,186 @@
+"""Submitting, waiting and bringing back: what the command line and the Python API share."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+import redis
+
+from hive.broker import connect, reachable
+from hive.client.ledger import Ledger
+from hive.client.observer import Observer
+from hive.client.request import Request, Source
+from hive.errors import BadFileError, StagingError
+from hive.jobs import Job, JobStore, Registry, Specification, State, new_id
+from hive.settings import Settings
+from hive.staging import BlobStore, Reference, digest_of
+from hive.task.values import Json
+
+
+class Session:
+    """One Hive as seen from here: its broker, its store, and what was submitted from this machine."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.ledger = Ledger(settings.home)
+
+    @cached_property
+    def broker(self) -> redis.Redis:
+        """The connection to Redis."""
+        return connect(self.settings)
+
+    @cached_property
+    def jobs(self) -> JobStore:
+        """The records of all jobs."""
+        return JobStore(self.broker)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Workers and queues."""
+        return Registry(self.broker)
+
+    @cached_property
+    def blobs(self) -> BlobStore:
+        """The store of files."""
+        return BlobStore(self.settings.store)
+
+    def submit(self, request: Request, observer: Observer | None = None) -> str:
+        """Send a checked request: its files first, then its record, then its message. Returns the job's id.
+
+        Raises
+        ------
+        UnreachableError
+            Broker or store do not answer; nothing is left half-sent.
+        StagingError
+            A file changed or vanished on its way.
+        """
+        watcher = observer or Observer()
+        with reachable(self.settings):
+            self.broker.ping()  # before gigabytes are hashed for a broker that is not there
+        asked = Specification(
+            capability=request.task.capability,
+            task=request.task.wire_name,
+            queue=request.queue,
+            parameters=request.parameters,
+            inputs=self._stage(request, watcher),
+            outputs={name: path.name for name, path in request.destinations.items()},
+        )
+        job_id = new_id()
+        self._send(job_id, asked, request.destinations)
+        watcher.submitted(job_id)
+        return job_id
+
+    def _stage(self, request: Request, watcher: Observer) -> dict[str, Json]:
+        """Hash all local files, send those that the store lacks; returns the references by parameter."""
+        paths = request.paths
+        references: dict[Path, Reference] = {}
+        if paths:
+            watcher.begin("hash", sum(path.stat().st_size for path in paths))
+            references = {path: Reference(digest_of(path, watcher.advance), path.name) for path in paths}
+            watcher.end()
+            self._upload(references, watcher)
+        staged: dict[str, Json] = {}
+        for parameter in request.task.reads:
+            named = request.sources.get(parameter.name)
+            if named:
+                found: list[Json] = [str(self._reference(source, references)) for source in named]
+                staged[parameter.name] = found if parameter.is_repeated else found[0]
+        return staged
+
+    def _reference(self, source: Source, references: Mapping[Path, Reference]) -> Reference:
+        if isinstance(source, Path):
+            return references[source]
+        if not self.blobs.has(source.digest):
+            raise BadFileError(f"{source} is not in the store {self.settings.store}. Give the file's path instead.")
+        return source
+
+    def _upload(self, references: Mapping[Path, Reference], watcher: Observer) -> None:
+        missing = {one.digest: (path, one) for path, one in references.items() if not self.blobs.has(one.digest)}
+        if not missing:
+            return
+        watcher.begin("upload", sum(path.stat().st_size for path, _ in missing.values()))
+        for path, reference in missing.values():
+            self.blobs.put(path, reference, watcher.advance)
+        watcher.end()
+
+    def _send(self, job_id: str, asked: Specification, destinations: Mapping[str, Path]) -> None:
+        from hive.messages import make_application, send  # noqa: PLC0415  celery: only where a job is really sent
+
+        application = make_application(self.settings)
+        self.ledger.note(job_id, asked, destinations)
+        try:
+            with reachable(self.settings):
+                self.jobs.create(job_id, asked)
+            try:
+                send(self.settings, application, job_id, asked)
+            except BaseException:
+                self.jobs.forget(job_id)
+                raise
+        except BaseException:
+            self.ledger.strike(job_id)
+            raise
+
+    def find(self, prefix: str) -> Job:
+        """Look up a job by any unique beginning of its id."""
+        with reachable(self.settings):
+            return self.jobs.find(prefix)
+
+    def watch(self, job_id: str, observer: Observer | None = None, timeout_s: float | None = None) -> Job:
+        """Wait until a job is finished or the time is over; returns its newest record."""
+        watcher = observer or Observer()
+        last: Job | None = None
+        warned = False
+        with reachable(self.settings):
+            for job in self.jobs.watch(job_id, timeout_s):
+                last = job
+                watcher.changed(job)
+                if job.state is State.QUEUED and not warned and not self.registry.serving(job.specification.queue):
+                    watcher.unserved(job.specification.queue)
+                    warned = True
+        assert last is not None  # noqa: S101  watch gives the job at least once
+        return last
+
+    def fetch(
+        self, job: Job, folder: Path | None = None, *, force: bool = False, observer: Observer | None = None
+    ) -> dict[str, Path]:
+        """Bring a job's written files back: into `folder`, or where they were wanted when it was submitted here.
+
+        Raises
+        ------
+        BadFileError
+            A file there is newer than the job, and `force` is not set; or the folder does not exist.
+        StagingError
+            A file is missing from the store or damaged.
+        """
+        watcher = observer or Observer()
+        wanted = {} if folder is not None else self.ledger.destinations(job.id)
+        base = folder if folder is not None else Path()
+        if not base.is_dir():
+            raise BadFileError(f"The folder {base} does not exist. Make it: mkdir -p {base}.")
+        references = {name: Reference.parse(text) for name, text in job.outputs.items()}
+        places = {name: wanted.get(name, base / one.name) for name, one in references.items()}
+        missing = {name: one for name, one in references.items() if not _is_there(places[name], one)}
+        for name in missing:
+            _refuse_newer(places[name], job, force)
+        for name, reference in missing.items():
+            self._bring(reference, places[name])
+        for name, place in places.items():
+            watcher.fetched(name, place)
+        return places
+
+    def _bring(self, reference: Reference, place: Path) -> None:
+        if not place.parent.is_dir():
+            raise BadFileError(f"The folder {place.parent} is gone. Bring the files elsewhere: hive fetch ID DIR.")
+        try:
+            self.blobs.fetch(reference, place)
+        except OSError as error:
+            raise StagingError(f"{place} cannot be written: {error.strerror}.") from error
+
+
+def _is_there(place: Path, reference: Reference) -> bool:
+    return place.is_file() and digest_of(place) == reference.digest
+
+
+def _refuse_newer(place: Path, job: Job, force: bool) -> None:
+    if not force and place.exists() and place.stat().st_mtime > job.submitted_at.timestamp():
+        raise BadFileError(f"{place} is newer than the job {job.short_id}; bring it back all the same: --force.")

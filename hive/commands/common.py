@@ -1,0 +1,68 @@
+"""What commands share: settings, a session, and how data is printed."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from hive.client import Session
+    from hive.settings import Settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def json_option(function: F) -> F:
+    """Add `--json`: one JSON document on stdout instead of text for people."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(function)
+
+
+def current_settings(**flags: object) -> "Settings":
+    """The settings of this call, with the flags of `hive` itself and those given here."""
+    from hive.settings import load_settings
+
+    context = click.get_current_context()
+    return load_settings({**(context.find_root().obj or {}), **flags})
+
+
+def open_session() -> "Session":
+    """A session with the settings of this call."""
+    from hive.client import Session
+
+    return Session(current_settings())
+
+
+def print_json(document: object) -> None:
+    """Print one JSON document."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
+    """Print a table, in colour on a terminal and as aligned text elsewhere; where it has no rows, say `empty`."""
+    if not rows:
+        click.echo(empty, err=True)
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))  # Text: what comes from outside is never markup
+    # Where nobody looks, nothing is cut: the width of a pipe is that of the data.
+    console.print(table, width=None if console.is_terminal else 10_000, crop=console.is_terminal)
+
+
+def pairs(values: Mapping[str, object]) -> str:
+    """Write names and values on one line each, aligned."""
+    width = max((len(name) for name in values), default=0)
+    return "\n".join(f"  {name:<{width}}  {value}" for name, value in values.items())
+
+
+def printable(text: str) -> str:
+    """Text from outside, with control characters made visible: a file name must not move the cursor."""
+    return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)

@@ -1,0 +1,127 @@
+"""How a submission and a job look: a progress bar on a terminal, plain lines elsewhere, all on stderr."""
+
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from hive.client import Observer
+from hive.commands.common import printable
+from hive.jobs import Job, State
+from hive.task import Progress as JobProgress
+
+_NOUNS = {"hash": "reading", "upload": "sending"}
+# Without a terminal a line of progress comes this often at most; a log file is read later, by a person.
+_LINE_EVERY_S = 5.0
+_MIB = 1 << 20
+
+
+class Display(Observer):
+    """Draws what happens; use it as a context so that the terminal is left clean."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.fields[detail]}", markup=False),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+        )
+        self._is_live = self._console.is_terminal
+        self._row: TaskID | None = None
+        self._state: State | None = None
+        self._attempts = 0
+        self._next_line = 0.0
+
+    def __enter__(self) -> Self:
+        """Take over the terminal, where there is one."""
+        if self._is_live:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the terminal back."""
+        if self._is_live:
+            self._bar.stop()
+
+    def begin(self, what: str, total_bytes: int) -> None:
+        """Show that bytes are about to be read or moved."""
+        noun = _NOUNS[what]
+        if self._is_live:
+            self._show(noun, f"{total_bytes / _MIB:.1f} MiB", total=total_bytes)
+        else:
+            self._say(f"{noun} {total_bytes / _MIB:.1f} MiB")
+
+    def advance(self, count_bytes: int) -> None:
+        """Move the bar."""
+        if self._row is not None:
+            self._bar.advance(self._row, count_bytes)
+
+    def end(self) -> None:
+        """Take the bar away."""
+        self._hide()
+
+    def submitted(self, job_id: str) -> None:
+        """Name the job, so that it can be found again."""
+        self._say(f"job {job_id[:8]} submitted")
+
+    def changed(self, job: Job) -> None:
+        """Show the job's state and progress."""
+        if job.state is State.RUNNING and job.attempts > max(self._attempts, 1):
+            self._say(f"attempt {job.attempts}: the worker of the last one was lost")
+        if job.state is not self._state:
+            self._enter(job)
+        self._state, self._attempts = job.state, job.attempts
+        if job.state is State.RUNNING and job.progress:
+            self._progress(job.progress)
+
+    def _enter(self, job: Job) -> None:
+        self._hide()
+        if job.state.is_final:
+            return
+        text = f"running on {job.worker}" if job.state is State.RUNNING else f"queued in {job.specification.queue}"
+        if self._is_live:
+            self._show(text, "", total=None)
+        else:
+            self._say(text)
+
+    def _progress(self, progress: JobProgress) -> None:
+        message = printable(progress.message)
+        counted = f"{progress.done:g}" + (f" of {progress.total:g}" if progress.total is not None else "")
+        counted += f" {progress.unit}" if progress.unit else ""
+        if self._is_live and self._row is not None:
+            self._bar.update(self._row, completed=progress.done, total=progress.total, detail=f"{counted}  {message}")
+        elif time.monotonic() >= self._next_line:
+            self._say(f"{counted}  {message}")
+            self._next_line = time.monotonic() + _LINE_EVERY_S
+
+    def unserved(self, queue: str) -> None:
+        """Say that nobody will take the job as things are."""
+        self._say(
+            f"No worker serves {queue!r}; the job waits. Start one: hive worker --capabilities {queue}=2. "
+            "Ctrl-C leaves the job in the queue."
+        )
+
+    def fetched(self, name: str, path: Path) -> None:
+        """Say where a written file is."""
+        self._say(f"{name}: {path}")
+
+    def _show(self, text: str, detail: str, total: float | None) -> None:
+        self._hide()
+        self._row = self._bar.add_task(text, total=total, detail=detail)
+
+    def _hide(self) -> None:
+        if self._row is not None:
+            self._bar.remove_task(self._row)
+            self._row = None
+
+    def _say(self, text: str) -> None:
+        self._console.print(Text(printable(text)), soft_wrap=True)

@@ -1,0 +1,240 @@
+"""`hive submit`: one command per task, made from the task's signature."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hive.catalog import all_capabilities, find_capability, find_task, load_tasks, task_names
+from hive.commands.common import current_settings, print_json
+from hive.errors import BadParameterError, UnknownNameError
+from hive.task import Capability, Task
+from hive.task.parameter import Parameter
+
+if TYPE_CHECKING:
+    from hive.client import Request, Session
+
+_OWN_OPTIONS = ("detach", "as_json", "queue", "force")
+
+
+class SubmitGroup(click.Group):
+    """The capabilities, as commands."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All capabilities that are known here."""
+        return [capability.name for capability in all_capabilities()]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        """The group of a capability's tasks."""
+        capability = find_capability(cmd_name)
+        return CapabilityGroup(capability)
+
+
+class CapabilityGroup(click.Group):
+    """The tasks of one capability; its default task needs no name."""
+
+    def __init__(self, capability: Capability) -> None:
+        default = f" Without TASK: {capability.default}." if capability.default else ""
+        super().__init__(capability.name, help=capability.summary + default, subcommand_metavar="TASK [ARGS]...")
+        self.capability = capability
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All tasks of the capability."""
+        return task_names(self.capability)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        """The command of a task."""
+        return task_command(find_task(f"{self.capability.name}.{cmd_name}"))
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the default task's name in front where none is given."""
+        if self.capability.default and not self._names_task(args):
+            args = [self.capability.default, *args]
+        return super().parse_args(ctx, args)
+
+    def _names_task(self, args: list[str]) -> bool:
+        """Whether the first word is a task, or was meant as one: files have a dot or a slash in their names."""
+        if not args or args[0].startswith("-"):
+            return bool(args) and args[0] in ("-h", "--help") and len(task_names(self.capability)) > 1
+        load_tasks(self.capability, args[0])
+        return args[0] in self.capability.tasks or not any(mark in args[0] for mark in "./")
+
+
+@click.group(cls=SubmitGroup, invoke_without_command=True, subcommand_metavar="CAPABILITY TASK [FILES]... [OPTIONS]")
+@click.option("--type", "type_", metavar="T", help="Task as capability.task, or a capability for its default task.")
+@click.option("--params", metavar="JSON", help="All parameters as one JSON object; files are paths or references.")
+@click.option("--queue", metavar="NAME", help="Send to another queue than the capability's own.")
+@click.option("--detach", is_flag=True, help="Print the job's id and return.")
+@click.option("--json", "as_json", is_flag=True, help="Print the job as one JSON document.")
+@click.option("--force", is_flag=True, help="Overwrite result files that are newer than the job.")
+@click.pass_context
+def submit(ctx: click.Context, /, type_: str | None, params: str | None, **own: Any) -> int | None:  # noqa: ANN401  click
+    """Send a job: check it, send its files, wait with progress, bring the written files back.
+
+    \b
+      hive submit gis dtm tile.laz dtm.tif --cell 1
+      hive submit test --seconds 5
+      hive submit --type gis.dtm --params '{"cloud": "tile.laz", "cell": 1}'
+    """  # noqa: D301  click wants the character \b itself
+    if ctx.invoked_subcommand is not None:
+        if type_ is not None or params is not None:
+            raise BadParameterError("Name the task either by --type or by CAPABILITY TASK, not both.")
+        if any(own.values()):
+            raise BadParameterError("Write --queue, --detach, --json and --force behind the task, not before it.")
+        return None
+    if type_ is None:
+        click.echo(ctx.get_help())
+        return 0
+    return _carry_out(find_task(type_), _read_params(params), **own)
+
+
+def _read_params(text: str | None) -> dict[str, object]:
+    try:
+        values = json.loads(text or "{}")
+    except ValueError as error:
+        raise BadParameterError(f"--params is no JSON: {error}.") from error
+    if not isinstance(values, dict):
+        raise BadParameterError('--params must be a JSON object such as {"cell": 1}.')
+    return values
+
+
+def task_command(task: Task[Any, Any]) -> click.Command:
+    """Make the command of a task from its signature."""
+    parameters: list[click.Parameter] = [_as_click(parameter) for parameter in task.parameters]
+    own: list[click.Parameter] = [
+        click.Option(["--queue"], metavar="NAME", help=f"Send to another queue than {task.capability}."),
+        click.Option(["--detach"], is_flag=True, help="Print the job's id and return."),
+        click.Option(["--json", "as_json"], is_flag=True, help="Print the job as one JSON document."),
+        click.Option(["--force"], is_flag=True, help="Overwrite result files that are newer than the job."),
+    ]
+    return click.Command(task.name, callback=_callback(task), params=[*parameters, *own], help=_help(task))
+
+
+def _help(task: Task[Any, Any]) -> str:
+    measured = ", ".join(f"{one.name} [{one.unit}]" if one.unit else one.name for one in task.measures)
+    return f"{task.help}\n\nMeasures: {measured}." if measured else task.help
+
+
+def _callback(task: Task[Any, Any]) -> Callable[..., int]:
+    def run(**given: Any) -> int:  # noqa: ANN401  click's values
+        own = {name: given.pop(name) for name in _OWN_OPTIONS}
+        return _carry_out(task, _named_values(task, given), **own)
+
+    return run
+
+
+def _named_values(task: Task[Any, Any], given: Mapping[str, Any]) -> dict[str, object]:
+    """The values that were really given; what is missing keeps the default of the signature."""
+    values: dict[str, object] = {}
+    for parameter in task.parameters:
+        value = given.get(parameter.name)
+        if value is None or value == ():
+            continue
+        values[parameter.name] = list(value) if parameter.is_repeated else value
+    return values
+
+
+class _Value(click.ParamType[Any]):
+    """Hands a word of the command line to the parameter's own check."""
+
+    def __init__(self, parameter: Parameter) -> None:
+        self.parameter = parameter
+        self.name = parameter.kind.metavar.lower()
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """Read the word, or refuse it in one sentence."""
+        return self.parameter.parse(value) if isinstance(value, str) else value
+
+
+def _as_click(parameter: Parameter) -> click.Parameter:
+    if parameter.is_positional:
+        # Checked by the task itself, so that the command line and Python say the same about what is missing.
+        return click.Argument(
+            [parameter.name],
+            metavar=_metavar(parameter),
+            required=False,
+            nargs=-1 if parameter.is_repeated else 1,
+            type=_Value(parameter),
+        )
+    if isinstance(parameter.default, bool) or parameter.kind.schema().get("type") == "boolean":
+        return click.Option(
+            [f"{parameter.option}/--no-{parameter.option[2:]}", parameter.name],
+            default=None,
+            help=_option_help(parameter),
+        )
+    return click.Option(
+        [parameter.option, parameter.name],
+        metavar=parameter.kind.metavar,
+        multiple=parameter.is_repeated,
+        default=None,
+        type=_Value(parameter),
+        help=_option_help(parameter),
+    )
+
+
+def _metavar(parameter: Parameter) -> str:
+    word = parameter.name.upper() + ("..." if parameter.is_repeated else "")
+    return f"[{word}]" if not parameter.is_required else word
+
+
+def _option_help(parameter: Parameter) -> str:
+    if parameter.is_required:
+        return f"{parameter.help}  [required]"
+    if parameter.default in (None, "", False, []):
+        return parameter.help
+    return f"{parameter.help}  [default: {parameter.kind.show(parameter.default)}]"
+
+
+def _carry_out(
+    task: Task[Any, Any],
+    values: Mapping[str, object],
+    *,
+    queue: str | None,
+    detach: bool,
+    as_json: bool,
+    force: bool,
+) -> int:
+    from hive.client import Session, make_request
+
+    if queue is not None:
+        _check_queue(task, queue)
+    request = make_request(task, values, queue)
+    session = Session(current_settings())
+    job_id = _send(session, request)
+    if detach:
+        print_json(session.find(job_id).to_json()) if as_json else click.echo(job_id)
+        return 0
+    return _wait_and_fetch(session, job_id, as_json=as_json, force=force)
+
+
+def _check_queue(task: Task[Any, Any], queue: str) -> None:
+    if task.capability != "test":
+        known = [capability.name for capability in all_capabilities()]
+        if queue not in known:
+            raise UnknownNameError(f"There is no queue {queue!r}. Known are: {', '.join(known)}.")
+    elif not queue.replace("-", "").replace("_", "").isalnum():
+        raise UnknownNameError(f"{queue!r} cannot be a queue's name; write a capability such as gis.")
+
+
+def _send(session: "Session", request: "Request") -> str:
+    from hive.commands.display import Display
+
+    with Display() as display:
+        return session.submit(request, display)
+
+
+def _wait_and_fetch(session: "Session", job_id: str, *, as_json: bool, force: bool) -> int:
+    from hive.commands.jobs import tell, watch
+
+    job = watch(session, session.find(job_id))
+    code = tell(job, as_json=as_json)
+    if code == 0:
+        for path in session.fetch(job, force=force).values():
+            click.echo(f"wrote {_relative(path)}", err=True)
+    return code
+
+
+def _relative(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

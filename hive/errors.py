@@ -1,0 +1,114 @@
+"""All errors that Hive raises on purpose, and the exit code of each.
+
+HiveError                     1   base; `kind` is what a job's record carries
+├── UsageError                2   refused before anything was sent
+│   ├── BadParameterError         a value that the task does not accept
+│   ├── BadFileError              a file that is missing, unreadable or of the wrong kind
+│   ├── UnknownNameError          no such capability, task or parameter
+│   └── SettingError              a setting that cannot be used
+├── NotFoundError             3   no such job
+├── UnreachableError          4   broker or store not reachable, or access refused
+├── TaskDeclarationError      1   a task's author wrote a signature that Hive cannot read
+├── ServiceError              1   a local service could not be started or stopped
+├── JobFailedError            1   the job that was waited for failed
+├── InputError                1   a file is readable, but the task cannot work on it
+├── EngineError               1   a program that a task drives failed
+├── StagingError              1   a file was damaged or lost on its way
+└── StaleAttemptError         1   a newer attempt of the job has taken over
+"""
+
+from typing import ClassVar
+
+
+class HiveError(Exception):
+    """Something went wrong that the user can act on; the text says what and how."""
+
+    exit_code: ClassVar[int] = 1
+    kind: ClassVar[str] = "error"
+
+
+class UsageError(HiveError):
+    """The request cannot be carried out as given; nothing was sent."""
+
+    exit_code = 2
+    kind = "usage"
+
+
+class BadParameterError(UsageError, ValueError):
+    """A parameter has a value that the task does not accept."""
+
+    kind = "bad-parameter"
+
+
+class BadFileError(UsageError):
+    """A file is missing, unreadable or not of the kind that the task reads."""
+
+    kind = "bad-file"
+
+
+class UnknownNameError(UsageError):
+    """There is no capability, task or parameter of that name."""
+
+    kind = "unknown-name"
+
+
+class SettingError(UsageError):
+    """A setting from the command line, environment or config.toml cannot be used."""
+
+    kind = "bad-setting"
+
+
+class NotFoundError(HiveError):
+    """No job has that id."""
+
+    exit_code = 3
+    kind = "not-found"
+
+
+class UnreachableError(HiveError):
+    """The broker or the store does not answer, or refuses access."""
+
+    exit_code = 4
+    kind = "unreachable"
+
+
+class TaskDeclarationError(HiveError):
+    """The signature of a task holds something that Hive cannot turn into a schema."""
+
+    kind = "bad-declaration"
+
+
+class ServiceError(HiveError):
+    """A service on this machine could not be started or stopped."""
+
+    kind = "service"
+
+
+class JobFailedError(HiveError):
+    """A job that the caller waited for ended as failed or cancelled."""
+
+    kind = "job-failed"
+
+
+class InputError(HiveError):
+    """An input is readable, but holds nothing that the task can work on."""
+
+    kind = "bad-input"
+
+
+class EngineError(HiveError):
+    """A program or library that a task drives (PDAL, say) failed; the text has its own words."""
+
+    kind = "engine"
+
+
+class StagingError(HiveError):
+    """A file is missing from the store, or what came does not have the digest that was asked for."""
+
+    kind = "staging"
+
+
+class StaleAttemptError(HiveError):
+    """A newer attempt of the same job has started; this one's result is not wanted any more."""
+
+    kind = "stale-attempt"

@@ -1,0 +1,142 @@
+"""One job as it is kept and shown: what was asked, how far it is, what came of it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from hive.task import Progress
+from hive.task.values import Json
+
+
+class State(StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more will happen to the job."""
+        return self in (State.SUCCEEDED, State.FAILED, State.CANCELLED)
+
+
+@dataclass(frozen=True)
+class Specification:
+    """What was asked for; it never changes and is what the message to the worker says.
+
+    `inputs` has a reference (or a list of them) for each file that is read, `outputs` the name of each file that is
+    wanted back.
+    """
+
+    capability: str
+    task: str
+    queue: str
+    parameters: Mapping[str, Json]
+    inputs: Mapping[str, Json]
+    outputs: Mapping[str, str]
+
+    def to_json(self) -> str:
+        """Write the specification as one line of JSON."""
+        return json.dumps(vars(self), separators=(",", ":"), allow_nan=False)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job's record. Times are UTC."""
+
+    id: str
+    specification: Specification
+    state: State
+    submitted_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    attempts: int = 0
+    worker: str | None = None
+    host: str | None = None
+    progress: Progress | None = None
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    measures: Mapping[str, Json] = field(default_factory=dict)
+    error: Mapping[str, str] | None = None
+    cost_usd: float | None = None
+    story: tuple[Mapping[str, Json], ...] = ()
+
+    @property
+    def short_id(self) -> str:
+        """Enough of the id for people to name the job by."""
+        return self.id[:8]
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields that `--json` and the HTTP API show."""
+        asked = self.specification
+        return {
+            "id": self.id,
+            "capability": asked.capability,
+            "task": asked.task,
+            "queue": asked.queue,
+            "state": str(self.state),
+            "parameters": dict(asked.parameters),
+            "inputs": dict(asked.inputs),
+            "outputs": dict(self.outputs),
+            "measures": dict(self.measures),
+            "submitted_at": rfc3339(self.submitted_at),
+            "started_at": rfc3339(self.started_at),
+            "finished_at": rfc3339(self.finished_at),
+            "attempts": self.attempts,
+            "worker": self.worker,
+            "host": self.host,
+            "progress": vars(self.progress) if self.progress else None,
+            "error": self.error,
+            "cost_usd": self.cost_usd,
+        }
+
+
+def rfc3339(time: datetime | None) -> str | None:
+    """Write a UTC time as RFC 3339 with milliseconds.
+
+    >>> rfc3339(from_milliseconds(1_000))
+    '1970-01-01T00:00:01.000Z'
+    """
+    return None if time is None else time.strftime("%Y-%m-%dT%H:%M:%S.") + f"{time.microsecond // 1000:03d}Z"
+
+
+def from_milliseconds(milliseconds: str | float | None) -> datetime | None:
+    """Read a time that is kept as milliseconds since 1970."""
+    return datetime.fromtimestamp(float(milliseconds) / 1000, UTC) if milliseconds else None
+
+
+def job_from_hash(job_id: str, kept: Mapping[str, str], story: tuple[str, ...] = ()) -> Job:
+    """Read a job from the hash that Redis keeps."""
+    submitted = from_milliseconds(kept["submitted_ms"])
+    assert submitted is not None  # noqa: S101  the script that creates the hash always sets it
+    return Job(
+        id=job_id,
+        specification=Specification(**json.loads(kept["specification"])),
+        state=State(kept["state"]),
+        submitted_at=submitted,
+        started_at=from_milliseconds(kept.get("started_ms")),
+        finished_at=from_milliseconds(kept.get("finished_ms")),
+        attempts=int(kept.get("attempts", 0)),
+        worker=kept.get("worker"),
+        host=kept.get("host"),
+        progress=Progress(**json.loads(kept["progress"])) if "progress" in kept else None,
+        outputs=_json(kept, "outputs", {}),
+        measures=_json(kept, "measures", {}),
+        error=_json(kept, "error", None),
+        cost_usd=_json(kept, "cost_usd", None),
+        story=tuple(_event(entry) for entry in story),
+    )
+
+
+def _json(kept: Mapping[str, str], name: str, otherwise: Any) -> Any:  # noqa: ANN401  JSON has no better type
+    return json.loads(kept[name]) if name in kept else otherwise
+
+
+def _event(entry: str) -> dict[str, Json]:
+    event: dict[str, Any] = json.loads(entry)
+    return {"at": rfc3339(from_milliseconds(event.pop("ms", None))), **event}

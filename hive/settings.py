@@ -1,0 +1,169 @@
+"""Hive's settings, each declared once: flags before environment before config.toml before the default."""
+
+import dataclasses
+import os
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hive.errors import SettingError
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 65535:
+        raise ValueError("it must be a port, 1 to 65535")
+    return number
+
+
+def _whole(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError("it must be at least 1")
+    return number
+
+
+def _folder(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
+def _setting(
+    variable: str,
+    help: str,
+    read: Callable[[str], object] = str,
+    *,
+    default: object = "",
+    is_secret: bool = False,
+) -> Any:  # noqa: ANN401  dataclasses.field has no better type
+    metadata = {"variable": variable, "help": help, "read": read, "is_secret": is_secret}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of this Hive. `origins` tells where each came from."""
+
+    home: Path = _setting("HIVE_HOME", "Folder of this Hive: settings, passwords, store, cache.", _folder)
+    broker_url: str = _setting("HIVE_BROKER_URL", "Redis that carries the jobs.", is_secret=True)
+    store: str = _setting("HIVE_STORE", "Where files are kept by content: file:///… on one machine.")
+    redis_port: int = _setting("HIVE_REDIS_PORT", "Port of the Redis that `hive up` starts.", _port, default=6379)
+    cache: Path = _setting("HIVE_CACHE", "Folder where a worker keeps the files it has fetched.", _folder)
+    worker_capabilities: str = _setting("WORKER_CAPABILITIES", "What `hive worker` serves: gis=2,training=1.")
+    max_concurrent_tasks: int = _setting(
+        "MAX_CONCURRENT_TASKS",
+        "Jobs at once of a capability that names no number.",
+        _whole,
+        default=os.cpu_count() or 1,
+    )
+    max_attempts: int = _setting("HIVE_MAX_ATTEMPTS", "Starts of a job before it is failed.", _whole, default=3)
+    trace_dir: Path | None = _setting(
+        "HIVE_TRACE_DIR", "Worker: folder in which `hive submit test --trace` may write.", _folder, default=None
+    )
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def config_file(self) -> Path:
+        """The file of settings."""
+        return self.home / "config.toml"
+
+    @property
+    def password_file(self) -> Path:
+        """Where `hive up` keeps the password of its Redis."""
+        return self.home / "redis.password"
+
+
+VARIABLES = tuple(one for one in dataclasses.fields(Settings) if one.metadata)
+
+
+def load_settings(flags: Mapping[str, object] | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Collect the settings for this process.
+
+    Parameters
+    ----------
+    flags : values from the command line by field name; None and missing ones do not count
+    environment : the variables; those of this process where none are given
+
+    Raises
+    ------
+    SettingError
+        A value cannot be used, config.toml is no TOML, or names a setting that does not exist.
+    """
+    given = {name: str(value) for name, value in (flags or {}).items() if value is not None}
+    variables = os.environ if environment is None else environment
+    home = _folder(given.get("home") or variables.get("HIVE_HOME") or "~/.hive")
+    file = _read_config(home / "config.toml")
+    values: dict[str, Any] = {"home": home}
+    origins = {"home": _home_origin(given, variables)}
+    for one in VARIABLES:
+        if one.name == "home":
+            continue
+        for origin, text in (
+            (f"flag --{one.name.replace('_', '-')}", given.get(one.name)),
+            (f"environment {one.metadata['variable']}", variables.get(one.metadata["variable"])),
+            (str(home / "config.toml"), file.get(one.name)),
+        ):
+            if text:
+                values[one.name] = _read(one, text, origin)
+                origins[one.name] = origin
+                break
+    return _with_derived(Settings(**values), origins)
+
+
+def _home_origin(given: Mapping[str, str], variables: Mapping[str, str]) -> str:
+    if given.get("home"):
+        return "flag --home"
+    return "environment HIVE_HOME" if variables.get("HIVE_HOME") else "default"
+
+
+def _read(one: dataclasses.Field[Any], text: str, origin: str) -> object:
+    try:
+        return one.metadata["read"](text)
+    except ValueError as error:
+        raise SettingError(f"{one.metadata['variable']} cannot be {text!r} ({origin}): {error}.") from error
+
+
+def _read_config(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    import tomllib  # noqa: PLC0415  15 ms that most starts need not pay
+
+    try:
+        table = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, OSError, UnicodeDecodeError) as error:
+        raise SettingError(f"{path} cannot be read: {error}.") from error
+    known = [one.name for one in VARIABLES if one.name != "home"]
+    for name in table:
+        if name not in known:
+            raise SettingError(f"{path} has an unknown setting {name!r}. Known are: {', '.join(known)}.")
+    return {name: str(value) for name, value in table.items()}
+
+
+def _with_derived(settings: Settings, origins: dict[str, str]) -> Settings:
+    """Fill in what follows from other settings."""
+    values: dict[str, Any] = {}
+    if not settings.broker_url:
+        values["broker_url"], origins["broker_url"] = _local_broker(settings)
+    if not settings.store:
+        values["store"] = (settings.home / "store").as_uri()
+    if "cache" not in origins:
+        values["cache"] = settings.home / "cache"
+    return dataclasses.replace(
+        settings, **values, origins={one.name: origins.get(one.name, "default") for one in VARIABLES}
+    )
+
+
+def _local_broker(settings: Settings) -> tuple[str, str]:
+    """The Redis that `hive up` started under this home, or would start."""
+    address = f"127.0.0.1:{settings.redis_port}/0"
+    try:
+        password = settings.password_file.read_text().strip()
+    except OSError:
+        return f"redis://{address}", "default"
+    return f"redis://:{password}@{address}", str(settings.password_file)
+
+
+def host_name() -> str:
+    """The name by which this machine is known to people."""
+    return platform.node() or "localhost"

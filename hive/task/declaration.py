@@ -1,0 +1,177 @@
+"""Declaring capabilities and their tasks: the function's signature is the schema."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import update_wrapper
+from typing import Any, Generic, ParamSpec, TypeVar
+
+from hive.errors import BadParameterError, TaskDeclarationError, UnknownNameError
+from hive.task.files import Read, Written
+from hive.task.parameter import Parameter, read_parameters
+from hive.task.results import Measure, read_result
+from hive.task.values import Json
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Task(Generic[P, R]):
+    """One function of a capability, with everything that its signature says.
+
+    Calling it runs the function here, on files, with no queue: `dtm(Path("tile.laz"), Path("dtm.tif"), cell=0.5)`.
+    """
+
+    def __init__(self, capability: str, function: Callable[P, R]) -> None:
+        self.capability = capability
+        self.function = function
+        self.name = function.__name__
+        self.parameters: tuple[Parameter, ...] = read_parameters(function)
+        self.result_type: type[Any] | None
+        self.measures: tuple[Measure, ...]
+        self.result_type, self.measures = read_result(function)
+        update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Check the parameters and run the function here."""
+        self.check(self.bind(*args, **kwargs))
+        return self.function(*args, **kwargs)
+
+    @property
+    def wire_name(self) -> str:
+        """The name in messages and records: `gis.dtm`."""
+        return f"{self.capability}.{self.name}"
+
+    @property
+    def help(self) -> str:
+        """The function's docstring."""
+        return inspect.getdoc(self.function) or ""
+
+    @property
+    def summary(self) -> str:
+        """The first line of the docstring."""
+        return self.help.partition("\n")[0]
+
+    @property
+    def reads(self) -> tuple[Parameter, ...]:
+        """The files that travel to the worker."""
+        return tuple(parameter for parameter in self.parameters if isinstance(parameter.kind, Read))
+
+    @property
+    def writes(self) -> tuple[Parameter, ...]:
+        """The files that come back."""
+        return tuple(parameter for parameter in self.parameters if isinstance(parameter.kind, Written))
+
+    def bind(self, *args: object, **kwargs: object) -> dict[str, object]:
+        """Name each value of a call as the signature does.
+
+        Raises
+        ------
+        BadParameterError
+            The call does not fit the signature.
+        """
+        try:
+            return dict(inspect.signature(self.function).bind(*args, **kwargs).arguments)
+        except TypeError as error:
+            raise BadParameterError(f"{self.wire_name}: {error}.") from error
+
+    def check(self, values: Mapping[str, object]) -> dict[str, object]:
+        """Check a call's values and fill in the defaults.
+
+        Raises
+        ------
+        UnknownNameError
+            A value has a name that is no parameter.
+        BadParameterError
+            A value is missing, or is not accepted.
+        """
+        self.check_names(values)
+        return {parameter.name: self._value(parameter, values) for parameter in self.parameters}
+
+    def check_names(self, values: Mapping[str, object]) -> None:
+        """Refuse names that are no parameter.
+
+        Raises
+        ------
+        UnknownNameError
+            Lists the parameters that there are.
+        """
+        known = [parameter.name for parameter in self.parameters]
+        for name in values:
+            if name not in known:
+                raise UnknownNameError(f"{self.wire_name} has no parameter {name!r}. It has: {', '.join(known)}.")
+
+    def _value(self, parameter: Parameter, values: Mapping[str, object]) -> object:
+        if parameter.name in values:
+            return parameter.check(values[parameter.name])
+        if parameter.is_required:
+            raise BadParameterError(f"{self.wire_name} needs {parameter.name} ({parameter.kind.metavar}).")
+        return parameter.default
+
+    def schema(self) -> dict[str, Json]:
+        """Describe parameters and result in JSON Schema (draft 2020-12)."""
+        return {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": self.wire_name,
+            "description": self.summary,
+            "type": "object",
+            "properties": {parameter.name: parameter.schema() for parameter in self.parameters},
+            "required": [parameter.name for parameter in self.parameters if parameter.is_required],
+            "additionalProperties": False,
+        }
+
+    def result_schema(self) -> dict[str, Json]:
+        """Describe in JSON Schema what the task measures."""
+        properties: dict[str, Json] = {}
+        for measure in self.measures:
+            properties[measure.name] = measure.schema | ({"description": measure.help} if measure.help else {})
+        return {"type": "object", "properties": properties, "required": [measure.name for measure in self.measures]}
+
+    def result_from(self, measures: Mapping[str, Json]) -> R:
+        """Build the record that the function returned from its JSON form.
+
+        Measures that this version of the task does not know are left out.
+        """
+        if self.result_type is None:
+            return None  # type: ignore[return-value]  # a task without record returns None
+        names = {field.name for field in dataclasses.fields(self.result_type)}
+        built: R = self.result_type(**{name: value for name, value in measures.items() if name in names})
+        return built
+
+
+@dataclass(frozen=True)
+class Capability:
+    """A kind of work that a machine can do. Its name is its queue's name.
+
+    Parameters
+    ----------
+    name : the queue, `gis`
+    summary : one line for `hive submit --help`
+    needs : modules that a worker must be able to import
+    programs : programs that a worker must have on its PATH
+    extra : what to `pip install hive-compute[…]` where a module is missing
+    default : the task that is meant where none is named
+    """
+
+    name: str
+    summary: str
+    needs: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
+    extra: str = ""
+    default: str = ""
+    tasks: dict[str, Task[Any, Any]] = field(default_factory=dict, repr=False, compare=False)
+
+    def task(self, function: Callable[P, R]) -> Task[P, R]:
+        """Declare a task; used as a decorator.
+
+        Raises
+        ------
+        TaskDeclarationError
+            The signature cannot be read, or the name is taken.
+        """
+        declared = Task(self.name, function)
+        if declared.name in self.tasks:
+            raise TaskDeclarationError(f"Two tasks are called {declared.wire_name!r}; rename one.")
+        self.tasks[declared.name] = declared
+        return declared

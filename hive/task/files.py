@@ -1,0 +1,111 @@
+"""The kinds of files that tasks read and write.
+
+A file in a signature is a `Path` to the task; the annotation says which way it travels:
+`Read` is staged to the worker, `Written` is brought back.
+"""
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from hive.errors import BadFileError
+from hive.task.formats import check_las
+from hive.task.values import Json
+
+
+@dataclass(frozen=True)
+class _File:
+    what: str
+    suffixes: tuple[str, ...] = ()
+
+    @property
+    def metavar(self) -> str:
+        """The noun, as `--help` shows it."""
+        return self.what.upper().replace(" ", "_")
+
+    def parse(self, text: str) -> str | Path:
+        """Take the path, reference or URL as it is; who sends the job resolves it."""
+        return self.check(text)
+
+    def check(self, value: object) -> str | Path:
+        """Refuse what cannot be the name of such a file."""
+        if not isinstance(value, str | Path):
+            raise ValueError(f"the path of a {self.what}, not {value!r}")
+        name = str(value)
+        if not name or "\0" in name:
+            raise ValueError(f"the path of a {self.what}, not {name!r}")
+        if self.suffixes and not name.lower().endswith(self.suffixes):
+            raise ValueError(f"a {self.what} whose name ends in {' or '.join(self.suffixes)}, not {name!r}")
+        return value
+
+    def show(self, value: object) -> str:
+        """Write the path."""
+        return str(value)
+
+
+@dataclass(frozen=True)
+class Read(_File):
+    """A file that the task reads. `inspect` looks at its first bytes before anything is sent."""
+
+    inspect: Callable[[Path], None] | None = None
+
+    def check_content(self, path: Path) -> None:
+        """Refuse a file that is missing, unreadable, empty or visibly damaged.
+
+        Raises
+        ------
+        BadFileError
+            Says which file and what is wrong with it.
+        """
+        if path.is_dir():
+            raise BadFileError(f"{path} is a folder; a {self.what} is wanted.")
+        if not path.exists():
+            raise BadFileError(f"{path} does not exist; check the path.")
+        try:
+            with path.open("rb") as file:
+                is_empty = not file.read(1)
+        except OSError as error:
+            raise BadFileError(f"{path} cannot be read: {error.strerror}.") from error
+        if is_empty:
+            raise BadFileError(f"{path} is empty; a {self.what} is wanted.")
+        if self.inspect is not None:
+            self.inspect(path)
+
+    def schema(self) -> dict[str, Json]:
+        """A JSON string: a reference, a URL, or on the command line a path."""
+        return {"type": "string", "x-file": "read", "x-suffixes": list(self.suffixes)}
+
+
+@dataclass(frozen=True)
+class Written(_File):
+    """A file that the task writes. A preview is asked for by Hive even where the caller names none."""
+
+    is_preview: bool = False
+
+    def schema(self) -> dict[str, Json]:
+        """A JSON string: the name of the file that is brought back."""
+        return {"type": "string", "x-file": "written", "x-suffixes": list(self.suffixes)}
+
+
+PointCloud = Annotated[Path, Read("point cloud", (".las", ".laz"), check_las)]
+Raster = Annotated[Path, Written("raster", (".tif", ".tiff"))]
+Preview = Annotated[Path, Written("preview", (".png",), is_preview=True)]
+AnyInput = Annotated[Path, Read("file")]
+AnyOutput = Annotated[Path, Written("file")]
+
+
+@contextmanager
+def replaced_atomically(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`, and rename it when the block ends well; remove it otherwise.
+
+    Nobody ever sees a half-written file, and a file that was there before stays until the new one is whole.
+    """
+    unfinished = path.with_name(f".{secrets.token_hex(6)}.part{path.suffix}")
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,182 @@
+"""The kinds of values a parameter can hold: numbers with units, whole numbers, text, switches and choices.
+
+Each kind reads text (command line), checks a Python or JSON value, and writes its part of the schema. All raise
+`ValueError` with the words that follow "must be"; the parameter puts its own name in front.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from hive.units import PLAIN, Limit, Matching, Unit
+
+Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
+
+
+class Kind(Protocol):
+    """What one value of a parameter may be."""
+
+    @property
+    def metavar(self) -> str:
+        """The word that stands for the value in `--help`."""
+
+    def parse(self, text: str) -> object:
+        """Read the value from command-line text."""
+
+    def check(self, value: object) -> object:
+        """Return the value as the task gets it."""
+
+    def show(self, value: object) -> str:
+        """Write the value for people, with its unit."""
+
+    def schema(self) -> dict[str, Json]:
+        """Describe the value in JSON Schema."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number with a unit, kept within limits; whole numbers only where the signature says `int`."""
+
+    whole: bool = False
+    unit: Unit = PLAIN
+    limits: tuple[Limit, ...] = ()
+
+    @property
+    def metavar(self) -> str:
+        """The unit's symbol, or the plain kind of number."""
+        return self.unit.symbol.upper() or ("N" if self.whole else "NUMBER")
+
+    def parse(self, text: str) -> float:
+        """Read `2`, `2 m` or `2ft`.
+
+        >>> Number(whole=True).parse("2.5")
+        Traceback (most recent call last):
+        ...
+        ValueError: a whole number, not 2.5
+        """
+        try:
+            value = self.unit.parse(text)
+        except ValueError as error:
+            raise ValueError(f"{self._wanted()}: {error}") from error
+        return self.check(value)
+
+    def check(self, value: object) -> float:
+        """Return a number within the limits; text is read as on the command line."""
+        if isinstance(value, str):
+            return self.parse(value)
+        if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+            raise ValueError(f"{self._wanted()}, not {value!r}")
+        if self.whole and value != int(value):
+            raise ValueError(f"a whole number, not {self.unit.show(value)}")
+        for limit in self.limits:
+            if not limit.holds(value):
+                raise ValueError(f"{limit.words} {self.unit.show(limit.bound)}, not {self.unit.show(value)}")
+        return int(value) if self.whole else float(value)
+
+    def _wanted(self) -> str:
+        number = "a whole number" if self.whole else "a number"
+        return f"{number} in {self.unit.symbol}" if self.unit.symbol else number
+
+    def show(self, value: object) -> str:
+        """Write the number with its unit."""
+        return self.unit.show(value) if isinstance(value, int | float) else str(value)
+
+    def schema(self) -> dict[str, Json]:
+        """A JSON number or integer with its bounds; the unit is in `x-unit`."""
+        described: dict[str, Json] = {"type": "integer" if self.whole else "number"}
+        described |= {limit.keyword: limit.bound for limit in self.limits}
+        if self.unit.symbol:
+            described["x-unit"] = self.unit.symbol
+        return described
+
+
+@dataclass(frozen=True)
+class Text:
+    """Any text, or text of a certain form."""
+
+    form: Matching | None = None
+    metavar = "TEXT"
+
+    def parse(self, text: str) -> str:
+        """Take the text as it is."""
+        return self.check(text)
+
+    def check(self, value: object) -> str:
+        """Refuse what is no text, and text with characters that no terminal or file name can hold."""
+        if not isinstance(value, str):
+            raise ValueError(f"text, not {value!r}")
+        if "\0" in value:
+            raise ValueError("text without NUL characters")
+        if self.form is not None and not re.fullmatch(self.form.pattern, value):
+            raise ValueError(f"{self.form.words}, not {value!r}")
+        return value
+
+    def show(self, value: object) -> str:
+        """Write the text as it is."""
+        return str(value)
+
+    def schema(self) -> dict[str, Json]:
+        """A JSON string, with its form."""
+        described: dict[str, Json] = {"type": "string"}
+        if self.form is not None:
+            described["pattern"] = f"^(?:{self.form.pattern})$"
+        return described
+
+
+@dataclass(frozen=True)
+class Switch:
+    """Yes or no."""
+
+    metavar = ""
+
+    def parse(self, text: str) -> bool:
+        """Read `true` or `false`."""
+        words: Mapping[str, bool] = {"true": True, "false": False}
+        if text.lower() not in words:
+            raise ValueError(f"true or false, not {text!r}")
+        return words[text.lower()]
+
+    def check(self, value: object) -> bool:
+        """Refuse anything but true and false."""
+        if not isinstance(value, bool):
+            raise ValueError(f"true or false, not {value!r}")
+        return value
+
+    def show(self, value: object) -> str:
+        """Write `yes` or `no`."""
+        return "yes" if value else "no"
+
+    def schema(self) -> dict[str, Json]:
+        """A JSON boolean."""
+        return {"type": "boolean"}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few words."""
+
+    words: tuple[str, ...]
+
+    @property
+    def metavar(self) -> str:
+        """The words themselves."""
+        return "|".join(self.words)
+
+    def parse(self, text: str) -> str:
+        """Take one of the words."""
+        return self.check(text)
+
+    def check(self, value: object) -> str:
+        """Refuse anything but one of the words."""
+        if not isinstance(value, str) or value not in self.words:
+            raise ValueError(f"one of {', '.join(self.words)}, not {value!r}")
+        return value
+
+    def show(self, value: object) -> str:
+        """Write the word."""
+        return str(value)
+
+    def schema(self) -> dict[str, Json]:
+        """A JSON enumeration."""
+        return {"enum": list(self.words)}

@@ -1,0 +1,102 @@
+"""A worker tells every few seconds that it is there, and how busy."""
+
+import logging
+import os
+import threading
+from importlib.metadata import version
+from typing import Any
+
+import psutil
+import redis
+from celery import bootsteps
+from celery.worker import state
+
+from hive.broker import connect
+from hive.jobs import Registry, WorkerReport
+from hive.jobs.registry import REPORT_EVERY_S
+from hive.settings import Settings, host_name, load_settings
+
+logger = logging.getLogger(__name__)
+
+
+class Presence(bootsteps.StartStopStep):
+    """A step of the Celery worker, so that any `celery -A hive worker` has it.
+
+    It reports from a thread of its own: a solo pool blocks the worker's event loop while a task runs.
+    """
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, parent: Any, **options: Any) -> None:  # noqa: ANN401  celery's own signature
+        super().__init__(parent, **options)
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, parent: Any) -> None:  # noqa: ANN401
+        """Begin to report."""
+        self._thread = threading.Thread(target=self._report_until_over, args=(parent,), daemon=True, name="presence")
+        self._thread.start()
+
+    def stop(self, parent: Any) -> None:  # noqa: ANN401
+        """Stop reporting and sign off."""
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join(timeout=REPORT_EVERY_S)
+
+    terminate = stop
+
+    def _report_until_over(self, parent: Any) -> None:  # noqa: ANN401
+        settings = load_settings()
+        registry = Registry(connect(settings))
+        meter = _Meter()
+        while True:
+            try:
+                registry.report(describe(parent, settings, meter))
+            except (redis.RedisError, OSError) as error:
+                logger.warning("cannot report to Redis: %s", error)
+            if self._over.wait(REPORT_EVERY_S):
+                break
+        try:
+            registry.leave(parent.hostname)
+        except (redis.RedisError, OSError):
+            logger.info("Redis is away; it will notice by itself that this worker has gone")
+
+
+def describe(parent: Any, settings: Settings, meter: "_Meter") -> WorkerReport:  # noqa: ANN401
+    """Describe a running Celery worker."""
+    cpu_percent, memory_bytes = meter.read()
+    return WorkerReport(
+        name=parent.hostname,
+        host=host_name(),
+        capabilities=tuple(sorted(queue for queue in parent.app.amqp.queues.consume_from)),
+        slots=parent.concurrency,
+        busy=len(state.active_requests),
+        cpu_percent=cpu_percent,
+        memory_bytes=memory_bytes,
+        gpus=(),
+        price_usd_per_h=None,
+        pid=os.getpid(),
+        version=version("hive-compute"),
+    )
+
+
+class _Meter:
+    """CPU and memory of this process and its children."""
+
+    def __init__(self) -> None:
+        self._processes: dict[int, psutil.Process] = {}
+
+    def read(self) -> tuple[float, int]:
+        """CPU since the last call [% of one core], and resident memory [bytes]."""
+        own = psutil.Process()
+        found = {one.pid: self._processes.get(one.pid, one) for one in (own, *own.children(recursive=True))}
+        self._processes = found
+        cpu_percent, memory_bytes = 0.0, 0
+        for process in found.values():
+            try:
+                with process.oneshot():
+                    cpu_percent += process.cpu_percent()
+                    memory_bytes += process.memory_info().rss
+            except psutil.Error:
+                continue  # it has ended since it was listed
+        return round(cpu_percent, 1), memory_bytes

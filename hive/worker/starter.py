@@ -1,0 +1,125 @@
+"""Starting workers the friendly way: check what is needed, then one Celery node for each capability."""
+
+import importlib.util
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from hive.catalog import find_capability
+from hive.errors import ServiceError, SettingError
+from hive.settings import Settings
+
+_LOOK_EVERY_S = 0.5
+# A node that dies is started again; one that dies at once would otherwise be started without end.
+_PAUSE_S = 2.0
+
+
+@dataclass(frozen=True)
+class Node:
+    """One Celery worker: a capability and how many jobs it runs at once."""
+
+    capability: str
+    slots: int
+
+
+def read_nodes(text: str, otherwise: int) -> list[Node]:
+    """Read `gis=2,training=1`; a bare name gets `otherwise` slots.
+
+    >>> read_nodes("gis=4, training", 2)
+    [Node(capability='gis', slots=4), Node(capability='training', slots=2)]
+
+    Raises
+    ------
+    SettingError
+        The list is empty, or a number of slots is none.
+    """
+    nodes = []
+    for word in filter(None, (one.strip() for one in text.split(","))):
+        name, equals, number = (part.strip() for part in word.partition("="))
+        if equals and not (number.isdecimal() and int(number) > 0):
+            raise SettingError(f"WORKER_CAPABILITIES: {word!r} must be a capability and a number, such as gis=2.")
+        nodes.append(Node(name, int(number) if equals else otherwise))
+    if not nodes:
+        raise SettingError("Say what this worker serves: hive worker --capabilities gis=2, or set WORKER_CAPABILITIES.")
+    return nodes
+
+
+def refuse_missing(node: Node) -> None:
+    """Refuse a capability whose libraries or programs this machine lacks.
+
+    Raises
+    ------
+    ServiceError
+        Names what is missing and how to get it.
+    """
+    capability = find_capability(node.capability)
+    modules = [name for name in capability.needs if importlib.util.find_spec(name) is None]
+    if modules:
+        raise ServiceError(
+            f"{capability.name} needs {', '.join(modules)}. Install: pip install 'hive-compute[{capability.extra}]'."
+        )
+    programs = [name for name in capability.programs if shutil.which(name, path=search_path(os.environ)) is None]
+    if programs:
+        raise ServiceError(
+            f"{capability.name} needs the program {', '.join(programs)}. "
+            f"Install it, for example: conda install -c conda-forge {' '.join(programs)}."
+        )
+
+
+def search_path(environment: Mapping[str, str]) -> str:
+    """PATH with this environment's own programs in front: a worker may be started without its venv activated."""
+    return os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])
+
+
+def run_nodes(settings: Settings, name: str | None = None) -> int:
+    """Run one Celery node for each capability until told to end; a node that dies is started again."""
+    nodes = read_nodes(settings.worker_capabilities, settings.max_concurrent_tasks)
+    for node in nodes:
+        refuse_missing(node)
+    host = name or platform.node()
+    environment = os.environ | _environment(settings)
+    running = {node: _start(node, host, environment) for node in nodes}
+    asked_to_end = False
+
+    def end(number: int, _: FrameType | None) -> None:
+        nonlocal asked_to_end
+        asked_to_end = True
+        for process in running.values():
+            process.send_signal(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    while any(process.poll() is None for process in running.values()) or not asked_to_end:
+        for node, process in running.items():
+            if process.poll() is not None and not asked_to_end:
+                sys.stderr.write(f"hive worker: {node.capability} ended ({process.returncode}); starting it again\n")
+                time.sleep(_PAUSE_S)
+                running[node] = _start(node, host, environment)
+        time.sleep(_LOOK_EVERY_S)
+    return 0
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """What the nodes must know: the settings of this call, also those that came as flags."""
+    return {
+        "PATH": search_path(os.environ),
+        "HIVE_HOME": str(settings.home),
+        "HIVE_BROKER_URL": settings.broker_url,
+        "HIVE_STORE": settings.store,
+        "HIVE_CACHE": str(settings.cache),
+    }
+
+
+def _start(node: Node, host: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "celery", "-A", "hive", "worker", "-Q", node.capability, "-c", str(node.slots)]
+    command += ["-n", f"{node.capability}@{host}", "--loglevel", "INFO"]
+    # A session of its own: Ctrl-C reaches this process alone, which passes it on once.
+    return subprocess.Popen(command, env=dict(environment), start_new_session=True)  # noqa: S603  our own words

@@ -1,0 +1,38 @@
+"""Fixtures: one Hive with one worker for tests that leave it as it was, a fresh one for those that break it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import Hive
+
+
+@pytest.fixture(scope="session")
+def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hive]:
+    """A Hive with Redis and one worker for gis; shared, so leave it as it was."""
+    hive = Hive(tmp_path_factory.mktemp("farm"))
+    with hive.up(), hive.worker("gis", slots=2):
+        yield hive
+
+
+@pytest.fixture
+def hive(tmp_path: Path) -> Hive:
+    """A Hive of its own that nothing has been started for."""
+    return Hive(tmp_path / "home")
+
+
+@pytest.fixture
+def hive_up(hive: Hive) -> Iterator[Hive]:
+    """A Hive of its own with Redis and no worker."""
+    with hive.up():
+        yield hive
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fault-rounds", type=int, default=1, help="how often each fault is injected")
+
+
+@pytest.fixture
+def fault_rounds(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--fault-rounds"))

