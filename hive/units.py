@@ -5,8 +5,8 @@ the checks and the schema all they need. Values are SI inside Hive; text may nam
 
 >>> METRE.parse("250 cm")
 2.5
->>> METRE.parse("3ft")
-0.9144
+>>> METRE.parse("10 ft")
+3.048
 """
 
 import math

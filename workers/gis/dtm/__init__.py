@@ -1,6 +1,8 @@
 """`gis.dtm`: from the points of one tile to a terrain model."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 from hive.task import PointCloud, Preview, Raster, progress
@@ -60,9 +62,10 @@ def dtm(
     header = read_header(cloud, crs)
     smrf = GroundFilter(window=window, slope=slope, threshold=threshold, scalar=scalar, cell=ground_cell)
     progress(1, _STEPS, "steps", f"finding the ground of {header.points:,} points")
-    gridded = grid_ground(cloud, header, crs, cell, fill, smrf, raster.parent)
-    progress(3, _STEPS, "steps", "writing the raster")
-    terrain = finish_raster(gridded.raster, header, raster, preview)
+    with TemporaryDirectory(prefix=".dtm-", dir=raster.parent) as passing:
+        gridded = grid_ground(cloud, header, crs, cell, fill, smrf, Path(passing))
+        progress(3, _STEPS, "steps", "writing the raster")
+        terrain = finish_raster(gridded.raster, header, raster, preview)
     progress(_STEPS, _STEPS, "steps", "done")
     return Ground(
         points=header.points,

@@ -1,0 +1,84 @@
+"""A new task is one new file; a capability of somebody else is one package with an entry point."""
+
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tests.support import TILE, Hive
+
+pytestmark = pytest.mark.acceptance
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def with_path(tmp_path):
+    """A Hive whose commands and workers find packages in a folder of their own first."""
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    hive = Hive(tmp_path / "home", PYTHONPATH=str(folder))
+    with hive.up():
+        yield hive, folder
+
+
+def test_a_new_task_is_one_new_file_and_nothing_else(with_path, tmp_path):
+    hive, folder = with_path
+    shutil.copytree(ROOT / "workers", folder / "workers")
+    (folder / "workers" / "gis" / "count.py").write_text(
+        textwrap.dedent('''
+            """Counting points."""
+
+            from dataclasses import dataclass
+
+            from hive.task import PointCloud
+            from workers.gis import gis
+
+
+            @dataclass(frozen=True)
+            class Count:
+                points: int
+
+
+            @gis.task
+            def count(cloud: PointCloud) -> Count:
+                """Count the points of a tile."""
+                import laspy
+
+                with laspy.open(cloud) as file:
+                    return Count(file.header.point_count)
+        ''')
+    )
+    assert "count  Count the points of a tile." in hive.run("submit", "gis", "--help").stdout
+    assert hive.json("describe", "gis.count")["parameters"]["required"] == ["cloud"]
+    with hive.worker("gis"):
+        assert hive.json("submit", "gis", "count", TILE)["measures"] == {"points": 110_000}
+
+
+def test_a_capability_of_another_package_works_like_hives_own(with_path, tmp_path):
+    hive, folder = with_path
+    package = shutil.copytree(ROOT / "tests" / "packages" / "hive-rocks", tmp_path / "hive-rocks")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", folder]
+    subprocess.run([*pip, package], check=True, env=os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"})
+    (tmp_path / "a.txt").write_text("1\n2\n")
+    (tmp_path / "b.txt").write_text("3\n")
+    assert "rocks  Weigh rocks." in hive.run("submit", "--help").stdout
+    with hive.worker("rocks"):
+        job = hive.json("submit", "rocks", "weigh", "a.txt", "b.txt", "out.txt", "--density", "2000", cwd=tmp_path)
+    assert job["measures"] == {"rocks": 3, "total_kg": 12000.0}
+    assert [Path(one).name for one in job["inputs"]["tables"]] == ["a.txt", "b.txt"]
+    assert (tmp_path / "out.txt").read_text() == "12000.0 kg\n"
+
+
+def test_a_package_that_cannot_be_imported_is_named(with_path):
+    hive, folder = with_path
+    information = folder / "broken-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text("[hive.capabilities]\nbroken = not_there\n")
+    said = hive.run("submit", "--help", code=1).stderr
+    assert "The capability of broken (not_there) cannot be imported" in said
+    hive.run("submit", "gis", "dtm", "--help")  # Hive's own tasks do not suffer

@@ -1,0 +1,99 @@
+"""The shape of the code: what may import what, and how light the laptop's side is."""
+
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tests.support import BIN
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ("numpy", "torch", "pdal", "open3d", "obspy", "rasterio", "laspy", "scipy")
+
+
+def run(*command, **more):
+    return subprocess.run(command, capture_output=True, text=True, check=False, **more)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["submit", "gis", "dtm", "--help"], ["submit", "test", "--help"], ["--help"], ["up", "--help"]]
+)
+def test_help_imports_no_heavy_library_and_no_broker(arguments):
+    code = f"""
+        import sys
+        from hive.cli import main
+        try:
+            main({arguments!r})
+        finally:
+            loaded = {{name.partition(".")[0] for name in sys.modules}}
+            print(sorted(loaded & {{"celery", "kombu", "redis", "rich", "flower", "obstore", "psutil", *{HEAVY!r}}}))
+    """
+    ended = run(sys.executable, "-c", textwrap.dedent(code))
+    assert ended.stdout.splitlines()[-1] == "[]", ended.stderr
+    assert "Usage: " in ended.stdout
+
+
+def test_every_task_can_be_imported_where_no_heavy_library_is():
+    code = f"""
+        import sys
+        for name in {HEAVY!r}:
+            sys.modules[name] = None
+        from hive.catalog import all_tasks
+        print(*(task.wire_name for task in all_tasks()))
+    """
+    ended = run(sys.executable, "-c", textwrap.dedent(code))
+    assert {"gis.dtm", "test.probe"} <= set(ended.stdout.split()), ended.stderr
+
+
+@pytest.fixture
+def tree(tmp_path):
+    for name in ("hive", "workers", "pyproject.toml", "celeryconfig.py"):
+        source = ROOT / name
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        copy(source, tmp_path / name)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "contract"),
+    [
+        ("hive/task/declaration.py", "import hive.client", "Imports point one way"),
+        ("hive/jobs/record.py", "import hive.commands.jobs", "Imports point one way"),
+        ("workers/gis/dtm/__init__.py", "import hive.settings", "A task's file knows only how tasks are written"),
+        ("workers/gis/engine.py", "import workers.test.probe", "Capabilities do not know each other"),
+        ("hive/client/api.py", "def heavy() -> None:\n    import numpy", "The Mac stays light"),
+    ],
+)
+def test_a_planted_breach_of_the_layers_fails(tree, file, line, contract):
+    with (tree / file).open("a") as source:
+        source.write(f"\n{line}\n")
+    ended = run(
+        BIN / "lint-imports", "--no-cache", cwd=tree, env=os.environ | {"PYTHONPATH": str(tree), "COLUMNS": "200"}
+    )
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert f"{contract} BROKEN" in ended.stdout
+
+
+def test_mypy_knows_what_submit_takes_and_gives(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent("""
+            from pathlib import Path
+            import hive
+            from workers.gis.dtm import dtm
+
+            job = hive.submit(dtm, Path("a.laz"), Path("a.tif"), cell=0.5)
+            reveal_type(job.result())
+            hive.submit(dtm, Path("a.laz"), Path("a.tif"), cel=0.5)
+            hive.submit(dtm, Path("a.laz"), Path("a.tif"), cell="wide")
+        """)
+    )
+    ended = run(BIN / "mypy", "--strict", "--cache-dir", tmp_path / "cache", script, cwd=ROOT)
+    found = [line for line in ended.stdout.splitlines() if "script.py" in line and "defined in" not in line]
+    assert 'Revealed type is "workers.gis.dtm.Ground"' in found[0]
+    assert 'Unexpected keyword argument "cel"' in found[1]
+    assert 'Argument "cell" to "submit" has incompatible type "str"' in found[2]

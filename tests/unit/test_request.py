@@ -1,0 +1,122 @@
+"""From a call to a request: every file and place is looked at before anything is sent."""
+
+import shutil
+import struct
+
+import pytest
+
+from hive.client import make_request
+from hive.errors import BadFileError, BadParameterError, UnknownNameError, UsageError
+from hive.task.formats import check_las
+from tests.support import DATA, TILE
+from workers.gis.dtm import dtm
+from workers.test.probe import probe
+
+
+@pytest.fixture
+def tile(tmp_path):
+    return shutil.copy(TILE, tmp_path / "tile.laz")
+
+
+def test_results_without_a_name_go_beside_the_input(tile, tmp_path):
+    request = make_request(dtm, {"cloud": tile})
+    assert request.destinations == {"raster": tmp_path / "tile_dtm.tif", "preview": tmp_path / "tile_dtm.png"}
+
+
+def test_the_preview_goes_beside_the_result(tile, tmp_path):
+    (tmp_path / "out").mkdir()
+    request = make_request(dtm, {"cloud": tile, "raster": tmp_path / "out" / "a.tif"})
+    assert request.destinations["preview"] == tmp_path / "out" / "a.png"
+
+
+def test_an_optional_file_that_is_no_preview_is_not_asked_for():
+    assert make_request(probe, {}).destinations == {}
+
+
+def test_an_input_is_never_overwritten(tmp_path):
+    tile = shutil.copy(TILE, tmp_path / "tile.laz")
+    (tmp_path / "tile.tif").symlink_to(tile)
+    with pytest.raises(BadFileError, match="would overwrite the input"):
+        make_request(dtm, {"cloud": tile, "raster": tmp_path / "tile.tif"})
+
+
+def test_two_results_cannot_have_one_place(tile, tmp_path):
+    (tmp_path / "a.png").symlink_to(tmp_path / "a.tif")
+    with pytest.raises(UsageError, match="both be written to"):
+        make_request(dtm, {"cloud": tile, "raster": tmp_path / "a.tif", "preview": tmp_path / "a.png"})
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "words"),
+    [
+        ({}, BadParameterError, "needs cloud: name the point cloud"),
+        ({"cloud": "nowhere.laz"}, BadFileError, "nowhere.laz does not exist"),
+        ({"cloud": "tile.txt"}, BadParameterError, "whose name ends in .las or .laz"),
+        ({"cloud": "https://example.org/tile.laz"}, BadFileError, "is a URL"),
+        ({"cloud": "sha256:abc/tile.laz"}, BadParameterError, "is no reference"),
+        ({"cloud": f"sha256:{'0' * 64}/../tile.laz"}, BadParameterError, "no slashes"),
+        ({"cloud": ""}, BadParameterError, "the path of a point cloud"),
+        ({"cloud": "a\0.laz"}, BadParameterError, "the path of a point cloud"),
+        ({"cel": 1}, UnknownNameError, "no parameter 'cel'"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(values, error, words):
+    with pytest.raises(error, match=words):
+        make_request(dtm, values)
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("nowhere/a.tif", "does not exist. Make it: mkdir -p"),
+        ("folder.tif", "is a folder"),
+        ("a.png", "whose name ends in .tif or .tiff"),
+        ("a" * 260 + ".tif", "255 bytes"),
+        ("new\nline.tif", "no control characters"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_refused(tile, tmp_path, place, words):
+    (tmp_path / "folder.tif").mkdir()
+    with pytest.raises(UsageError, match=words):
+        make_request(dtm, {"cloud": tile, "raster": tmp_path / place})
+
+
+def test_whole_tiles_pass_the_look_at_their_first_bytes():
+    check_las(TILE)
+    check_las(DATA / "gis" / "sample_c.las")
+
+
+@pytest.mark.parametrize("name", ["autzen_trim.laz", "sample_c.las"])
+@pytest.mark.parametrize("share", [0.001, 0.5, 0.99])
+def test_a_truncated_tile_is_noticed_before_it_is_sent(tmp_path, name, share):
+    whole = (DATA / "gis" / name).read_bytes()
+    cut = tmp_path / name
+    cut.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(BadFileError, match="is truncated"):
+        check_las(cut)
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04" + b"\0" * 400, b"LAS", b"\0" * 1000])
+def test_a_file_that_is_no_tile_is_noticed(tmp_path, content):
+    path = tmp_path / "fake.laz"
+    path.write_bytes(content)
+    with pytest.raises(BadFileError, match="is not a LAS or LAZ file"):
+        check_las(path)
+
+
+def test_more_points_than_32_bits_can_count_are_read_from_the_large_field(tmp_path):
+    header = bytearray(375)
+    struct.pack_into("<4s20xBB68xHIIBHI", header, 0, b"LASF", 1, 4, 375, 375, 0, 6, 30, 0)
+    struct.pack_into("<Q", header, 247, 5_000_000_000)
+    path = tmp_path / "large.las"
+    path.write_bytes(header)
+    with pytest.raises(BadFileError, match="is truncated"):
+        check_las(path)
+
+
+@pytest.mark.parametrize("make", ["empty", "folder"])
+def test_an_empty_file_and_a_folder_are_refused(tmp_path, make):
+    path = tmp_path / "tile.laz"
+    path.mkdir() if make == "folder" else path.touch()
+    with pytest.raises(BadFileError, match="is empty|is a folder"):
+        make_request(dtm, {"cloud": path})

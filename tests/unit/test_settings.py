@@ -1,0 +1,60 @@
+"""Flags go before the environment, that before config.toml, that before the default."""
+
+import pytest
+
+from hive.errors import SettingError
+from hive.settings import load_settings
+
+
+@pytest.fixture
+def home(tmp_path):
+    (tmp_path / "config.toml").write_text('redis_port = 7001\nstore = "file:///from/file"\n')
+    return tmp_path
+
+
+def test_flags_go_before_environment_before_file_before_default(home):
+    environment = {"HIVE_HOME": str(home), "HIVE_REDIS_PORT": "7002", "MAX_CONCURRENT_TASKS": "9"}
+    settings = load_settings({"redis_port": 7003}, environment)
+    assert (settings.redis_port, settings.store, settings.max_concurrent_tasks) == (7003, "file:///from/file", 9)
+    assert load_settings({}, environment).redis_port == 7002
+    assert load_settings({}, {"HIVE_HOME": str(home)}).redis_port == 7001
+    assert load_settings({}, {"HIVE_HOME": str(home / "other")}).redis_port == 6379
+
+
+def test_each_value_knows_where_it_comes_from(home):
+    origins = load_settings({"broker_url": "redis://x"}, {"HIVE_HOME": str(home), "HIVE_CACHE": "/c"}).origins
+    assert origins["broker_url"] == "flag --broker-url"
+    assert origins["cache"] == "environment HIVE_CACHE"
+    assert origins["store"] == str(home / "config.toml")
+    assert origins["max_attempts"] == "default"
+
+
+def test_the_password_of_the_local_redis_is_found_under_the_home(home):
+    (home / "redis.password").write_text("secret\n")
+    settings = load_settings({}, {"HIVE_HOME": str(home)})
+    assert settings.broker_url == "redis://:secret@127.0.0.1:7001/0"
+    assert settings.origins["broker_url"] == str(home / "redis.password")
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"HIVE_REDIS_PORT": "abc"}, "HIVE_REDIS_PORT cannot be 'abc'"),
+        ({"HIVE_REDIS_PORT": "70000"}, "it must be a port"),
+        ({"MAX_CONCURRENT_TASKS": "0"}, "it must be at least 1"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_refused_with_its_origin(tmp_path, environment, words):
+    with pytest.raises(SettingError, match=words) as refused:
+        load_settings({}, {"HIVE_HOME": str(tmp_path), **environment})
+    assert next(iter(environment)) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("redis_port = ", "cannot be read"), ("redis_prot = 1", "unknown setting 'redis_prot'. Known are")],
+)
+def test_a_broken_config_file_is_refused(tmp_path, text, words):
+    (tmp_path / "config.toml").write_text(text)
+    with pytest.raises(SettingError, match=words):
+        load_settings({}, {"HIVE_HOME": str(tmp_path)})

@@ -1,0 +1,208 @@
+"""The signature is the schema: what Hive reads from a function."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import jsonschema
+import pytest
+
+from hive.errors import BadParameterError, TaskDeclarationError, UnknownNameError
+from hive.task import Capability, PointCloud, Preview, Raster
+from hive.units import AtMost, Bytes, Help, Matching, Metres, MoreThan
+
+rocks = Capability("rocks", "For these tests.")
+
+
+@dataclass(frozen=True)
+class Found:
+    count: int
+    depth: Annotated[Metres, Help("Mean depth.")]
+    names: list[str]
+
+
+@rocks.task
+def survey(
+    cloud: PointCloud,
+    more: list[PointCloud],
+    raster: Raster,
+    *,
+    cell: Annotated[Metres, MoreThan(0), AtMost(100), Help("Edge of a cell.")] = 1.0,
+    method: Literal["fast", "exact"] = "fast",
+    bands: list[int] = [1, 2],  # noqa: B006  a task's default is never changed
+    limit: Annotated[Metres, MoreThan(0)] | None = None,
+    verbose: bool = False,
+    budget: Bytes = 0,
+    code: Annotated[str, Matching("[A-Z]{3}", "three capital letters")] = "ABC",
+    preview: Preview | None = None,
+) -> Found:
+    """Survey some rocks.
+
+    Slowly.
+    """
+    return Found(1, 2.0, [cloud.name, *(path.name for path in more), raster.name])
+
+
+FILES = {"cloud": "a.laz", "more": ["b.laz"], "raster": "c.tif"}
+
+
+def test_the_wire_name_and_summary_come_from_the_function():
+    assert (survey.wire_name, survey.summary) == ("rocks.survey", "Survey some rocks.")
+
+
+def test_files_are_told_apart_by_the_way_they_travel():
+    assert [parameter.name for parameter in survey.reads] == ["cloud", "more"]
+    assert [parameter.name for parameter in survey.writes] == ["raster", "preview"]
+
+
+def test_missing_values_are_filled_with_the_defaults_of_the_signature():
+    checked = survey.check(FILES)
+    assert checked["cell"] == 1.0
+    assert checked["bands"] == [1, 2]
+    assert checked["limit"] is None
+
+
+def test_text_with_another_unit_becomes_si():
+    assert survey.check({**FILES, "cell": "3ft", "budget": "2 MiB"}) | {} == {
+        **survey.check(FILES),
+        "cell": pytest.approx(0.9144, abs=1e-15),
+        "budget": 2_097_152,
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"cell": -2}, "cell must be more than 0 m, not -2 m."),
+        ({"cell": 101.5}, "cell must be at most 100 m, not 101.5 m."),
+        ({"cell": "abc"}, "cell must be a number in m: 'abc' is not a number."),
+        ({"cell": "2 Hz"}, "cell must be a number in m: 'Hz' is not one of the units cm, ft, in, km, m, mm, us-ft."),
+        ({"cell": float("nan")}, "cell must be a number in m, not nan."),
+        ({"cell": "1e999"}, "cell must be a number in m: '1e999' is not a finite number."),
+        ({"cell": True}, "cell must be a number in m, not True."),
+        ({"cell": None}, "cell must be a number in m, not None."),
+        ({"method": "slow"}, "method must be one of fast, exact, not 'slow'."),
+        ({"bands": [1, 2.5]}, "bands must be a whole number, not 2.5."),
+        ({"bands": 3}, "bands must be a list, not 3."),
+        ({"verbose": "yes"}, "verbose must be true or false, not 'yes'."),
+        ({"more": []}, "more must be a list of at least one."),
+        ({"more": ["b.txt"]}, "more must be a point cloud whose name ends in .las or .laz, not 'b.txt'."),
+        ({"code": "abc"}, "code must be three capital letters, not 'abc'."),
+        ({"limit": 0}, "limit must be more than 0 m, not 0 m."),
+    ],
+)
+def test_a_bad_value_is_refused_in_one_sentence_with_its_unit(values, message):
+    with pytest.raises(BadParameterError) as refused:
+        survey.check(FILES | values)
+    assert str(refused.value) == message
+
+
+def test_an_unknown_parameter_is_refused_with_the_known_ones():
+    with pytest.raises(UnknownNameError, match="no parameter 'cel'. It has: cloud, more, raster, cell"):
+        survey.check({**FILES, "cel": 1})
+
+
+def test_a_missing_parameter_is_named():
+    with pytest.raises(BadParameterError, match="rocks.survey needs raster"):
+        survey.check({"cloud": "a.laz", "more": ["b.laz"]})
+
+
+def test_calling_a_task_checks_its_parameters_and_runs_it_here():
+    assert survey(Path("a.laz"), [Path("b.laz")], Path("c.tif")).names == ["a.laz", "b.laz", "c.tif"]
+    with pytest.raises(BadParameterError, match="cell must be more than 0 m"):
+        survey(Path("a.laz"), [Path("b.laz")], Path("c.tif"), cell=0)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"cell": 2.5},
+        {"cell": 0},
+        {"cell": 100},
+        {"cell": 101},
+        {"cell": None},
+        {"method": "exact"},
+        {"method": "slow"},
+        {"bands": []},
+        {"bands": [1]},
+        {"bands": ["a"]},
+        {"limit": None},
+        {"limit": -1},
+        {"verbose": True},
+        {"verbose": 1},
+        {"code": "XYZ"},
+        {"code": "xyz"},
+        {"more": []},
+        {"preview": None},
+        {"unknown": 1},
+    ],
+)
+def test_schema_and_checks_say_the_same(values):
+    validator = jsonschema.Draft202012Validator(survey.schema())
+    try:
+        survey.check(FILES | values)
+        is_accepted = True
+    except (BadParameterError, UnknownNameError):
+        is_accepted = False
+    assert validator.is_valid(FILES | values) == is_accepted
+
+
+def test_schema_carries_units_help_and_defaults():
+    cell = survey.schema()["properties"]["cell"]
+    assert cell == {
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "maximum": 100,
+        "x-unit": "m",
+        "description": "Edge of a cell.",
+        "default": 1.0,
+    }
+
+
+def test_the_result_keeps_its_type_on_the_way_through_json():
+    from hive.task.results import to_measures
+
+    found = Found(1, 2.0, ["a"])
+    measures = to_measures(found)
+    jsonschema.validate(measures, survey.result_schema())
+    assert survey.result_from(measures) == found
+    assert survey.result_from({**measures, "from_a_newer_version": 1}) == found
+
+
+def _untyped(cloud, *, cell=1.0) -> None: ...
+def _reserved(*, queue: str = "") -> None: ...
+def _option_in_front(cell: Metres) -> None: ...
+def _unknown_type(*, when: complex = 1j) -> None: ...
+def _bad_default(*, cell: Annotated[Metres, MoreThan(0)] = 0.0) -> None: ...
+def _many_written(rasters: list[Raster]) -> None: ...
+def _anything(*values: int) -> None: ...
+def _bad_result() -> set: ...
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (_untyped, "'cloud' of task '_untyped' has no type"),
+        (_reserved, "has a name that `hive submit` uses itself"),
+        (_option_in_front, "is no file; put it behind the `*`"),
+        (_unknown_type, "Hive knows numbers with a unit"),
+        (_bad_default, "has a default that it does not accept"),
+        (_many_written, "a task writes a fixed number of files"),
+        (_anything, "must be an ordinary or keyword-only parameter"),
+        (_bad_result, "must return a frozen dataclass or None"),
+    ],
+)
+def test_a_signature_that_cannot_be_read_is_refused_at_once(function, words):
+    with pytest.raises(TaskDeclarationError, match=words):
+        Capability("broken", "").task(function)
+
+
+def test_two_tasks_of_one_name_are_refused():
+    twice = Capability("twice", "")
+
+    def job() -> None: ...
+
+    twice.task(job)
+    with pytest.raises(TaskDeclarationError, match="Two tasks are called 'twice.job'"):
+        twice.task(job)

