@@ -5,16 +5,22 @@
 
 from hive.settings import load_settings
 
-broker_url = load_settings().broker_url
+_settings = load_settings()
+
+broker_url = _settings.broker_url
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None  # a worker outlasts a Mac that sleeps, however long
 
 broker_transport_options = {
     "socket_keepalive": True,
     "socket_timeout": 30,
-    "unacked_restore_interval": 3,  # look for deliveries of dead workers every 3 s, not every 100 s
+    # A delivery that its worker has not renewed for one lease goes to another worker. Only with Hive's renewal: without
+    # it every job longer than the lease would run twice.
+    "visibility_timeout": _settings.lease_s,
+    "unacked_restore_interval": _settings.lease_s / 5,  # how often deliveries of dead workers are looked for
     "unacked_restore_throttle": 1,
     "unacked_mutex_expire": 5,  # a worker killed while it looks must not stop the others for 5 minutes
+    "queue_order_strategy": "priority",
 }
 
 # Messages are JSON and nothing else: a pickle in a broker would run code on whoever reads it.

@@ -14,7 +14,7 @@ HiveError                     1   base; `kind` is what a job's record carries
 ├── InputError                1   a file is readable, but the task cannot work on it
 ├── EngineError               1   a program that a task drives failed
 ├── StagingError              1   a file was damaged or lost on its way
-└── StaleAttemptError         1   a newer attempt of the job has taken over
+└── StoppedError              1   a task has saved its state because its worker wants to stop
 """
 
 from typing import ClassVar
@@ -108,7 +108,7 @@ class StagingError(HiveError):
     kind = "staging"
 
 
-class StaleAttemptError(HiveError):
-    """A newer attempt of the same job has started; this one's result is not wanted any more."""
+class StoppedError(HiveError):
+    """A task ends early because its worker wants to stop; what it has saved goes to the next attempt."""
 
-    kind = "stale-attempt"
+    kind = "stopped"

@@ -25,6 +25,20 @@ def _whole(text: str) -> int:
     return number
 
 
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < float("inf"):
+        raise ValueError("it must be 0 or more")
+    return number
+
+
+def _lease(text: str) -> float:
+    number = _seconds(text)
+    if number < 1:
+        raise ValueError("it must be at least 1 s")
+    return number
+
+
 def _folder(text: str) -> Path:
     return Path(text).expanduser().absolute()
 
@@ -57,7 +71,22 @@ class Settings:
         _whole,
         default=os.cpu_count() or 1,
     )
-    max_attempts: int = _setting("HIVE_MAX_ATTEMPTS", "Starts of a job before it is failed.", _whole, default=3)
+    lease_s: float = _setting(
+        "HIVE_LEASE_S", "A worker that is silent for that long has died [s].", _lease, default=15.0
+    )
+    max_attempts: int = _setting("HIVE_MAX_ATTEMPTS", "Starts that may die before a job is failed.", _whole, default=3)
+    grace_s: float = _setting(
+        "HIVE_GRACE_S",
+        "Worker: time that running jobs have to finish when it is told to stop [s].",
+        _seconds,
+        default=30.0,
+    )
+    keep_days: float = _setting(
+        "HIVE_KEEP_DAYS", "Days after which finished jobs are forgotten.", _seconds, default=30.0
+    )
+    spot_notice: str = _setting(
+        "HIVE_SPOT_NOTICE_URL", "Worker on a spot machine: where the notice of its end appears; empty: do not look."
+    )
     trace_dir: Path | None = _setting(
         "HIVE_TRACE_DIR", "Worker: folder in which `hive submit test --trace` may write.", _folder, default=None
     )

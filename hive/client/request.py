@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from hive.errors import BadFileError, BadParameterError
+from hive.jobs import Priority
 from hive.staging import Reference, safe_name
 from hive.task import Read, Task, Written
 from hive.task.parameter import Parameter
@@ -21,6 +22,7 @@ class Request:
 
     task: Task[Any, Any]
     queue: str
+    priority: Priority
     parameters: Mapping[str, Json]
     sources: Mapping[str, tuple[Source, ...]]
     destinations: Mapping[str, Path]
@@ -31,7 +33,12 @@ class Request:
         return [source for sources in self.sources.values() for source in sources if isinstance(source, Path)]
 
 
-def make_request(task: Task[Any, Any], values: Mapping[str, object], queue: str | None = None) -> Request:
+def make_request(
+    task: Task[Any, Any],
+    values: Mapping[str, object],
+    queue: str | None = None,
+    priority: Priority = Priority.NORMAL,
+) -> Request:
     """Check a call and everything it names.
 
     Parameters
@@ -39,6 +46,7 @@ def make_request(task: Task[Any, Any], values: Mapping[str, object], queue: str 
     task : the task
     values : by parameter name; files are paths or references, missing written files get a place beside the first input
     queue : another queue than the capability's own
+    priority : which jobs of the queue go first
 
     Raises
     ------
@@ -55,6 +63,7 @@ def make_request(task: Task[Any, Any], values: Mapping[str, object], queue: str 
     return Request(
         task=task,
         queue=queue or task.capability,
+        priority=priority,
         parameters={name: cast(Json, value) for name, value in checked.items() if name not in files},
         sources={name: found for name, found in sources.items() if found},
         destinations=destinations,

@@ -1,5 +1,6 @@
 """Submitting, waiting and bringing back: what the command line and the Python API share."""
 
+import dataclasses
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -64,6 +65,10 @@ class Session:
             parameters=request.parameters,
             inputs=self._stage(request, watcher),
             outputs={name: path.name for name, path in request.destinations.items()},
+            limits=dataclasses.replace(
+                request.task.limits, attempts=request.task.limits.attempts or self.settings.max_attempts
+            ),
+            priority=request.priority,
         )
         job_id = new_id()
         self._send(job_id, asked, request.destinations)

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
-from hive.task import Progress
+from hive.task import Limits, Progress
 from hive.task.values import Json
 
 
@@ -26,6 +26,14 @@ class State(StrEnum):
         return self in (State.SUCCEEDED, State.FAILED, State.CANCELLED)
 
 
+class Priority(StrEnum):
+    """Which jobs of a queue go first."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
 @dataclass(frozen=True)
 class Specification:
     """What was asked for; it never changes and is what the message to the worker says.
@@ -40,10 +48,18 @@ class Specification:
     parameters: Mapping[str, Json]
     inputs: Mapping[str, Json]
     outputs: Mapping[str, str]
+    limits: Limits = field(default_factory=lambda: Limits(attempts=3))
+    priority: Priority = Priority.NORMAL
 
     def to_json(self) -> str:
         """Write the specification as one line of JSON."""
-        return json.dumps(vars(self), separators=(",", ":"), allow_nan=False)
+        return json.dumps(vars(self) | {"limits": vars(self.limits)}, separators=(",", ":"), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote."""
+        kept = json.loads(text)
+        return cls(**{**kept, "limits": Limits(**kept["limits"]), "priority": Priority(kept["priority"])})
 
 
 @dataclass(frozen=True)
@@ -64,6 +80,7 @@ class Job:
     measures: Mapping[str, Json] = field(default_factory=dict)
     error: Mapping[str, str] | None = None
     cost_usd: float | None = None
+    peak_memory_bytes: int | None = None
     story: tuple[Mapping[str, Json], ...] = ()
 
     @property
@@ -93,6 +110,8 @@ class Job:
             "progress": vars(self.progress) if self.progress else None,
             "error": self.error,
             "cost_usd": self.cost_usd,
+            "priority": str(asked.priority),
+            "peak_memory_bytes": self.peak_memory_bytes,
         }
 
 
@@ -116,7 +135,7 @@ def job_from_hash(job_id: str, kept: Mapping[str, str], story: tuple[str, ...] =
     assert submitted is not None  # noqa: S101  the script that creates the hash always sets it
     return Job(
         id=job_id,
-        specification=Specification(**json.loads(kept["specification"])),
+        specification=Specification.from_json(kept["specification"]),
         state=State(kept["state"]),
         submitted_at=submitted,
         started_at=from_milliseconds(kept.get("started_ms")),
@@ -129,6 +148,7 @@ def job_from_hash(job_id: str, kept: Mapping[str, str], story: tuple[str, ...] =
         measures=_json(kept, "measures", {}),
         error=_json(kept, "error", None),
         cost_usd=_json(kept, "cost_usd", None),
+        peak_memory_bytes=_json(kept, "peak_memory_bytes", None),
         story=tuple(_event(entry) for entry in story),
     )
 

@@ -1,13 +1,17 @@
 """The Lua scripts that change a job's record: each change is one atomic step, timed by Redis' own clock.
 
 Keys, all under `hive:`
-    job:ID          hash: specification, state, times, attempts, worker, progress, outputs, measures, error
+    job:ID          hash: specification, state, times, attempts, losses, worker, progress, outputs, measures, error
     job:ID:story    list of JSON, every change with its time
     jobs            sorted set of ids by time of submission
     ids             the same ids in dictionary order, so that a prefix finds its job
     waiting:QUEUE   sorted set of queued ids by the time since which they wait
     running:QUEUE   sorted set of running ids by the time of their start
+    leases          sorted set of running ids by the time at which their lease ends
+    finished        sorted set of finished ids by the time of their end
     queues          the queues that have ever had a job
+    pulse           when a worker was last heard of
+    away_until      until when no lease ends, because Redis itself was away
 The attempt number is the fencing token: a change that comes from an attempt which is not the newest does nothing.
 """
 
@@ -16,20 +20,74 @@ local function now()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
+
 local function tell(job, event)
   redis.call('RPUSH', job .. ':story', cjson.encode(event))
   redis.call('PUBLISH', job, event.event)
 end
+
+-- Workers renew their leases four times per lease. Where nobody was heard for half a lease, it was Redis (or the
+-- laptop under it) that was away: everybody gets one lease of time to come back before anything counts as lost.
+local function pulse(ms, lease)
+  local last = tonumber(redis.call('GET', 'hive:pulse') or ms)
+  if ms - last > lease / 2 then redis.call('SET', 'hive:away_until', ms + lease) end
+  redis.call('SET', 'hive:pulse', ms)
+end
+local function is_away(ms)
+  return ms < tonumber(redis.call('GET', 'hive:away_until') or 0)
+end
+
+local function finish(job, id, ms, state, error)
+  local queue = redis.call('HGET', job, 'queue')
+  redis.call('HSET', job, 'state', state, 'finished_ms', ms)
+  if error then redis.call('HSET', job, 'error', cjson.encode(error)) end
+  redis.call('ZREM', 'hive:waiting:' .. queue, id)
+  redis.call('ZREM', 'hive:running:' .. queue, id)
+  redis.call('ZREM', 'hive:leases', id)
+  redis.call('ZADD', 'hive:finished', ms, id)
+end
+
+local function wait_again(job, id, ms)
+  local queue = redis.call('HGET', job, 'queue')
+  redis.call('HSET', job, 'state', 'queued')
+  redis.call('HDEL', job, 'progress')
+  redis.call('ZREM', 'hive:running:' .. queue, id)
+  redis.call('ZREM', 'hive:leases', id)
+  redis.call('ZREM', 'hive:finished', id)
+  redis.call('ZADD', 'hive:waiting:' .. queue, ms, id)
+end
+
+-- An attempt ended without a result. It counts; after the last allowed one the job is failed, with the reason.
+local function lose(job, id, ms, reason)
+  local kept = redis.call('HMGET', job, 'attempts', 'worker', 'host', 'most_losses', 'peak_memory_bytes')
+  local losses = redis.call('HINCRBY', job, 'losses', 1)
+  tell(job, {event = 'lost', ms = ms, attempt = tonumber(kept[1]), worker = kept[2], reason = reason})
+  if losses < tonumber(kept[4]) then
+    wait_again(job, id, ms)
+    return
+  end
+  local message = 'started ' .. losses .. ' times and never finished: ' .. reason .. '; the last worker was '
+    .. kept[2] .. ' on ' .. kept[3]
+  if kept[5] then message = message .. ', peak memory ' .. math.floor(kept[5] / 1048576) .. ' MiB' end
+  finish(job, id, ms, 'failed', {kind = 'worker-lost', message = message})
+  tell(job, {event = 'failed', ms = ms, kind = 'worker-lost'})
+end
+
+local function is_newest(job, attempt)
+  local kept = redis.call('HMGET', job, 'state', 'attempts')
+  return kept[1] == 'running' and kept[2] == tostring(attempt)
+end
 """
 
-# KEYS: job. ARGV: id, specification, queue. Returns 1, or 0 where the id is taken.
+# KEYS: job. ARGV: id, specification, queue, most losses. Returns 1, or 0 where the id is taken.
 CREATE = (
     _COMMON
     + """
 local job, id, queue = KEYS[1], ARGV[1], ARGV[3]
 if redis.call('EXISTS', job) == 1 then return 0 end
 local ms = now()
-redis.call('HSET', job, 'specification', ARGV[2], 'state', 'queued', 'queue', queue, 'submitted_ms', ms)
+redis.call('HSET', job, 'specification', ARGV[2], 'state', 'queued', 'queue', queue, 'submitted_ms', ms,
+  'most_losses', ARGV[4])
 redis.call('ZADD', 'hive:jobs', ms, id)
 redis.call('ZADD', 'hive:ids', 0, id)
 redis.call('ZADD', 'hive:waiting:' .. queue, ms, id)
@@ -39,66 +97,161 @@ return 1
 """
 )
 
-# KEYS: job. ARGV: id. Removes a job that was never sent.
+# KEYS: job. ARGV: id. Removes a job and everything that names it.
 FORGET = """
 local queue = redis.call('HGET', KEYS[1], 'queue')
 if not queue then return 0 end
-redis.call('ZREM', 'hive:jobs', ARGV[1])
-redis.call('ZREM', 'hive:ids', ARGV[1])
-redis.call('ZREM', 'hive:waiting:' .. queue, ARGV[1])
+for _, key in ipairs({'jobs', 'ids', 'leases', 'finished', 'waiting:' .. queue, 'running:' .. queue}) do
+  redis.call('ZREM', 'hive:' .. key, ARGV[1])
+end
 return redis.call('DEL', KEYS[1], KEYS[1] .. ':story')
 """
 
-# KEYS: job. ARGV: id, worker, host, most attempts. Returns the attempt's number; 0 where there is nothing (more) to do.
+# KEYS: job. ARGV: id, worker, host, lease [ms]. Returns the attempt's number; 0 where there is nothing to do: the job
+# is finished or unknown, or another attempt is alive (this message is then a copy that nobody needs).
 START = (
     _COMMON
     + """
-local job, id = KEYS[1], ARGV[1]
-local kept = redis.call('HMGET', job, 'state', 'queue', 'attempts', 'worker')
-local state, queue, attempts, last = kept[1], kept[2], tonumber(kept[3] or 0), kept[4]
-if state ~= 'queued' and state ~= 'running' then return 0 end
+local job, id, lease = KEYS[1], ARGV[1], tonumber(ARGV[4])
 local ms = now()
-redis.call('ZREM', 'hive:waiting:' .. queue, id)
-if state == 'running' then tell(job, {event = 'lost', ms = ms, attempt = attempts, worker = last}) end
-if attempts >= tonumber(ARGV[4]) then
-  local message = 'started ' .. attempts .. ' times and never finished; its worker died each time, the last was '
-    .. (last or 'unknown')
-  redis.call('HSET', job, 'state', 'failed', 'finished_ms', ms,
-    'error', cjson.encode({kind = 'worker-lost', message = message}))
-  redis.call('ZREM', 'hive:running:' .. queue, id)
-  tell(job, {event = 'failed', ms = ms, kind = 'worker-lost'})
-  return 0
+if redis.call('HGET', job, 'state') == 'running' then
+  local ends = tonumber(redis.call('ZSCORE', 'hive:leases', id) or 0)
+  if ends > ms or is_away(ms) then return 0 end
+  lose(job, id, ms, 'its worker vanished')
 end
-attempts = redis.call('HINCRBY', job, 'attempts', 1)
+if redis.call('HGET', job, 'state') ~= 'queued' then return 0 end
+local queue = redis.call('HGET', job, 'queue')
+local attempt = redis.call('HINCRBY', job, 'attempts', 1)
 redis.call('HSET', job, 'state', 'running', 'started_ms', ms, 'worker', ARGV[2], 'host', ARGV[3])
-redis.call('HDEL', job, 'progress')
+redis.call('HDEL', job, 'progress', 'peak_memory_bytes')
+redis.call('ZREM', 'hive:waiting:' .. queue, id)
 redis.call('ZADD', 'hive:running:' .. queue, ms, id)
-tell(job, {event = 'started', ms = ms, attempt = attempts, worker = ARGV[2], host = ARGV[3]})
-return attempts
+redis.call('ZADD', 'hive:leases', ms + lease, id)
+tell(job, {event = 'started', ms = ms, attempt = attempt, worker = ARGV[2], host = ARGV[3]})
+return attempt
 """
 )
 
 # KEYS: job. ARGV: attempt, progress.
-PROGRESS = """
-local kept = redis.call('HMGET', KEYS[1], 'state', 'attempts')
-if kept[1] ~= 'running' or kept[2] ~= ARGV[1] then return 0 end
+PROGRESS = (
+    _COMMON
+    + """
+if not is_newest(KEYS[1], ARGV[1]) then return 0 end
 redis.call('HSET', KEYS[1], 'progress', ARGV[2])
 redis.call('PUBLISH', KEYS[1], 'progress')
 return 1
 """
+)
+
+# KEYS: job. ARGV: attempt, checkpoint.
+CHECKPOINT = (
+    _COMMON
+    + """
+if not is_newest(KEYS[1], ARGV[1]) then return 0 end
+redis.call('HSET', KEYS[1], 'checkpoint', ARGV[2])
+return 1
+"""
+)
 
 # KEYS: job. ARGV: id, attempt, state, outputs, measures, error or ''. Returns 1 where this attempt's result is kept.
 FINISH = (
     _COMMON
     + """
 local job, id = KEYS[1], ARGV[1]
-local kept = redis.call('HMGET', job, 'state', 'attempts', 'queue')
-if kept[1] ~= 'running' or kept[2] ~= ARGV[2] then return 0 end
+if not is_newest(job, ARGV[2]) then return 0 end
 local ms = now()
-redis.call('HSET', job, 'state', ARGV[3], 'finished_ms', ms, 'outputs', ARGV[4], 'measures', ARGV[5])
-if ARGV[6] ~= '' then redis.call('HSET', job, 'error', ARGV[6]) end
-redis.call('ZREM', 'hive:running:' .. kept[3], id)
+redis.call('HSET', job, 'outputs', ARGV[4], 'measures', ARGV[5])
+if ARGV[3] == 'succeeded' then redis.call('HDEL', job, 'checkpoint') end
+finish(job, id, ms, ARGV[3], ARGV[6] ~= '' and cjson.decode(ARGV[6]) or nil)
 tell(job, {event = ARGV[3], ms = ms, attempt = tonumber(ARGV[2])})
 return 1
+"""
+)
+
+# KEYS: job. ARGV: id, attempt, reason. An attempt has died: it counts.
+LOSE = (
+    _COMMON
+    + """
+if not is_newest(KEYS[1], ARGV[2]) then return 0 end
+lose(KEYS[1], ARGV[1], now(), ARGV[3])
+return 1
+"""
+)
+
+# KEYS: job. ARGV: id, attempt, reason. An attempt was stopped on purpose: it does not count.
+RELEASE = (
+    _COMMON
+    + """
+if not is_newest(KEYS[1], ARGV[2]) then return 0 end
+local ms = now()
+wait_again(KEYS[1], ARGV[1], ms)
+tell(KEYS[1], {event = 'stopped', ms = ms, attempt = tonumber(ARGV[2]), reason = ARGV[3]})
+return 1
+"""
+)
+
+# KEYS: job. ARGV: id. Returns 1 where the job is cancelled now, 0 where it had ended before.
+CANCEL = (
+    _COMMON
+    + """
+local job, id = KEYS[1], ARGV[1]
+local state = redis.call('HGET', job, 'state')
+if state ~= 'queued' and state ~= 'running' then return 0 end
+local ms = now()
+finish(job, id, ms, 'cancelled', {kind = 'cancelled', message = 'It was cancelled.'})
+tell(job, {event = 'cancelled', ms = ms})
+redis.call('PUBLISH', 'hive:cancel', id)
+return 1
+"""
+)
+
+# KEYS: job. ARGV: id. A failed or cancelled job gets a new series of attempts. Returns 1, or 0 where it is neither.
+RETRY = (
+    _COMMON
+    + """
+local job, id = KEYS[1], ARGV[1]
+local state = redis.call('HGET', job, 'state')
+if state ~= 'failed' and state ~= 'cancelled' then return 0 end
+local ms = now()
+redis.call('HSET', job, 'losses', 0)
+redis.call('HDEL', job, 'error', 'finished_ms', 'outputs', 'measures')
+wait_again(job, id, ms)
+tell(job, {event = 'retried', ms = ms})
+return 1
+"""
+)
+
+# KEYS: index of deliveries. ARGV: lease [ms], JSON {"jobs": [[id, attempt, peak memory], …], "tags": [tag, …]}.
+# Returns the ids whose attempt is not the newest one any more; their work is for nobody.
+RENEW = (
+    _COMMON
+    + """
+local lease, held = tonumber(ARGV[1]), cjson.decode(ARGV[2])
+local ms, stale = now(), {}
+pulse(ms, lease)
+for _, entry in ipairs(held.jobs) do
+  local job = 'hive:job:' .. entry[1]
+  if is_newest(job, entry[2]) then
+    redis.call('ZADD', 'hive:leases', 'XX', ms + lease, entry[1])
+    if entry[3] > 0 then redis.call('HSET', job, 'peak_memory_bytes', entry[3]) end
+  else
+    stale[#stale + 1] = entry[1]
+  end
+end
+for _, tag in ipairs(held.tags) do redis.call('ZADD', KEYS[1], 'XX', ms / 1000, tag) end
+return stale
+"""
+)
+
+# ARGV: lease [ms], most. Takes back jobs whose lease has ended; returns their ids.
+EXPIRE = (
+    _COMMON
+    + """
+local ms = now()
+pulse(ms, tonumber(ARGV[1]))
+if is_away(ms) then return {} end
+local expired = redis.call('ZRANGEBYSCORE', 'hive:leases', '-inf', ms, 'LIMIT', 0, ARGV[2])
+for _, id in ipairs(expired) do lose('hive:job:' .. id, id, ms, 'its worker vanished') end
+return expired
 """
 )

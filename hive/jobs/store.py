@@ -38,7 +38,12 @@ class JobStore:
         self._forget = client.register_script(scripts.FORGET)
         self._start = client.register_script(scripts.START)
         self._progress = client.register_script(scripts.PROGRESS)
+        self._checkpoint = client.register_script(scripts.CHECKPOINT)
         self._finish = client.register_script(scripts.FINISH)
+        self._lose = client.register_script(scripts.LOSE)
+        self._release = client.register_script(scripts.RELEASE)
+        self._cancel = client.register_script(scripts.CANCEL)
+        self._retry = client.register_script(scripts.RETRY)
 
     def create(self, job_id: str, asked: Specification) -> None:
         """Write the record of a new job; this comes before its message is sent.
@@ -48,16 +53,17 @@ class JobStore:
         BadParameterError
             The id is taken.
         """
-        if not self._create(keys=[_key(job_id)], args=[job_id, asked.to_json(), asked.queue]):
+        attempts = asked.limits.attempts or 1
+        if not self._create(keys=[_key(job_id)], args=[job_id, asked.to_json(), asked.queue, attempts]):
             raise BadParameterError(f"There is a job {job_id} already.")
 
     def forget(self, job_id: str) -> None:
         """Remove the record of a job whose message could not be sent."""
         self._forget(keys=[_key(job_id)], args=[job_id])
 
-    def start(self, job_id: str, worker: str, host: str, most: int) -> int:
-        """Begin an attempt. Returns its number, or 0 where the job is finished, unknown or out of attempts."""
-        return int(self._start(keys=[_key(job_id)], args=[job_id, worker, host, most]))
+    def start(self, job_id: str, worker: str, host: str, lease_s: float) -> int:
+        """Begin an attempt. Returns its number, or 0 where the job is finished, unknown or being worked on."""
+        return int(self._start(keys=[_key(job_id)], args=[job_id, worker, host, int(lease_s * 1000)]))
 
     def report(self, job_id: str, attempt: int, progress: Progress) -> bool:
         """Keep the progress of an attempt, if it is the newest."""
@@ -75,6 +81,31 @@ class JobStore:
         """End an attempt. Returns False where a newer attempt has taken over and this result is dropped."""
         kept = (json.dumps(outputs or {}), json.dumps(measures or {}), json.dumps(error) if error else "")
         return bool(self._finish(keys=[_key(job_id)], args=[job_id, attempt, str(state), *kept]))
+
+    def keep_checkpoint(self, job_id: str, attempt: int, checkpoint: Mapping[str, str]) -> bool:
+        """Keep where an attempt's checkpoint files are, for the attempt that may follow."""
+        return bool(self._checkpoint(keys=[_key(job_id)], args=[attempt, json.dumps(checkpoint)]))
+
+    def checkpoint(self, job_id: str) -> dict[str, str]:
+        """Where the checkpoint files of the last attempt are; empty where there are none."""
+        kept = cast(str | None, self._redis.hget(_key(job_id), "checkpoint"))
+        return dict(json.loads(kept)) if kept else {}
+
+    def lose(self, job_id: str, attempt: int, reason: str) -> bool:
+        """End an attempt that died; the job waits again, or is failed where that was its last one."""
+        return bool(self._lose(keys=[_key(job_id)], args=[job_id, attempt, reason]))
+
+    def release(self, job_id: str, attempt: int, reason: str) -> bool:
+        """End an attempt that was stopped on purpose; it does not count."""
+        return bool(self._release(keys=[_key(job_id)], args=[job_id, attempt, reason]))
+
+    def cancel(self, job_id: str) -> bool:
+        """Cancel a job that waits or runs. Returns False where it had ended before."""
+        return bool(self._cancel(keys=[_key(job_id)], args=[job_id]))
+
+    def retry(self, job_id: str) -> bool:
+        """Let a failed or cancelled job wait again. Returns False where it is neither."""
+        return bool(self._retry(keys=[_key(job_id)], args=[job_id]))
 
     def get(self, job_id: str) -> Job:
         """Look up a job by its whole id, with its story.

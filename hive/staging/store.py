@@ -22,8 +22,8 @@ _NOBODY: Callable[[int], None] = lambda _: None  # noqa: E731  a default for cal
 class BlobStore:
     """Files by their digest. What is stored under a digest never changes."""
 
-    def __init__(self, url: str) -> None:
-        """Open the store.
+    def __init__(self, url: str, area: str = "sha256") -> None:
+        """Open the store, or an area of it that is managed apart from the rest.
 
         Raises
         ------
@@ -33,6 +33,7 @@ class BlobStore:
             The store's folder cannot be made.
         """
         self.url = url
+        self._area = area
         parts = urlsplit(url)
         if parts.scheme != "file" or not parts.path:
             raise SettingError(f"HIVE_STORE cannot be {url!r}: write file:///folder.")
@@ -43,9 +44,16 @@ class BlobStore:
             raise UnreachableError(f"The store {url} cannot be made: {error.strerror}.") from error
         self._store = LocalStore(folder)
 
-    @staticmethod
-    def _path(digest: str) -> str:
-        return f"sha256/{digest[:2]}/{digest}"
+    def area(self, name: str) -> "BlobStore":
+        """An area of the same store whose files come and go with their owner."""
+        return BlobStore(self.url, name)
+
+    def _path(self, digest: str) -> str:
+        return f"{self._area}/{digest[:2]}/{digest}"
+
+    def delete(self, digest: str) -> None:
+        """Remove a file; one that is not there is fine."""
+        self._discard(self._path(digest))
 
     def has(self, digest: str) -> bool:
         """Whether a file of that content is there."""

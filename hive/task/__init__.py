@@ -1,7 +1,7 @@
 """What the author of a task needs: declare it, name its files, report its progress."""
 
-from hive.task.context import Attempt, Progress, current_attempt, progress
-from hive.task.declaration import Capability, Task
+from hive.task.context import Attempt, Progress, checkpoint, current_attempt, progress, stopping
+from hive.task.declaration import Capability, Limits, Task
 from hive.task.files import AnyInput, AnyOutput, PointCloud, Preview, Raster, Read, Written, replaced_atomically
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "AnyOutput",
     "Attempt",
     "Capability",
+    "Limits",
     "PointCloud",
     "Preview",
     "Progress",
@@ -16,7 +17,9 @@ __all__ = [
     "Read",
     "Task",
     "Written",
+    "checkpoint",
     "current_attempt",
     "progress",
     "replaced_atomically",
+    "stopping",
 ]

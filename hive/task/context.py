@@ -1,10 +1,12 @@
 """What a running task can ask of Hive: report progress, and learn which attempt of which job it is."""
 
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,29 @@ class Progress:
     message: str
 
 
+class Reporter(Protocol):
+    """Takes progress on its way to whoever waits."""
+
+    def __call__(self, progress: Progress) -> None:
+        """Send the progress now, or hold it."""
+
+    def flush(self) -> None:
+        """Send what is held."""
+
+
+class CheckpointFolder(Protocol):
+    """Keeps a folder beyond the attempt."""
+
+    def open(self) -> Path:
+        """Bring back what the last attempt wrote; returns the folder."""
+
+    def close(self) -> None:
+        """Keep what is new."""
+
+    def discard(self) -> None:
+        """Forget what was kept."""
+
+
 @dataclass(frozen=True)
 class Attempt:
     """One start of a job on a worker."""
@@ -27,7 +52,9 @@ class Attempt:
     host: str
     worker_pid: int
     trace_folder: Path | None
-    report: Callable[[Progress], None]
+    stop_flag: Path
+    report: Reporter
+    checkpoints: CheckpointFolder
 
 
 _current: ContextVar[Attempt | None] = ContextVar("hive_attempt", default=None)
@@ -43,6 +70,26 @@ def progress(done: float, total: float | None = None, unit: str = "", message: s
     attempt = _current.get()
     if attempt is not None:
         attempt.report(Progress(done, total, unit, message))
+
+
+def checkpoint() -> Path:
+    """Give a folder that outlives the attempt: what is written there is given to the next one, on whichever machine.
+
+    Write to a hidden name (`.state.pt`) and rename, so that only whole files are kept. Where the task was called as a
+    plain function, the folder is a new temporary one.
+    """
+    attempt = _current.get()
+    return attempt.checkpoints.open() if attempt is not None else Path(tempfile.mkdtemp(prefix="hive-checkpoint-"))
+
+
+def stopping() -> bool:
+    """Whether the worker wants to stop.
+
+    A task that sees this saves its state into `checkpoint()` and raises `StoppedError`; it is started again elsewhere
+    at once. One that does not look is ended when the grace period is over.
+    """
+    attempt = _current.get()
+    return attempt is not None and attempt.stop_flag.exists()
 
 
 @contextmanager

@@ -1,11 +1,12 @@
 """Declaring capabilities and their tasks: the function's signature is the schema."""
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import update_wrapper
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from hive.errors import BadParameterError, TaskDeclarationError, UnknownNameError
 from hive.task.files import Read, Written
@@ -17,14 +18,24 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+@dataclass(frozen=True)
+class Limits:
+    """When a job is given up: starts that died, time [s] and memory [bytes] of one attempt; None leaves it open."""
+
+    attempts: int | None = None
+    time_s: float | None = None
+    memory_bytes: int | None = None
+
+
 class Task(Generic[P, R]):
     """One function of a capability, with everything that its signature says.
 
     Calling it runs the function here, on files, with no queue: `dtm(Path("tile.laz"), Path("dtm.tif"), cell=0.5)`.
     """
 
-    def __init__(self, capability: str, function: Callable[P, R]) -> None:
+    def __init__(self, capability: str, function: Callable[P, R], limits: Limits) -> None:
         self.capability = capability
+        self.limits = limits
         self.function = function
         self.name = function.__name__
         self.parameters: tuple[Parameter, ...] = read_parameters(function)
@@ -162,15 +173,26 @@ class Capability:
     default: str = ""
     tasks: dict[str, Task[Any, Any]] = field(default_factory=dict, repr=False, compare=False)
 
-    def task(self, function: Callable[P, R]) -> Task[P, R]:
-        """Declare a task; used as a decorator.
+    @overload
+    def task(self, function: Callable[P, R]) -> Task[P, R]: ...
+
+    @overload
+    def task(self, *, limits: Limits) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+
+    def task(self, function: Callable[P, R] | None = None, *, limits: Limits = Limits()) -> Any:
+        """Declare a task; used as a decorator, with or without limits.
 
         Raises
         ------
         TaskDeclarationError
             The signature cannot be read, or the name is taken.
         """
-        declared = Task(self.name, function)
+        if function is None:
+            return functools.partial(self._declare, limits=limits)
+        return self._declare(function, limits=limits)
+
+    def _declare(self, function: Callable[P, R], *, limits: Limits) -> Task[P, R]:
+        declared = Task(self.name, function, limits)
         if declared.name in self.tasks:
             raise TaskDeclarationError(f"Two tasks are called {declared.wire_name!r}; rename one.")
         self.tasks[declared.name] = declared

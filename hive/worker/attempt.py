@@ -1,5 +1,6 @@
 """One attempt at a job: fetch its files, run the task, bring back what it wrote."""
 
+import contextlib
 import logging
 import time
 import traceback
@@ -8,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hive.errors import HiveError, StagingError
+import redis
+
+from hive.errors import HiveError, StagingError, StoppedError
 from hive.jobs import JobStore, State
 from hive.settings import Settings
 from hive.staging import BlobStore, Cache, Reference, digest_of, safe_name
@@ -16,6 +19,9 @@ from hive.task import Attempt, Progress, Task
 from hive.task.context import running
 from hive.task.results import to_measures
 from hive.task.values import Json
+from hive.worker.checkpoints import Checkpoints
+from hive.worker.outbox import Outbox, Outcome
+from hive.worker.slots import Slots, this_process
 
 logger = logging.getLogger(__name__)
 # Progress goes to Redis at most this often; the last one of an attempt always does.
@@ -24,73 +30,102 @@ _PROGRESS_EVERY_S = 0.2
 
 @dataclass(frozen=True)
 class Place:
-    """Where attempts run: this worker's name, and its connections."""
+    """Where attempts run: this worker's name, its folders and its connections.
+
+    `patient` waits for a Redis that is away, `prompt` gives up at once; `resend` sends a job's message again.
+    """
 
     settings: Settings
-    store: JobStore
+    patient: JobStore
+    prompt: JobStore
+    outbox: Outbox
+    slots: Slots
     blobs: BlobStore
     cache: Cache
     worker: str
     host: str
     worker_pid: int
+    resend: Callable[[str], None]
 
 
 def run_attempt(place: Place, task: Task[Any, Any], job_id: str, asked: Mapping[str, Any]) -> None:
     """Run a job once and keep what came of it in its record.
 
-    Does nothing where the job is finished or has used up its attempts. Never raises for what the task does: a failed
-    job is a kept result, not a failed message.
+    Does nothing where the job is finished or somebody works on it already. Never raises for what the task does: a
+    failed job is a kept result, not a failed message.
     """
-    number = place.store.start(job_id, place.worker, place.host, place.settings.max_attempts)
+    number = place.patient.start(job_id, place.worker, place.host, place.settings.lease_s)
     if not number:
         logger.info("job %s needs no further attempt", job_id)
         return
-    reporter = _Reporter(lambda progress: place.store.report(job_id, number, progress))
-    attempt = Attempt(
+    limits = asked["limits"]
+    with place.slots.occupy(this_process(job_id, number, limits["time_s"], limits["memory_bytes"])):
+        outcome = _outcome(place, task, job_id, number, asked)
+        place.outbox.send(outcome)
+    if outcome.state is None:
+        with contextlib.suppress(HiveError):  # the next sweep finds that the job has no message, and sends one
+            place.resend(job_id)
+
+
+def _outcome(place: Place, task: Task[Any, Any], job_id: str, number: int, asked: Mapping[str, Any]) -> Outcome:
+    """Run the task; whatever it does becomes an outcome."""
+    try:
+        with place.cache.scratch(job_id) as scratch:
+            outputs, measures = _run(place, task, _attempt(place, job_id, number, scratch), asked, scratch)
+    except StoppedError:
+        return Outcome(job_id, number, None)
+    except Exception as error:
+        logger.warning("job %s attempt %d failed:\n%s", job_id, number, traceback.format_exc())
+        return Outcome(job_id, number, State.FAILED, error=_describe(error))
+    return Outcome(job_id, number, State.SUCCEEDED, outputs, measures)
+
+
+def _attempt(place: Place, job_id: str, number: int, scratch: Path) -> Attempt:
+    return Attempt(
         job=job_id,
         number=number,
         worker=place.worker,
         host=place.host,
         worker_pid=place.worker_pid,
         trace_folder=place.settings.trace_dir,
-        report=reporter,
+        stop_flag=place.slots.stop_flag,
+        report=_Reporter(lambda progress: place.prompt.report(job_id, number, progress)),
+        checkpoints=Checkpoints(
+            job_id, number, scratch / "checkpoint", place.prompt, place.blobs.area(f"checkpoint/{job_id}")
+        ),
     )
-    try:
-        outputs, measures = _run(place, task, attempt, asked)
-    except Exception as error:
-        logger.warning("job %s attempt %d failed:\n%s", job_id, number, traceback.format_exc())
-        kept = place.store.finish(job_id, number, State.FAILED, error=_describe(error))
-    else:
-        reporter.flush()
-        kept = place.store.finish(job_id, number, State.SUCCEEDED, outputs=outputs, measures=measures)
-    if not kept:
-        logger.warning("job %s attempt %d came too late: a newer attempt has taken over", job_id, number)
 
 
 def _run(
-    place: Place, task: Task[Any, Any], attempt: Attempt, asked: Mapping[str, Any]
+    place: Place, task: Task[Any, Any], attempt: Attempt, asked: Mapping[str, Any], scratch: Path
 ) -> tuple[dict[str, Json], dict[str, Json]]:
-    """Returns the references of the written files, and the measures."""
-    with place.cache.scratch(attempt.job) as scratch:
-        values = dict(asked["parameters"])
-        values |= {name: _fetch(place, scratch, name, wanted) for name, wanted in asked["inputs"].items()}
-        written = {name: _output_path(scratch, name, wanted) for name, wanted in asked["outputs"].items()}
+    """Run the task on its files; returns the references of what it wrote, and its measures."""
+    values = dict(asked["parameters"])
+    values |= {name: _fetch(place, scratch, name, wanted) for name, wanted in asked["inputs"].items()}
+    written = {name: _output_path(scratch, name, wanted) for name, wanted in asked["outputs"].items()}
+    try:
         with running(attempt):
             result = task.function(**task.check(values | written))
-        return {name: str(_store(place, task, name, path)) for name, path in written.items()}, to_measures(result)
+    except BaseException:
+        attempt.checkpoints.close()
+        raise
+    attempt.report.flush()
+    outputs: dict[str, Json] = {name: str(_store(place, task, name, path)) for name, path in written.items()}
+    attempt.checkpoints.close()
+    attempt.checkpoints.discard()
+    return outputs, to_measures(result)
 
 
 def _fetch(place: Place, scratch: Path, name: str, wanted: Json) -> Path | list[Path]:
     """Put the file or files of one parameter into a folder of their own, so that equal names do not meet."""
     if isinstance(wanted, list):
-        return [path for number, one in enumerate(wanted) for path in _fetched(place, scratch, f"{name}.{number}", one)]
-    return _fetched(place, scratch, name, wanted)[0]
+        return [_fetch_one(place, scratch / "in" / f"{name}.{number}", one) for number, one in enumerate(wanted)]
+    return _fetch_one(place, scratch / "in" / name, wanted)
 
 
-def _fetched(place: Place, scratch: Path, label: str, wanted: Json) -> list[Path]:
-    folder = scratch / "in" / label
+def _fetch_one(place: Place, folder: Path, wanted: Json) -> Path:
     folder.mkdir(parents=True)
-    return [place.cache.place(Reference.parse(str(wanted)), folder)]
+    return place.cache.place(Reference.parse(str(wanted)), folder)
 
 
 def _output_path(scratch: Path, name: str, wanted: str) -> Path:
@@ -121,7 +156,7 @@ def _describe(error: BaseException) -> dict[str, str]:
 
 
 class _Reporter:
-    """Sends progress on, but not more often than anybody can read it."""
+    """Sends progress on, but not more often than anybody can read it, and never waits for a Redis that is away."""
 
     def __init__(self, send: Callable[[Progress], object]) -> None:
         self._send = send
@@ -136,7 +171,11 @@ class _Reporter:
 
     def flush(self) -> None:
         """Send what is held."""
-        if self._held is not None:
+        if self._held is None:
+            return
+        try:
             self._send(self._held)
-            self._held = None
             self._next = time.monotonic() + _PROGRESS_EVERY_S
+        except redis.RedisError:
+            self._next = time.monotonic() + 50 * _PROGRESS_EVERY_S
+        self._held = None

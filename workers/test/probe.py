@@ -10,14 +10,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-from hive.errors import BadParameterError, HiveError
-from hive.task import AnyOutput, current_attempt, progress, replaced_atomically
+from hive.errors import BadParameterError, HiveError, StoppedError
+from hive.task import AnyOutput, checkpoint, current_attempt, progress, replaced_atomically, stopping
 from hive.units import AtLeast, Bytes, Help, Matching, Seconds
 from workers.test import test
 
 logger = logging.getLogger(__name__)
 _LIBRARIES = ("celery", "kombu", "redis", "torch", "pdal", "laspy", "rasterio", "obspy", "open3d")
 _PAGE = 4096
+_STATE = "seconds.txt"
 _BLOCK = 1 << 20
 
 
@@ -38,6 +39,7 @@ def probe(
     output: AnyOutput | None = None,
     *,
     seconds: Annotated[Seconds, AtLeast(0), Help("Work that long, and report progress.")] = 0.0,
+    save: Annotated[bool, Help("Save the time worked, and go on from there in the next attempt.")] = False,
     message: Annotated[str, Help("Text that the result repeats.")] = "",
     fail: Annotated[bool, Help("Raise an error at the end.")] = False,
     crash: Annotated[Literal["child", "worker"] | None, Help("Kill the pool child, or the whole worker.")] = None,
@@ -55,11 +57,12 @@ def probe(
     Without options it answers at once: who ran it, and which versions it has.
     """
     _write_trace(trace, "start")
+    done = _load(save)
     held = bytearray(memory)
     held[::_PAGE] = b"\1" * len(held[::_PAGE])  # touch every page: memory that is only asked for costs nothing
     for number in range(log_lines):
         logger.info("line %d of %d", number + 1, log_lines)
-    _work(seconds)
+    _work(seconds, done, save)
     if crash is not None:
         _crash(crash)
     if fail:
@@ -78,14 +81,29 @@ def probe(
     )
 
 
-def _work(seconds: float) -> None:
+def _work(seconds: float, done: float, save: bool) -> None:
     """Wait, and report progress ten times a second at most."""
-    start = time.monotonic()
+    start = time.monotonic() - done
     while (passed := time.monotonic() - start) < seconds:
         progress(round(passed, 1), seconds, "s", "working")
+        if save:
+            _save(passed)
+            if stopping():
+                raise StoppedError(f"Saved after {passed:.1f} s.")
         time.sleep(min(0.1, seconds - passed))
     if seconds:
         progress(seconds, seconds, "s", "done")
+
+
+def _load(save: bool) -> float:
+    """Time that earlier attempts have worked [s]."""
+    state = checkpoint() / _STATE if save else None
+    return float(state.read_text()) if state is not None and state.exists() else 0.0
+
+
+def _save(passed: float) -> None:
+    with replaced_atomically(checkpoint() / _STATE) as unfinished:
+        unfinished.write_text(str(passed))
 
 
 def _crash(what: Literal["child", "worker"]) -> None:

@@ -1,0 +1,5 @@
+"""How jobs travel: the Celery application, its Redis transport, and one message for each job."""
+
+from hive.messages.application import TEST_QUEUE, make_application, queue_lists, send
+
+__all__ = ["TEST_QUEUE", "make_application", "queue_lists", "send"]

@@ -1,0 +1,80 @@
+"""kombu's Redis transport, made safe for jobs that outlast a lease.
+
+What differs: each delivery has a tag of its own, so that a worker which was frozen and comes back can neither
+acknowledge nor requeue what another one holds by now; and times are those of Redis, not of each worker's clock.
+"""
+
+import uuid
+from typing import Any
+
+import kombu.transport
+from kombu.transport import redis as stock
+from kombu.transport import virtual
+from kombu.utils.json import dumps
+
+_NAME = "hive.messages.transport:Transport"
+_AWAY_UNTIL = "hive:away_until"
+_ALL = 10_000
+
+# KEYS: index, hash of deliveries. ARGV: tag, delivery.
+_HOLD = """
+local time = redis.call('TIME')
+redis.call('ZADD', KEYS[1], time[1] + time[2] / 1000000, ARGV[1])
+return redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+"""
+
+
+class QoS(stock.QoS):
+    """Deliveries that this worker holds, kept in Redis until they are acknowledged."""
+
+    channel: Any  # kombu's types know only the general channel
+
+    def append(self, message: Any, delivery_tag: str) -> None:  # noqa: ANN401  kombu's own signature
+        """Note a delivery, by Redis' clock and in one step."""
+        delivery = message.delivery_info
+        held = dumps([message._raw, delivery["exchange"], delivery["routing_key"]])
+        with self.channel.conn_or_acquire() as client:
+            client.eval(_HOLD, 2, self.unacked_index_key, self.unacked_key, delivery_tag, held)
+        virtual.QoS.append(self, message, delivery_tag)
+
+    def restore_visible(self, start: int = 0, num: int | None = 10, interval: int = 10) -> None:
+        """Put back what nobody has renewed for one lease; nothing while Redis itself has only just come back."""
+        with self.channel.conn_or_acquire() as client:
+            seconds, micros = client.time()
+            now = seconds + micros / 1e6
+            if now * 1000 < float(client.get(_AWAY_UNTIL) or 0):
+                return
+            try:
+                with stock.Mutex(client, self.unacked_mutex_key, self.unacked_mutex_expire):
+                    ends = now - self.visibility_timeout
+                    for tag in client.zrangebyscore(self.unacked_index_key, 0, ends, start, num or _ALL):
+                        self.restore_by_tag(tag, client)
+            except stock.MutexHeld:
+                return
+
+
+class Delivery(virtual.Message):
+    """One delivery of a message."""
+
+    def __init__(self, payload: dict[str, Any], channel: Any = None, **more: Any) -> None:  # noqa: ANN401
+        # The tag in the message is that of its first sending; each delivery gets one of its own.
+        payload["properties"]["delivery_tag"] = str(uuid.uuid4())
+        super().__init__(payload, channel, **more)
+
+
+class Channel(stock.Channel):
+    """A channel whose deliveries have tags of their own."""
+
+    QoS = QoS
+    Message = Delivery
+
+
+class Transport(stock.Transport):
+    """The transport that `redis://` and `rediss://` mean in Hive."""
+
+    Channel = Channel
+
+
+def install() -> None:
+    """Make kombu use this transport for Redis."""
+    kombu.transport.TRANSPORT_ALIASES.update(redis=_NAME, rediss=_NAME)

@@ -1,0 +1,219 @@
+"""The keeper: a thread of each worker that keeps its leases alive and ends what must not go on.
+
+A thread and not the worker's event loop: a solo pool blocks the loop while a task runs, and a warm shutdown stops it.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import psutil
+import redis
+from celery import bootsteps
+from celery.worker import state as celery_state
+
+from hive.broker import connect
+from hive.jobs import JobStore, State
+from hive.jobs.scripts import RENEW
+from hive.settings import Settings, load_settings
+from hive.worker.outbox import Outbox, Outcome
+from hive.worker.place import outbox_of, slots_of
+from hive.worker.slots import Slot
+from hive.worker.sweeper import Sweeper
+
+logger = logging.getLogger(__name__)
+_LOOK_EVERY_S = 1.0
+_RENEWALS_PER_LEASE = 4
+_SWEEPS_PER_LEASE = 5
+
+
+class Keeper(bootsteps.StartStopStep):
+    """A step of the Celery worker, so that any `celery -A hive worker` has it."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, parent: Any, **options: Any) -> None:  # noqa: ANN401  celery's own signature
+        super().__init__(parent, **options)
+        self._over = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def start(self, parent: Any) -> None:  # noqa: ANN401
+        """Begin to keep and to sweep."""
+        settings = load_settings()
+        duties = Duties(settings, parent)
+        sweeper = Sweeper(settings, parent.app, parent.hostname)
+        duties.take_over()
+        parent.wait_for_soft_shutdown = duties.wait_for_tasks
+        self._run("keeper", duties.look, lambda: _LOOK_EVERY_S)
+        self._run("sweeper", sweeper.sweep, lambda: settings.lease_s / _SWEEPS_PER_LEASE)
+
+    def stop(self, parent: Any) -> None:  # noqa: ANN401
+        """Stop; by now no task runs here any more."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join(timeout=2 * _LOOK_EVERY_S)
+
+    terminate = stop
+
+    def _run(self, name: str, step: Callable[[], None], pause_s: Callable[[], float]) -> None:
+        def run() -> None:
+            while not self._over.wait(pause_s()):
+                try:
+                    step()
+                except (redis.RedisError, OSError) as error:
+                    logger.warning("%s: Redis is away: %s", name, error)
+                except Exception:
+                    logger.exception("%s: a mistake in Hive; it goes on", name)
+
+        thread = threading.Thread(target=run, daemon=True, name=name)
+        thread.start()
+        self._threads.append(thread)
+
+
+class Duties:
+    """What a keeper does for its worker."""
+
+    def __init__(self, settings: Settings, worker: Any) -> None:  # noqa: ANN401  celery's WorkController
+        self._settings = settings
+        self._worker = worker
+        self._redis = connect(settings)
+        self._renew = self._redis.register_script(RENEW)
+        self._store = JobStore(self._redis)
+        self._slots = slots_of(settings, worker.hostname)
+        self._outbox: Outbox = outbox_of(settings, self._store)
+        self._peaks: dict[tuple[str, int], int] = {}
+        self._dead: set[Slot] = set()
+        self._next_renewal = 0.0
+        self._cancelled: Any = None
+
+    def take_over(self) -> None:
+        """Note that attempts which an earlier worker of this name left behind have died with it."""
+        for slot in self._slots.all():
+            if not slot.is_alive:
+                with contextlib.suppress(redis.RedisError):
+                    self._store.lose(slot.job, slot.attempt, "its worker died")
+                self._slots.clear(slot)
+        self._slots.prepare()
+
+    def look(self) -> None:
+        """Do everything that is due: limits, cancellations, renewals, results that wait."""
+        slots = self._slots.all()
+        for slot in slots:
+            self._check_limits(slot)
+        self._note_dead(slots)
+        if time.monotonic() >= self._next_renewal:
+            self._outbox.flush()
+            self._next_renewal = time.monotonic() + self._settings.lease_s / _RENEWALS_PER_LEASE
+            self._end(self._renewed(slots), slots)
+        self._end(self._newly_cancelled(), slots)
+
+    def _note_dead(self, slots: list[Slot]) -> None:
+        """Note attempts whose process is gone; in the second look, because Celery itself knows the signal sooner."""
+        dead = {slot for slot in slots if not slot.is_alive}
+        for slot in dead & self._dead:
+            self._store.lose(slot.job, slot.attempt, "its process died")
+            self._slots.clear(slot)
+        self._dead = dead
+
+    def _renewed(self, slots: list[Slot]) -> list[str]:
+        """Renew everything that this worker holds; returns the jobs whose attempt here is for nobody."""
+        waiting = self._outbox.waiting()
+        held = {(slot.job, slot.attempt) for slot in slots} | {(one.job, one.attempt) for one in waiting}
+        jobs = [[job, attempt, self._peaks.get((job, attempt), 0)] for job, attempt in held]
+        self._peaks = {key: peak for key, peak in self._peaks.items() if key in held}
+        document = json.dumps({"jobs": jobs, "tags": list(_delivery_tags(self._worker))})
+        lease_ms = int(self._settings.lease_s * 1000)
+        stale: list[str] = self._renew(keys=["unacked_index"], args=[lease_ms, document])
+        return stale
+
+    def _newly_cancelled(self) -> list[str]:
+        """Jobs that were cancelled since the last look, as Redis tells them."""
+        if self._cancelled is None:
+            self._cancelled = self._redis.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]  # redis-py
+            self._cancelled.subscribe("hive:cancel")
+        found = []
+        try:
+            while (message := self._cancelled.get_message(timeout=0)) is not None:
+                found.append(message["data"])
+        except redis.RedisError:
+            self._cancelled = None
+            raise
+        return found
+
+    def _check_limits(self, slot: Slot) -> None:
+        """Measure an attempt, and fail it where it goes beyond its limits."""
+        memory, passed_s = slot.memory(), time.time() - slot.started
+        key = (slot.job, slot.attempt)
+        self._peaks[key] = max(memory, self._peaks.get(key, 0))
+        if slot.memory_bytes is not None and memory > slot.memory_bytes:
+            used, limit = memory / 2**20, slot.memory_bytes / 2**20
+            self._fail(
+                slot, "memory-limit", f"It used {used:.0f} MiB of memory, more than its limit of {limit:.0f} MiB."
+            )
+        elif slot.time_s is not None and passed_s > slot.time_s:
+            self._fail(slot, "time-limit", f"It ran for longer than its limit of {slot.time_s:g} s.")
+
+    def _fail(self, slot: Slot, kind: str, message: str) -> None:
+        outcome = Outcome(slot.job, slot.attempt, State.FAILED, error={"kind": kind, "message": message})
+        self._outbox.send(outcome)
+        self._end([slot.job], [slot])
+
+    def _end(self, jobs: Iterable[str], slots: list[Slot]) -> None:
+        """End the processes of attempts whose work nobody wants any more."""
+        unwanted = set(jobs)
+        for slot in slots:
+            if slot.job in unwanted:
+                end_process(slot)
+
+    def wait_for_tasks(self) -> None:
+        """Give running tasks the grace period to finish or to save their state, then let them wait again elsewhere.
+
+        Celery calls this when the worker is told to stop.
+        """
+        self._slots.stop_flag.touch()
+        deadline = time.monotonic() + self._settings.grace_s
+        while (slots := self._slots.all()) and time.monotonic() < deadline:
+            time.sleep(_LOOK_EVERY_S / 5)
+        for slot in slots:
+            self._outbox.send(Outcome(slot.job, slot.attempt, None))
+            end_process(slot)
+
+
+def end_process(slot: Slot) -> None:
+    """End the process of an attempt and everything below it. A thread of the worker itself cannot be ended."""
+    if slot.pid == os.getpid():
+        logger.warning("job %s is not wanted any more, but runs in a thread, which cannot be ended", slot.job)
+        return
+    try:
+        process = psutil.Process(slot.pid)
+        family = [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    for one in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.send_signal(signal.SIGKILL)
+
+
+def _delivery_tags(worker: Any) -> set[str]:  # noqa: ANN401
+    """Tags of the messages that this worker holds, in its channel or, after a reconnection, only in its tasks."""
+    consumer = getattr(getattr(worker, "consumer", None), "task_consumer", None)
+    quality = consumer.channel.qos if consumer is not None and consumer.channel is not None else None
+    tags = set(_copy(lambda: list(quality._delivered))) if quality is not None else set()
+    tags -= set(_copy(lambda: list(quality._dirty))) if quality is not None else set()
+    requests = _copy(lambda: [*celery_state.reserved_requests, *celery_state.active_requests])
+    return tags | {request.message.delivery_tag for request in requests if request.message is not None}
+
+
+def _copy(read: Callable[[], list[Any]]) -> list[Any]:
+    """Copy a collection that the worker's main thread changes meanwhile."""
+    while True:
+        try:
+            return read()
+        except RuntimeError:
+            time.sleep(0.001)

@@ -1,0 +1,75 @@
+"""Results on their way to Redis. Where Redis is away they wait on the worker's disk and are reported afterwards."""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import redis
+
+from hive.jobs import JobStore, State
+from hive.task import replaced_atomically
+from hive.task.values import Json
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended. A state of None means: stopped on purpose, to be started again."""
+
+    job: str
+    attempt: int
+    state: str | None
+    outputs: Mapping[str, Json] = field(default_factory=dict)
+    measures: Mapping[str, Json] = field(default_factory=dict)
+    error: Mapping[str, str] | None = None
+
+    def report(self, store: JobStore) -> bool:
+        """Keep the outcome in the job's record. Returns False where a newer attempt has taken over."""
+        if self.state is None:
+            return store.release(self.job, self.attempt, "its worker was told to stop")
+        return store.finish(self.job, self.attempt, State(self.state), self.outputs, self.measures, self.error)
+
+
+class Outbox:
+    """Outcomes of this worker that Redis does not know yet."""
+
+    def __init__(self, folder: Path, store: JobStore) -> None:
+        self._folder = folder
+        self._store = store
+
+    def send(self, outcome: Outcome) -> None:
+        """Report an outcome now, or keep it until Redis is back."""
+        try:
+            self._report(outcome)
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            logger.warning("job %s: Redis is away (%s); its outcome waits on this disk", outcome.job, error)
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with replaced_atomically(self._file(outcome)) as unfinished:
+                unfinished.write_text(json.dumps(asdict(outcome)))
+
+    def flush(self) -> None:
+        """Report everything that waits.
+
+        Raises
+        ------
+        redis.RedisError
+            Redis is still away; what waits goes on waiting.
+        """
+        for outcome in self.waiting():
+            self._report(outcome)
+            self._file(outcome).unlink(missing_ok=True)
+            logger.info("job %s: its outcome is reported now", outcome.job)
+
+    def waiting(self) -> list[Outcome]:
+        """Everything that waits."""
+        return [Outcome(**json.loads(file.read_text())) for file in sorted(self._folder.glob("*.json"))]
+
+    def _report(self, outcome: Outcome) -> None:
+        if not outcome.report(self._store):
+            logger.warning("job %s attempt %d came too late: it is not the newest", outcome.job, outcome.attempt)
+
+    def _file(self, outcome: Outcome) -> Path:
+        return self._folder / f"{outcome.job}.{outcome.attempt}.json"

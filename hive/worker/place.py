@@ -1,0 +1,43 @@
+"""Where a worker keeps its things, and the connections of one of its processes."""
+
+from functools import cache
+
+from hive.broker import connect
+from hive.jobs import JobStore
+from hive.messages import make_application, send
+from hive.settings import Settings, host_name, load_settings
+from hive.staging import BlobStore, Cache
+from hive.worker.attempt import Place
+from hive.worker.outbox import Outbox
+from hive.worker.slots import Slots
+
+
+def slots_of(settings: Settings, worker: str) -> Slots:
+    """The running attempts of one worker of this machine."""
+    return Slots(settings.cache / "running" / worker)
+
+
+def outbox_of(settings: Settings, store: JobStore) -> Outbox:
+    """The outcomes that wait on this machine; whichever worker finds Redis back first reports them."""
+    return Outbox(settings.cache / "outbox", store)
+
+
+@cache
+def this_place(worker: str, worker_pid: int) -> Place:
+    """Connections of this process; made after the fork, because a connection cannot be shared with the parent."""
+    settings = load_settings()
+    blobs = BlobStore(settings.store)
+    prompt = JobStore(connect(settings))
+    return Place(
+        settings=settings,
+        patient=JobStore(connect(settings, patient=True)),
+        prompt=prompt,
+        outbox=outbox_of(settings, prompt),
+        slots=slots_of(settings, worker),
+        blobs=blobs,
+        cache=Cache(settings.cache, blobs),
+        worker=worker,
+        host=host_name(),
+        worker_pid=worker_pid,
+        resend=lambda job_id: send(settings, make_application(settings), job_id, prompt.get(job_id).specification),
+    )

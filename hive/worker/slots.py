@@ -1,0 +1,99 @@
+"""Which attempts run in this worker now: one small file each, written by whoever runs the task.
+
+The worker's main process reads them from a thread. That works in every pool, while the worker shuts down, and after a
+restart: a file that is left over names an attempt whose process died.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from hive.task import replaced_atomically
+
+
+@dataclass(frozen=True)
+class Slot:
+    """An attempt that runs: its process, since when, and its limits (time [s], memory [bytes])."""
+
+    job: str
+    attempt: int
+    pid: int
+    born: float
+    started: float
+    time_s: float | None
+    memory_bytes: int | None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process still runs; its time of birth tells it from a later one with the same number."""
+        try:
+            process = psutil.Process(self.pid)
+            return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - self.born) < 1
+        except psutil.NoSuchProcess:
+            return False
+
+    def memory(self) -> int:
+        """Resident memory of the process and everything below it [bytes]; 0 where it has just ended."""
+        try:
+            process = psutil.Process(self.pid)
+            family = [process, *process.children(recursive=True)]
+            return sum(one.memory_info().rss for one in family)
+        except psutil.Error:
+            return 0
+
+
+def this_process(job: str, attempt: int, time_s: float | None, memory_bytes: int | None) -> Slot:
+    """The slot of an attempt that runs in this process."""
+    own = psutil.Process()
+    return Slot(job, attempt, own.pid, own.create_time(), time.time(), time_s, memory_bytes)
+
+
+class Slots:
+    """The running attempts of one worker."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @property
+    def stop_flag(self) -> Path:
+        """The file that is there while the worker wants its tasks to come to an end."""
+        return self._folder / "stopping"
+
+    def prepare(self) -> None:
+        """Make the folder, and forget that an earlier worker of this name was stopping."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self.stop_flag.unlink(missing_ok=True)
+
+    @contextmanager
+    def occupy(self, slot: Slot) -> Iterator[None]:
+        """Show an attempt for as long as the block runs."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        file = self._file(slot)
+        with replaced_atomically(file) as unfinished:
+            unfinished.write_text(json.dumps(asdict(slot)))
+        try:
+            yield
+        finally:
+            file.unlink(missing_ok=True)
+
+    def all(self) -> list[Slot]:
+        """Every attempt that is shown."""
+        found = []
+        for file in self._folder.glob("*.json"):
+            try:
+                found.append(Slot(**json.loads(file.read_text())))
+            except FileNotFoundError:
+                continue  # it ended since the folder was listed
+        return found
+
+    def clear(self, slot: Slot) -> None:
+        """Take away the file of an attempt whose process died."""
+        self._file(slot).unlink(missing_ok=True)
+
+    def _file(self, slot: Slot) -> Path:
+        return self._folder / f"{slot.job}.{slot.attempt}.json"

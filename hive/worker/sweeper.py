@@ -1,0 +1,94 @@
+"""The sweeper: finds jobs that nobody works on and no queue holds, and sends them again.
+
+Every worker has one; a lock lets one at a time sweep. What a sweep costs does not grow with the queue: it looks at the
+oldest waiting jobs and at the end of the queue where these must be.
+"""
+
+import json
+import logging
+from collections.abc import Iterable
+from typing import Any, cast
+
+from celery import Celery
+
+from hive.broker import connect
+from hive.jobs import JobStore
+from hive.jobs.scripts import EXPIRE
+from hive.messages import queue_lists, send
+from hive.settings import Settings
+
+logger = logging.getLogger(__name__)
+# How many of the oldest waiting jobs of a queue are looked for in each sweep, and how many of its oldest messages
+# are searched for them. Messages that were put back lie in front of the others, so the search goes further.
+_OLDEST = 200
+_MESSAGES = 3 * _OLDEST
+_SUSPECTS = "hive:suspects"
+_DAY_MS = 86_400_000
+
+
+class Sweeper:
+    """What a worker does for all jobs of its Hive."""
+
+    def __init__(self, settings: Settings, application: Celery, worker: str) -> None:
+        self._settings = settings
+        self._application = application
+        self._worker = worker
+        self._redis = connect(settings)
+        self._expire = self._redis.register_script(EXPIRE)
+        self._store = JobStore(self._redis)
+        self._pause_ms = int(settings.lease_s / 5 * 1000)
+
+    def sweep(self) -> None:
+        """Take back what died, send again what was lost, forget what is old; unless another worker just did."""
+        if not self._redis.set("hive:sweeper", self._worker, nx=True, px=int(self._pause_ms * 0.9)):
+            return
+        for job_id in cast(list[str], self._expire(keys=[], args=[int(self._settings.lease_s * 1000), _OLDEST])):
+            logger.warning("job %s: its worker vanished", job_id)
+        now_ms = self._now_ms()
+        if now_ms >= float(cast(str | None, self._redis.get("hive:away_until")) or 0):
+            for queue in cast(set[str], self._redis.smembers("hive:queues")):
+                self._send_lost(queue, now_ms)
+        self._forget_old(now_ms)
+
+    def _now_ms(self) -> float:
+        seconds, micros = self._redis.time()
+        return seconds * 1000 + micros / 1000
+
+    def _send_lost(self, queue: str, now_ms: float) -> None:
+        """Send again the jobs that wait by their record, but have no message; two sweeps in turn must find them so."""
+        old = now_ms - self._pause_ms
+        waiting = cast(
+            list[str], self._redis.zrange(f"hive:waiting:{queue}", 0, int(old), byscore=True, offset=0, num=_OLDEST)
+        )
+        lost = set(waiting) - self._jobs_with_message(queue) if waiting else set()
+        suspects = f"{_SUSPECTS}:{queue}"
+        known = cast(set[str], self._redis.smembers(suspects))
+        for job_id in lost & known:
+            logger.warning("job %s has no message; it is sent again", job_id)
+            send(self._settings, self._application, job_id, self._store.get(job_id).specification)
+        pipeline = self._redis.pipeline()
+        pipeline.delete(suspects)
+        if lost - known:
+            pipeline.sadd(suspects, *(lost - known))
+        pipeline.execute()
+
+    def _jobs_with_message(self, queue: str) -> set[str]:
+        """Jobs among the oldest messages of a queue, and among those that a worker holds."""
+        pipeline = self._redis.pipeline(transaction=True)
+        for name in queue_lists(queue):
+            pipeline.lrange(name, -_MESSAGES, -1)
+        pipeline.hvals("unacked")
+        *lists, held = pipeline.execute()
+        return _ids(message for one in lists for message in map(json.loads, one)) | _ids(
+            json.loads(delivery)[0] for delivery in held
+        )
+
+    def _forget_old(self, now_ms: float) -> None:
+        oldest = now_ms - self._settings.keep_days * _DAY_MS
+        old = cast(list[str], self._redis.zrange("hive:finished", 0, int(oldest), byscore=True, offset=0, num=_OLDEST))
+        for job_id in old:
+            self._store.forget(job_id)
+
+
+def _ids(messages: Iterable[dict[str, Any]]) -> set[str]:
+    return {str(message["headers"].get("id")) for message in messages}

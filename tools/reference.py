@@ -1,0 +1,186 @@
+"""Write docs/reference.md from the code: `reference.py FILE`; `reference.py --check FILE` tells whether it is stale.
+
+What is installed beside Hive, the width of the terminal and the number of cores do not change the page.
+"""
+
+import argparse
+import inspect
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import Field
+from pathlib import Path
+from typing import Any
+
+import click
+from click.testing import CliRunner
+
+from hive import catalog, errors
+from hive.cli import hive
+from hive.settings import VARIABLES, load_settings
+from hive.task import Read, Task, Written
+from hive.task.parameter import Parameter
+from hive.task.results import Measure
+from hive.task.values import Choice, Kind, Number, Switch, Text
+
+_WIDTH = 100
+# A home that is nowhere: what follows from it is shown with the variable's name.
+_NOWHERE = "/HIVE_HOME"
+_DEFAULTS_IN_WORDS = {"home": "`~/.hive`", "max_concurrent_tasks": "the number of processor cores"}
+_ENDS_WITHOUT_ERROR = ((0, "It worked; `submit` and `wait`: the job succeeded."), (130, "Interrupted by Ctrl-C."))
+_HEAD = """\
+# Reference
+
+Written by `make docs` from the code. Change the code, not this page. What the words mean is in
+[conventions](conventions.md).
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    catalog.ENTRY_POINTS = ""  # Hive's own tasks only: other packages have pages of their own
+    sections = (_commands(), _tasks(), _settings(), _exit_codes(), _errors())
+    return "\n".join([_HEAD, *sections])
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+def _commands() -> str:
+    # A group whose only member is its default answers with that member's page; the longest name keeps it.
+    pages = {_help(path): path for path in _paths(hive, ())}
+    blocks = [f"### `{' '.join(('hive', *path))}`\n\n```text\n{text}```\n" for text, path in pages.items()]
+    return "\n".join(["## Commands\n", *blocks])
+
+
+def _paths(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """A command's name and those of all commands below it."""
+    yield path
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            if below is not None:
+                yield from _paths(below, (*path, name))
+
+
+def _help(path: tuple[str, ...]) -> str:
+    answer = CliRunner().invoke(hive, [*path, "--help"], prog_name="hive", terminal_width=_WIDTH)
+    if answer.exit_code != 0:
+        raise SystemExit(f"hive {' '.join(path)} --help failed: {answer.output}")
+    return "".join(f"{line.rstrip()}\n" for line in answer.output.splitlines())
+
+
+def _tasks() -> str:
+    return "\n".join(["## Tasks\n", *(_task(task) for task in catalog.all_tasks())])
+
+
+def _task(task: Task[Any, Any]) -> str:
+    parameters = [(f"`{_word(one)}`", _takes(one), _default(one), one.help) for one in task.parameters]
+    measures = [(f"`{one.name}`", _type(one), one.unit, one.help) for one in task.measures]
+    return "\n".join(
+        (
+            f"### `{task.wire_name}`\n",
+            f"{task.help}\n",
+            _table(("parameter", "takes", "default", "meaning"), parameters),
+            _table(("measure", "type", "unit", "meaning"), measures),
+        )
+    )
+
+
+def _word(parameter: Parameter) -> str:
+    return parameter.name.upper() if parameter.is_positional else parameter.option
+
+
+def _takes(parameter: Parameter) -> str:
+    """What may be given, with its unit and limits."""
+    return ("one or more: " if parameter.is_repeated else "") + _value(parameter.kind)
+
+
+def _value(kind: Kind) -> str:
+    if isinstance(kind, Read | Written):
+        direction = "reads" if isinstance(kind, Read) else "writes"
+        suffixes = f": {' '.join(f'`{suffix}`' for suffix in kind.suffixes)}" if kind.suffixes else ""
+        return f"{direction} a {kind.what}{suffixes}"
+    if isinstance(kind, Number):
+        number = "whole number" if kind.whole else "number"
+        unit = f" [{kind.unit.symbol}]" if kind.unit.symbol else ""
+        return number + unit + "".join(f", {one.words} {kind.unit.show(one.bound)}" for one in kind.limits)
+    if isinstance(kind, Text):
+        return kind.form.words if kind.form else "text"
+    if isinstance(kind, Choice):
+        return " or ".join(f"`{word}`" for word in kind.words)
+    return "yes or no" if isinstance(kind, Switch) else kind.metavar
+
+
+def _default(parameter: Parameter) -> str:
+    kind = parameter.kind
+    if isinstance(kind, Written) and (parameter.is_required or kind.is_preview):
+        return "a name made from the first file's"
+    if parameter.is_required:
+        return "required"
+    if parameter.default in (None, "", []):
+        return "none"
+    return f"`{kind.show(parameter.default)}`"
+
+
+def _type(measure: Measure) -> str:
+    return str(measure.schema.get("type", "or nothing"))
+
+
+def _settings() -> str:
+    rows = [
+        (f"`{one.metadata['variable']}`", _file_name(one), _setting_default(one), one.metadata["help"])
+        for one in VARIABLES
+    ]
+    table = _table(("variable", "in `config.toml`", "default", "meaning"), rows)
+    return f"## Settings\n\nFlags go before the environment, that before `$HIVE_HOME/config.toml`.\n\n{table}"
+
+
+def _file_name(one: "Field[Any]") -> str:
+    return "" if one.name == "home" else f"`{one.name}`"
+
+
+def _setting_default(one: "Field[Any]") -> str:
+    if one.name in _DEFAULTS_IN_WORDS:
+        return _DEFAULTS_IN_WORDS[one.name]
+    value = getattr(load_settings(environment={"HIVE_HOME": _NOWHERE}), one.name)
+    text = str(value).replace(_NOWHERE, "$HIVE_HOME")
+    return f"`{text}`" if value not in (None, "") else "none"
+
+
+def _all_errors() -> list[type[errors.HiveError]]:
+    """Every error of `hive.errors`, in the order of its lines."""
+    found = [one for _, one in inspect.getmembers(errors, inspect.isclass) if issubclass(one, errors.HiveError)]
+    return sorted(found, key=lambda one: inspect.getsourcelines(one)[1])
+
+
+def _exit_codes() -> str:
+    given = [(one.exit_code, inspect.getdoc(one) or "") for one in _all_errors() if "exit_code" in vars(one)]
+    rows = [(str(code), words) for code, words in sorted([*given, *_ENDS_WITHOUT_ERROR])]
+    return "## Exit codes\n\n" + _table(("code", "meaning"), rows)
+
+
+def _errors() -> str:
+    rows = [
+        (f"`{one.kind}`", f"`{one.__name__}`", str(one.exit_code), inspect.getdoc(one) or "") for one in _all_errors()
+    ]
+    return "## Errors\n\n" + _table(("kind", "in Python", "exit code", "happens when"), rows)
+
+
+def main() -> None:
+    """Write the page, or say that it is stale."""
+    parser = argparse.ArgumentParser(description="Write docs/reference.md from the code.")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 where the file is stale")
+    asked = parser.parse_args()
+    wanted = page()
+    if not asked.check:
+        asked.file.write_text(wanted, encoding="utf-8")
+    elif not asked.file.exists() or asked.file.read_text(encoding="utf-8") != wanted:
+        sys.exit(f"{asked.file} is stale. Write it again: make docs")
+
+
+if __name__ == "__main__":
+    main()
