@@ -27,8 +27,8 @@ check: $(READY)  ## Check style, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-faults: $(READY)  ## Inject faults for longer than `make test` does
-	$(BIN)/pytest tests/wire -m "wire" --fault-rounds 10
+faults: $(READY)  ## Inject every fault as long and as often as the promises say; prints a table
+	$(BIN)/pytest tests/faults --full
 
 bench: $(READY)  ## Measure: start-up of the command line
 	$(BIN)/python tools/bench.py

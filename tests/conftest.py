@@ -30,9 +30,4 @@ def hive_up(hive: Hive) -> Iterator[Hive]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--fault-rounds", type=int, default=1, help="how often each fault is injected")
-
-
-@pytest.fixture
-def fault_rounds(request: pytest.FixtureRequest) -> int:
-    return int(request.config.getoption("--fault-rounds"))
+    parser.addoption("--full", action="store_true", help="inject faults as long and as often as the promises say")

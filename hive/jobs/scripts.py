@@ -114,6 +114,7 @@ START = (
     + """
 local job, id, lease = KEYS[1], ARGV[1], tonumber(ARGV[4])
 local ms = now()
+pulse(ms, lease)
 if redis.call('HGET', job, 'state') == 'running' then
   local ends = tonumber(redis.call('ZSCORE', 'hive:leases', id) or 0)
   if ends > ms or is_away(ms) then return 0 end

@@ -46,3 +46,8 @@ class Cache:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def clear_scratch(self, prefix: str) -> None:
+        """Remove the scratch folder of an attempt whose process was killed and could not do it itself."""
+        for folder in (self._folder / "scratch").glob(f"{prefix}-*"):
+            shutil.rmtree(folder, ignore_errors=True)

@@ -70,7 +70,7 @@ def run_attempt(place: Place, task: Task[Any, Any], job_id: str, asked: Mapping[
 def _outcome(place: Place, task: Task[Any, Any], job_id: str, number: int, asked: Mapping[str, Any]) -> Outcome:
     """Run the task; whatever it does becomes an outcome."""
     try:
-        with place.cache.scratch(job_id) as scratch:
+        with place.cache.scratch(f"{job_id}.{number}") as scratch:
             outputs, measures = _run(place, task, _attempt(place, job_id, number, scratch), asked, scratch)
     except StoppedError:
         return Outcome(job_id, number, None)

@@ -14,7 +14,12 @@ from hive.worker.slots import Slots
 
 def slots_of(settings: Settings, worker: str) -> Slots:
     """The running attempts of one worker of this machine."""
-    return Slots(settings.cache / "running" / worker)
+    return Slots(settings.cache / "running" / worker, cache_of(settings))
+
+
+def cache_of(settings: Settings) -> Cache:
+    """The files that this machine keeps."""
+    return Cache(settings.cache, BlobStore(settings.store))
 
 
 def outbox_of(settings: Settings, store: JobStore) -> Outbox:
@@ -35,7 +40,7 @@ def this_place(worker: str, worker_pid: int) -> Place:
         outbox=outbox_of(settings, prompt),
         slots=slots_of(settings, worker),
         blobs=blobs,
-        cache=Cache(settings.cache, blobs),
+        cache=cache_of(settings),
         worker=worker,
         host=host_name(),
         worker_pid=worker_pid,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from hive.staging import Cache
 from hive.task import replaced_atomically
 
 
@@ -27,6 +28,11 @@ class Slot:
     started: float
     time_s: float | None
     memory_bytes: int | None
+
+    @property
+    def name(self) -> str:
+        """What the attempt's file and scratch folder are called."""
+        return f"{self.job}.{self.attempt}"
 
     @property
     def is_alive(self) -> bool:
@@ -56,8 +62,9 @@ def this_process(job: str, attempt: int, time_s: float | None, memory_bytes: int
 class Slots:
     """The running attempts of one worker."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, cache: Cache) -> None:
         self._folder = folder
+        self._cache = cache
 
     @property
     def stop_flag(self) -> Path:
@@ -92,8 +99,9 @@ class Slots:
         return found
 
     def clear(self, slot: Slot) -> None:
-        """Take away the file of an attempt whose process died."""
+        """Take away what an attempt whose process died has left: its file here and its scratch folder."""
+        self._cache.clear_scratch(slot.name)
         self._file(slot).unlink(missing_ok=True)
 
     def _file(self, slot: Slot) -> Path:
-        return self._folder / f"{slot.job}.{slot.attempt}.json"
+        return self._folder / f"{slot.name}.json"

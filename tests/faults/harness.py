@@ -1,0 +1,239 @@
+"""Injecting faults into real processes, and counting what was lost.
+
+The evidence is a file that the jobs themselves append to (`hive submit test --trace`); no fault touches it.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+import psutil
+
+from hive.client import Session, make_request
+from hive.jobs import Job, State
+from hive.orchestrator import running_pid
+from tests.support import BIN, Hive, free_port, missing, wait_until
+from workers.test.probe import probe
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: what was injected and what came of it."""
+
+    fault: str
+    jobs: int
+    lost: int
+    finished_twice: int
+    kept: int
+    restart_s: float | None = None
+
+
+class Field:
+    """A Hive under test: many probes in, and what the trace and the records say of them."""
+
+    def __init__(self, folder: Path, lease_s: float, **environment: str) -> None:
+        self.traces = folder / "traces"
+        self.traces.mkdir()
+        self.lease_s = lease_s
+        self.hive = Hive(
+            folder / "home", HIVE_LEASE_S=str(lease_s), HIVE_TRACE_DIR=str(self.traces), HIVE_GRACE_S="2", **environment
+        )
+        self.ids: list[str] = []
+
+    @cached_property
+    def session(self) -> Session:
+        return Session(self.hive.settings)
+
+    def submit(self, count: int = 1, queue: str = "gis", **parameters: object) -> list[str]:
+        """Send probes that leave a trace."""
+        session = self.session
+        request = make_request(probe, {"trace": "log", **parameters}, queue)
+        ids = [session.submit(request) for _ in range(count)]
+        self.ids += ids
+        return ids
+
+    def job(self, job_id: str) -> Job:
+        return self.session.jobs.get(job_id)
+
+    def wait_for_all(self, deadline_s: float) -> list[Job]:
+        """Wait until every job is finished; returns their records, finished or not."""
+        jobs = self.session.jobs
+        left = set(self.ids)
+
+        def is_over() -> bool:
+            for job_id in list(left):
+                if jobs.get(job_id).state.is_final:
+                    left.discard(job_id)
+            return not left
+
+        with contextlib.suppress(AssertionError):
+            wait_until(is_over, "all jobs are finished", deadline_s)
+        return [jobs.get(job_id) for job_id in self.ids]
+
+    def trace(self) -> list[tuple[str, str, int, float]]:
+        """Every line that a job wrote: event, job, attempt, time."""
+        file = self.traces / "log"
+        lines = [line.split() for line in file.read_text().splitlines()] if file.exists() else []
+        return [
+            (event, job, int(attempt), datetime.fromisoformat(at).timestamp())
+            for event, job, attempt, _, _, at in lines
+        ]
+
+    def row(self, fault: str, jobs: list[Job], restart_s: float | None = None) -> Row:
+        """Count what happened."""
+        ends = Counter(job for event, job, _, _ in self.trace() if event == "end")
+        return Row(
+            fault=fault,
+            jobs=len(jobs),
+            lost=sum(job.state is not State.SUCCEEDED for job in jobs),
+            finished_twice=sum(ends[job.id] > 1 for job in jobs),
+            kept=sum(job.state is State.SUCCEEDED for job in jobs),
+            restart_s=None if restart_s is None else round(restart_s, 1),
+        )
+
+    def started(self, job_id: str, attempt: int = 1) -> float | None:
+        """When an attempt began, by its own trace."""
+        return next(
+            (at for event, job, number, at in self.trace() if (event, job, number) == ("start", job_id, attempt)), None
+        )
+
+
+@contextmanager
+def redis_paused(hive: Hive, seconds: float) -> Iterator[None]:
+    """Kill Redis, keep it away for a while, and start it again with what it had written down."""
+    pid = running_pid(hive.settings)
+    psutil.Process(pid).kill()
+    wait_until(lambda: running_pid(hive.settings) is None, "Redis is gone")
+    yield
+    time.sleep(seconds)  # the fault itself: so long nobody can reach Redis
+    hive.run("up")
+
+
+def kill_tree(worker: psutil.Process) -> None:
+    """End a worker and all its children at once, as a machine does that loses its power."""
+    family = [worker, *worker.children(recursive=True)]
+    for process in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGSTOP)
+    for process in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+class Proxy:
+    """Forwards a port of another address to the local Redis, so that a network namespace can reach it."""
+
+    def __init__(self, address: str, target_port: int) -> None:
+        self.address, self.port, self._target = address, free_port(), target_port
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def __enter__(self) -> "Proxy":
+        self._thread.start()
+        listening = asyncio.start_server(self._serve, self.address, self.port)
+        self._server = asyncio.run_coroutine_threadsafe(listening, self._loop).result()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        async def cancel() -> None:
+            self._server.close()
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+
+        asyncio.run_coroutine_threadsafe(cancel(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            target_reader, target_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:
+            writer.transport.abort()
+            return
+        ways = [asyncio.create_task(_copy(reader, target_writer)), asyncio.create_task(_copy(target_reader, writer))]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+            for one in (writer, target_writer):
+                one.transport.abort()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+
+
+class Host:
+    """Another machine: a network namespace with one cable to this one. Pulling the cable sends no goodbye."""
+
+    def __init__(self, number: int) -> None:
+        self.name = f"hive{os.getpid() % 10000}x{number}"
+        self.outside, self.inside = f"10.213.{number}.1", f"10.213.{number}.2"
+        self._cable = f"hv{os.getpid() % 10000}x{number}"
+
+    def __enter__(self) -> "Host":
+        if os.geteuid() != 0 or shutil.which("ip") is None:
+            missing("root and the program ip (package iproute2), for network namespaces,")
+        self._ip("netns", "add", self.name)
+        self._ip("link", "add", self._cable, "type", "veth", "peer", "name", "eth0", "netns", self.name)
+        self._ip("addr", "add", f"{self.outside}/30", "dev", self._cable)
+        self._ip("link", "set", self._cable, "up")
+        self._ip("-n", self.name, "addr", "add", f"{self.inside}/30", "dev", "eth0")
+        self._ip("-n", self.name, "link", "set", "eth0", "up")
+        self._ip("-n", self.name, "link", "set", "lo", "up")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ip("netns", "del", self.name)
+
+    def pull_cable(self) -> None:
+        self._ip("link", "set", self._cable, "down")
+
+    def mend_cable(self) -> None:
+        self._ip("link", "set", self._cable, "up")
+
+    def _ip(self, *arguments: str) -> None:
+        subprocess.run(["/usr/bin/env", "ip", *arguments], check=True, capture_output=True)
+
+    @contextmanager
+    def worker(self, field: Field, name: str, queue: str = "gis", slots: int = 2) -> Iterator[psutil.Process]:
+        """Run a worker on that machine; it reaches Redis through its cable only."""
+        hive = field.hive
+        with Proxy(self.outside, hive.port) as proxy:
+            secret = (hive.home / "redis.password").read_text()
+            environment = hive.environment | {
+                "HIVE_BROKER_URL": f"redis://:{secret}@{proxy.address}:{proxy.port}/0",
+                "HIVE_CACHE": str(hive.home / f"cache-{name}"),
+            }
+            command = ["ip", "netns", "exec", self.name, str(BIN / "celery"), "-A", "hive", "worker", "-Q", queue]
+            with (hive.home / f"{name}.log").open("a") as log:
+                process = subprocess.Popen(
+                    [*command, "-c", str(slots), "-n", f"{name}@test", "--loglevel", "INFO"],
+                    env=environment, stdout=log, stderr=log, cwd=hive.home, start_new_session=True,
+                )  # fmt: skip
+            try:
+                wait_until(lambda: hive.redis.exists(f"hive:worker:{name}@test"), "the worker reports")
+                yield psutil.Process(process.pid)
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
