@@ -28,10 +28,11 @@ check: $(READY)  ## Check style, types and layers
 	$(BIN)/lint-imports
 
 faults: $(READY)  ## Inject every fault as long and as often as the promises say; prints a table
-	$(BIN)/pytest tests/faults --full
+	$(BIN)/pytest tests/faults --full --table docs/faults.md
 
-bench: $(READY)  ## Measure: start-up of the command line
+bench: $(READY)  ## Measure beside plain Celery: start-up of the command line, throughput
 	$(BIN)/python tools/bench.py
+	$(BIN)/python tools/bench_throughput.py
 
 docs: $(READY)  ## Write docs/reference.md from signatures and --help
 	$(BIN)/python tools/reference.py docs/reference.md

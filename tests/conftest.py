@@ -31,3 +31,4 @@ def hive_up(hive: Hive) -> Iterator[Hive]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="inject faults as long and as often as the promises say")
+    parser.addoption("--table", type=Path, help="write the table of faults to this page")

@@ -1,8 +1,8 @@
 """The worker's cache of files by digest, and the scratch folder of an attempt."""
 
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,14 +38,13 @@ class Cache:
 
     @contextmanager
     def scratch(self, prefix: str) -> Iterator[Path]:
-        """Give an empty folder to one attempt and remove it afterwards, in every case."""
-        root = self._folder / "scratch"
-        root.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir=root))
+        """Name a folder for one attempt, to be made by whoever needs it; it is removed afterwards, in every case."""
+        folder = self._folder / "scratch" / f"{prefix}-{secrets.token_hex(4)}"
         try:
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            if folder.exists():
+                shutil.rmtree(folder, ignore_errors=True)
 
     def clear_scratch(self, prefix: str) -> None:
         """Remove the scratch folder of an attempt whose process was killed and could not do it itself."""

@@ -5,10 +5,12 @@ restart: a file that is left over names an attempt whose process died.
 """
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -55,8 +57,13 @@ class Slot:
 
 def this_process(job: str, attempt: int, time_s: float | None, memory_bytes: int | None) -> Slot:
     """The slot of an attempt that runs in this process."""
-    own = psutil.Process()
-    return Slot(job, attempt, own.pid, own.create_time(), time.time(), time_s, memory_bytes)
+    pid = os.getpid()
+    return Slot(job, attempt, pid, _born(pid), time.time(), time_s, memory_bytes)
+
+
+@cache
+def _born(pid: int) -> float:
+    return float(psutil.Process(pid).create_time())
 
 
 class Slots:
@@ -82,7 +89,7 @@ class Slots:
         self._folder.mkdir(parents=True, exist_ok=True)
         file = self._file(slot)
         with replaced_atomically(file) as unfinished:
-            unfinished.write_text(json.dumps(asdict(slot)))
+            unfinished.write_text(json.dumps(vars(slot)))
         try:
             yield
         finally:

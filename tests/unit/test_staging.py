@@ -71,10 +71,12 @@ def test_a_cached_file_is_not_fetched_again_and_cannot_be_changed_by_a_task(stor
     store.put(tmp_path / "a.bin", reference)
     cache = Cache(tmp_path / "cache", store)
     with cache.scratch("one") as scratch:
+        scratch.mkdir(parents=True)
         first = cache.place(reference, scratch)
         assert first.stat().st_mode & 0o222 == 0
     stored_files(tmp_path)[0].unlink()
     with cache.scratch("two") as scratch:
+        scratch.mkdir(parents=True)
         assert digest_of(cache.place(reference, scratch)) == reference.digest
 
 
@@ -82,6 +84,7 @@ def test_scratch_is_removed_also_after_a_failure(store, tmp_path):
     cache = Cache(tmp_path / "cache", store)
 
     def fail_in(scratch):
+        scratch.mkdir(parents=True)
         (scratch / "left.bin").touch()
         raise ValueError("on purpose")
 

@@ -1,0 +1,127 @@
+"""Throughput of no-op jobs beside plain Celery on the same machine, interleaved: `make bench`.
+
+The peer is Celery with late acknowledgement and task events on, which is what Flower needs; both run a real worker
+with two children against a redis-server with an AOF. Submission is timed apart, so that only the worker's side counts.
+"""
+
+import atexit
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from hive.broker import connect
+from hive.jobs import JobStore, Specification, new_id
+from hive.messages import make_application, send
+from hive.orchestrator import start, stop
+from hive.settings import Settings, load_settings
+from hive.task import Limits
+from workers.test.probe import probe
+
+BIN = Path(sys.executable).parent
+JOBS = 2000
+ROUNDS = 3
+PLAIN = """
+from celery import Celery
+import atexit
+import os
+app = Celery("plain", broker=os.environ["HIVE_BROKER_URL"], backend=os.environ["HIVE_BROKER_URL"])
+app.conf.update(task_acks_late=True, worker_prefetch_multiplier=1, worker_send_task_events=True,
+                task_send_sent_event=True, task_track_started=True)
+@app.task(name="plain.nothing")
+def nothing():
+    return {"message": ""}
+"""
+
+
+def free_port() -> int:
+    """A port that nobody uses."""
+    with socket.socket() as probe_socket:
+        probe_socket.bind(("127.0.0.1", 0))
+        return int(probe_socket.getsockname()[1])
+
+
+def worker(module: str, folder: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start a worker that will take what is queued."""
+    command = [str(BIN / "celery"), "-A", module, "worker", "-c", "2", "-Q", "bench", "--loglevel", "WARNING"]
+    with (folder / f"{module}.log").open("ab") as log:
+        return subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+
+
+def drained_s(settings: Settings, module: str, folder: Path, environment: dict[str, str]) -> float:
+    """Seconds from the first job's start to the last one's end."""
+    redis = connect(settings)
+    lists = ["bench", "bench\x06\x163"]
+
+    def left() -> int:
+        return sum(int(redis.llen(name)) for name in lists) + int(redis.hlen("unacked"))  # type: ignore[arg-type]
+
+    process = worker(module, folder, environment)
+    try:
+        while left() > JOBS - 20:
+            time.sleep(0.01)
+        begin, before = time.monotonic(), left()
+        while left():
+            time.sleep(0.02)
+        return (time.monotonic() - begin) * JOBS / before
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+
+
+def fill_plain(folder: Path, environment: dict[str, str]) -> None:
+    """Queue the peer's jobs."""
+    code = f"from plain import nothing\nfor _ in range({JOBS}): nothing.apply_async(queue='bench')"
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, cwd=folder)
+
+
+def fill_hive(settings: Settings) -> None:
+    """Queue Hive's jobs."""
+    asked = Specification(
+        "test",
+        "test.probe",
+        "bench",
+        probe.check({}) | {},
+        {},
+        {},
+        Limits(attempts=3),  # type: ignore[arg-type]
+    )
+    store, application = JobStore(connect(settings)), make_application(settings)
+    for _ in range(JOBS):
+        job_id = new_id()
+        store.create(job_id, asked)
+        send(settings, application, job_id, asked)
+
+
+def main() -> None:
+    """Run both in turn and print jobs per second and their ratio."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "plain.py").write_text(PLAIN)
+        flags = {"home": folder / "home", "redis_port": free_port()}
+        start(load_settings(flags, {}))
+        atexit.register(stop, load_settings(flags, {}))
+        settings = load_settings(flags, {})
+        environment = os.environ | {
+            "HIVE_HOME": str(settings.home), "HIVE_BROKER_URL": settings.broker_url, "PYTHONPATH": str(folder),
+        }  # fmt: skip
+        ratios = []
+        for number in range(ROUNDS):
+            fill_plain(folder, environment)
+            plain = JOBS / drained_s(settings, "plain", folder, environment)
+            fill_hive(settings)
+            own = JOBS / drained_s(settings, "hive", folder, environment)
+            ratios.append(own / plain)
+            print(
+                f"round {number + 1}: hive {own:.0f} jobs/s, plain Celery {plain:.0f} jobs/s, ratio {own / plain:.2f}"
+            )
+        print(f"median ratio {statistics.median(ratios):.2f}")
+
+
+if __name__ == "__main__":
+    main()
