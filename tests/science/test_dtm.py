@@ -199,6 +199,21 @@ def test_a_tile_without_crs_asks_for_one(dtm, tmp_path):
     assert read(tmp_path / "a.tif")[1].crs.to_epsg() == 32617
 
 
+def test_us_survey_feet_are_told_from_feet(dtm, tmp_path):
+    assert dtm(TILE, tmp_path / "a.tif", cell=2, crs="EPSG:2271").elevation_unit == "us-ft"
+    import rasterio
+
+    with rasterio.open(tmp_path / "a.tif") as file:
+        assert file.units == ("us-ft",)
+
+
+@pytest.mark.parametrize(("metres", "symbol"), [(0.3048, "ft"), (0.3048006, "us-ft"), (1.0, "m"), (0.9144, "0.9144 m")])
+def test_a_unit_that_a_file_writes_with_seven_digits_is_known(metres, symbol):
+    from workers.gis.cloud import _symbol
+
+    assert _symbol(metres) == symbol
+
+
 @pytest.mark.parametrize(("crs", "words"), [("EPSG:4326", "is in degrees"), ("EPSG:4978", "is geocentric")])
 def test_a_crs_without_lengths_is_refused(dtm, tmp_path, crs, words):
     with pytest.raises(InputError, match=words):
@@ -206,7 +221,7 @@ def test_a_crs_without_lengths_is_refused(dtm, tmp_path, crs, words):
 
 
 def test_a_crs_that_does_not_exist_is_refused(dtm, tmp_path):
-    with pytest.raises(BadParameterError, match="crs must be a code such as EPSG:32610, not 'EPSG:999999'"):
+    with pytest.raises(BadParameterError, match="EPSG:999999 is not a known coordinate reference system"):
         dtm(TILE, tmp_path / "a.tif", crs="EPSG:999999")
 
 

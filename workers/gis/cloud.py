@@ -1,6 +1,7 @@
 """What a point cloud's header says: how many points, where, in which coordinate reference system and units."""
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ _VERTICAL: Mapping[str, float] = {
     "US survey foot": 1200 / 3937,
     "us-ft": 1200 / 3937,
 }
+_SYMBOLS: Mapping[str, float] = {"m": 1.0, "ft": 0.3048, "us-ft": 1200 / 3937}
+# Files write the US survey foot with seven digits (0.3048006, off by 3e-8) or more; the other foot is 2e-6 away.
+_LENGTH_TOLERANCE = 1e-7
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,9 @@ def _projected(cloud: Path, crs: str, *, is_given: bool) -> tuple[str, float]:
         found: Any = CRS.from_user_input(crs)
     except (CRSError, ValueError) as error:
         if is_given:
-            raise BadParameterError(f"crs must be a code such as EPSG:32610, not {crs!r}.") from error
+            raise BadParameterError(
+                f"{crs} is not a known coordinate reference system; write a code such as EPSG:32610."
+            ) from error
         raise InputError(f"The coordinate reference system in {cloud.name} cannot be read: {error}.") from error
     if not found.is_projected:
         what = "in degrees" if found.is_geographic else "geocentric"
@@ -111,4 +117,7 @@ def _vertical_unit(cloud: Path, name: str, horizontal_metres: float) -> float:
 
 
 def _symbol(metres: float) -> str:
-    return {1.0: "m", 0.3048: "ft", 1200 / 3937: "us-ft"}.get(metres, f"{metres:g} m")
+    for symbol, length in _SYMBOLS.items():
+        if math.isclose(metres, length, rel_tol=_LENGTH_TOLERANCE):
+            return symbol
+    return f"{metres:g} m"
