@@ -49,12 +49,14 @@ def reachable(settings: Settings) -> Iterator[None]:
     """
     try:
         yield
-    except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
-        raise UnreachableError(f"{_name(settings)} refuses access: {error}. {_source(settings)}") from error
+    except redis.AuthenticationError as error:
+        raise UnreachableError(f"{_name(settings)} refuses access: {_why_refused(settings)}") from error
+    except redis.exceptions.NoPermissionError as error:
+        raise UnreachableError(f"{_name(settings)} refuses access: {str(error).rstrip('.')}.") from error
     except redis.ResponseError as error:
-        if not str(error).startswith(("WRONGPASS", "NOAUTH", "NOPERM")):
+        if not str(error).startswith(("WRONGPASS", "NOAUTH")):
             raise
-        raise UnreachableError(f"{_name(settings)} refuses access: {error}. {_source(settings)}") from error
+        raise UnreachableError(f"{_name(settings)} refuses access: {_why_refused(settings)}") from error
     except redis.BusyLoadingError as error:
         raise UnreachableError(f"{_name(settings)} is still loading its data; try again in a moment.") from error
     except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
@@ -78,5 +80,13 @@ def public_address(url: str) -> str:
     return f"{parts.hostname or 'localhost'}:{parts.port or 6379}"
 
 
-def _source(settings: Settings) -> str:
-    return f"The address and password come from {settings.origins['broker_url']}."
+def _why_refused(settings: Settings) -> str:
+    """What is wrong with the password, in our own words: Redis answers in those of its protocol."""
+    parts = urlsplit(settings.broker_url)
+    if parts.password is None:
+        address = f"{parts.scheme}://:PASSWORD@{public_address(settings.broker_url)}{parts.path}"
+        return f"it asks for a password. Name it with its address: HIVE_BROKER_URL={address}."
+    return (
+        f"the password from {settings.origins['broker_url']} is wrong. "
+        "Correct it there, or name another broker: HIVE_BROKER_URL."
+    )

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from hive.errors import TaskDeclarationError, UnknownNameError
+from hive.errors import TaskDeclarationError, UnknownNameError, did_you_mean
 from hive.task import Capability, Task
 
 ENTRY_POINTS = "hive.capabilities"
@@ -34,7 +34,8 @@ def find_task(wire_name: str) -> Task[Any, Any]:
             raise UnknownNameError(f"{name} has no default task. Name one of: {_list(task_names(capability))}.")
     load_tasks(capability, task)
     if task not in capability.tasks:
-        raise UnknownNameError(f"{name} has no task {task!r}. It has: {_list(task_names(capability))}.")
+        names = task_names(capability)
+        raise UnknownNameError(f"{name} has no task {task!r}. It has: {_list(names)}.{did_you_mean(task, names)}")
     return capability.tasks[task]
 
 
@@ -52,7 +53,9 @@ def find_capability(name: str) -> Capability:
             return own
     known = {capability.name: capability for capability in all_capabilities()}
     if name not in known:
-        raise UnknownNameError(f"There is no capability {name!r}. Known are: {_list(sorted(known))}.")
+        raise UnknownNameError(
+            f"There is no capability {name!r}. Known are: {_list(sorted(known))}.{did_you_mean(name, known)}"
+        )
     return known[name]
 
 

@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 import click
 
-from hive.errors import HiveError
+from hive.errors import HiveError, did_you_mean
 
 # Each command by the module that holds it; a module is imported when its command is called.
 COMMANDS = {
@@ -39,7 +39,8 @@ class LazyGroup(click.Group):
         """Import the module of a command."""
         if cmd_name not in COMMANDS:
             known = ", ".join(COMMANDS)
-            raise click.UsageError(f"There is no command {cmd_name!r}. Known are: {known}.", ctx)
+            hint = did_you_mean(cmd_name, COMMANDS)
+            raise click.UsageError(f"There is no command {cmd_name!r}. Known are: {known}.{hint}", ctx)
         module = importlib.import_module(f"hive.commands.{COMMANDS[cmd_name]}")
         command: click.Command = getattr(module, cmd_name)
         return command
@@ -64,6 +65,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except HiveError as error:
         click.echo(f"hive: {error}", err=True)
         sys.exit(error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        is_root = error.ctx.parent is None  # `hive` alone asks what there is; `hive submit gis` lacks its task
+        click.echo(error.format_message(), err=not is_root)
+        sys.exit(0 if is_root else 2)
     except click.ClickException as error:
         hint = f" See: {error.ctx.command_path} --help." if isinstance(error, click.UsageError) and error.ctx else ""
         click.echo(f"hive: {error.format_message()}{hint}", err=True)

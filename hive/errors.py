@@ -17,6 +17,7 @@ HiveError                     1   base; `kind` is what a job's record carries
 └── StoppedError              1   a task has saved its state because its worker wants to stop
 """
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 
@@ -112,3 +113,17 @@ class StoppedError(HiveError):
     """A task ends early because its worker wants to stop; what it has saved goes to the next attempt."""
 
     kind = "stopped"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Words that follow the list of known names, where one of them is close to what was written.
+
+    >>> did_you_mean("gsi", ["gis", "test"])
+    " Did you mean 'gis'?"
+    >>> did_you_mean("seismics", ["gis", "test"])
+    ''
+    """
+    from difflib import get_close_matches  # noqa: PLC0415  only a wrong name needs it
+
+    close = get_close_matches(name.lower(), known, n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""

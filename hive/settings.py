@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hive.errors import SettingError
+from hive.errors import SettingError, did_you_mean
 
 
 def _port(text: str) -> int:
@@ -39,6 +39,13 @@ def _lease(text: str) -> float:
     return number
 
 
+def _store(text: str) -> str:
+    # Refused here, before a command has hashed gigabytes for a store that it cannot open.
+    if not text.lower().startswith("file:/"):
+        raise ValueError("it must be file:///folder; stores of other kinds are not there yet")
+    return text
+
+
 def _folder(text: str) -> Path:
     return Path(text).expanduser().absolute()
 
@@ -61,7 +68,7 @@ class Settings:
 
     home: Path = _setting("HIVE_HOME", "Folder of this Hive: settings, passwords, store, cache.", _folder)
     broker_url: str = _setting("HIVE_BROKER_URL", "Redis that carries the jobs.", is_secret=True)
-    store: str = _setting("HIVE_STORE", "Where files are kept by content: file:///… on one machine.")
+    store: str = _setting("HIVE_STORE", "Where files are kept by content: file:///… on one machine.", _store)
     redis_port: int = _setting("HIVE_REDIS_PORT", "Port of the Redis that `hive up` starts.", _port, default=6379)
     cache: Path = _setting("HIVE_CACHE", "Folder where a worker keeps the files it has fetched.", _folder)
     worker_capabilities: str = _setting("WORKER_CAPABILITIES", "What `hive worker` serves: gis=2,training=1.")
@@ -165,8 +172,24 @@ def _read_config(path: Path) -> dict[str, str]:
     known = [one.name for one in VARIABLES if one.name != "home"]
     for name in table:
         if name not in known:
-            raise SettingError(f"{path} has an unknown setting {name!r}. Known are: {', '.join(known)}.")
+            raise SettingError(
+                f"{path} has an unknown setting {name!r}. Known are: {', '.join(known)}.{did_you_mean(name, known)}"
+            )
     return {name: str(value) for name, value in table.items()}
+
+
+def keep_setting(settings: Settings, name: str, value: int) -> None:
+    """Write one setting into config.toml, for all later commands of this Hive; the other lines stay as they are."""
+    file = settings.config_file.resolve()  # a link into somebody's collection of settings stays a link
+    lines = file.read_text().splitlines() if file.exists() else []
+    new = f"{name} = {value}"
+    lines = [new if line.partition("=")[0].strip() == name else line for line in lines]
+    lines += [] if new in lines else [new]
+    unfinished = file.with_suffix(".new")
+    unfinished.unlink(missing_ok=True)
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as written:
+        written.write("\n".join([*lines, ""]))
+    unfinished.replace(file)
 
 
 def _with_derived(settings: Settings, origins: dict[str, str]) -> Settings:

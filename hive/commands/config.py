@@ -3,7 +3,7 @@
 import click
 
 from hive.commands.common import current_settings, json_option, print_json, print_table
-from hive.errors import UnknownNameError
+from hive.errors import UnknownNameError, did_you_mean
 
 _SHELLS = ("bash", "zsh", "fish")
 
@@ -39,6 +39,7 @@ def completion(shell: str) -> None:
 
     found = get_completion_class(shell) if shell in _SHELLS else None
     if found is None:
-        raise UnknownNameError(f"There is no completion for {shell!r}. Known are: {', '.join(_SHELLS)}.")
+        hint = did_you_mean(shell, _SHELLS)
+        raise UnknownNameError(f"There is no completion for {shell!r}. Known are: {', '.join(_SHELLS)}.{hint}")
     root = click.get_current_context().find_root().command
     click.echo(found(root, {}, "hive", "_HIVE_COMPLETE").source())

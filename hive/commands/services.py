@@ -1,12 +1,19 @@
 """`hive up` and `hive down`: the Mac side."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from hive.commands.common import current_settings, json_option, print_json
 
+if TYPE_CHECKING:
+    from hive.settings import Settings
+
 
 @click.command()
-@click.option("--redis-port", type=int, metavar="PORT", help="Port of Redis [HIVE_REDIS_PORT, 6379].")
+@click.option(
+    "--redis-port", type=int, metavar="PORT", help="Port of Redis, also for all later commands [HIVE_REDIS_PORT, 6379]."
+)
 @json_option
 def up(redis_port: int | None, as_json: bool) -> None:
     """Start the Mac side here: Redis, bound to this machine, with a password. Safe to call twice."""
@@ -14,6 +21,8 @@ def up(redis_port: int | None, as_json: bool) -> None:
 
     settings = current_settings(redis_port=redis_port)
     service = start(settings)
+    if redis_port is not None:
+        _keep_port(settings)
     if as_json:
         print_json({"services": [vars(service)], "home": str(settings.home)})
         return
@@ -22,6 +31,17 @@ def up(redis_port: int | None, as_json: bool) -> None:
     )
     click.echo(f"home: {settings.home}")
     click.echo("Next: start a worker (hive worker --capabilities gis=2), then hive submit.", err=True)
+
+
+def _keep_port(settings: "Settings") -> None:
+    """Write the port down where the next command looks for it, and say so."""
+    from hive.settings import keep_setting, load_settings
+
+    keep_setting(settings, "redis_port", settings.redis_port)
+    said = f"Port {settings.redis_port} is kept in {settings.config_file}; later commands find it there."
+    if load_settings({"home": settings.home}).redis_port != settings.redis_port:
+        said = f"{said[:-1]}, once HIVE_REDIS_PORT is no longer set in your shell: unset HIVE_REDIS_PORT."
+    click.echo(said, err=True)
 
 
 @click.command()

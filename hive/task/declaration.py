@@ -6,9 +6,10 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import update_wrapper
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from pathlib import Path
+from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
-from hive.errors import BadParameterError, TaskDeclarationError, UnknownNameError
+from hive.errors import BadParameterError, TaskDeclarationError, UnknownNameError, did_you_mean
 from hive.task.files import Read, Written
 from hive.task.parameter import Parameter, read_parameters
 from hive.task.results import Measure, read_result
@@ -45,9 +46,11 @@ class Task(Generic[P, R]):
         update_wrapper(self, function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Check the parameters and run the function here."""
-        self.check(self.bind(*args, **kwargs))
-        return self.function(*args, **kwargs)
+        """Check the parameters and run the function here, on the checked values: `cell="3ft"` is 0.9144 m."""
+        checked = self.check(self.bind(*args, **kwargs))
+        files = {parameter.name: _paths(checked[parameter.name]) for parameter in (*self.reads, *self.writes)}
+        function = cast(Callable[..., R], self.function)  # all values have names now, which `P` cannot say
+        return function(**checked | files)
 
     @property
     def wire_name(self) -> str:
@@ -111,7 +114,8 @@ class Task(Generic[P, R]):
         known = [parameter.name for parameter in self.parameters]
         for name in values:
             if name not in known:
-                raise UnknownNameError(f"{self.wire_name} has no parameter {name!r}. It has: {', '.join(known)}.")
+                hint = did_you_mean(name, known)
+                raise UnknownNameError(f"{self.wire_name} has no parameter {name!r}. It has: {', '.join(known)}.{hint}")
 
     def _value(self, parameter: Parameter, values: Mapping[str, object]) -> object:
         if parameter.name in values:
@@ -151,6 +155,13 @@ class Task(Generic[P, R]):
         return built
 
 
+def _paths(value: object) -> object:
+    """What was named for a file parameter, as the paths that the function takes."""
+    if isinstance(value, list):
+        return [_paths(one) for one in value]
+    return Path(value) if isinstance(value, str) else value
+
+
 @dataclass(frozen=True)
 class Capability:
     """A kind of work that a machine can do. Its name is its queue's name.
@@ -161,7 +172,7 @@ class Capability:
     summary : one line for `hive submit --help`
     needs : modules that a worker must be able to import
     programs : programs that a worker must have on its PATH
-    extra : what to `pip install hive-compute[…]` where a module is missing
+    extra : the extra of Hive that brings these modules
     default : the task that is meant where none is named
     """
 

@@ -64,7 +64,8 @@ def refuse_missing(node: Node) -> None:
     modules = [name for name in capability.needs if importlib.util.find_spec(name) is None]
     if modules:
         raise ServiceError(
-            f"{capability.name} needs {', '.join(modules)}. Install: pip install 'hive-compute[{capability.extra}]'."
+            f"{capability.name} needs {', '.join(modules)}. "
+            f"Install them, in Hive's folder: .venv/bin/pip install -e '.[{capability.extra}]'."
         )
     programs = [name for name in capability.programs if shutil.which(name, path=search_path(os.environ)) is None]
     if programs:

@@ -1,9 +1,11 @@
 """Flags go before the environment, that before config.toml, that before the default."""
 
+import stat
+
 import pytest
 
 from hive.errors import SettingError
-from hive.settings import load_settings
+from hive.settings import keep_setting, load_settings
 
 
 @pytest.fixture
@@ -36,12 +38,29 @@ def test_the_password_of_the_local_redis_is_found_under_the_home(home):
     assert settings.origins["broker_url"] == str(home / "redis.password")
 
 
+def test_a_setting_that_is_kept_is_found_again_and_changes_nothing_else(home):
+    (home / "config.toml").write_text('# mine\nredis_port = 7001  # old\nstore = "file:///from/file"')
+    environment = {"HIVE_HOME": str(home)}
+    keep_setting(load_settings({}, environment), "redis_port", 7005)
+    assert (home / "config.toml").read_text() == '# mine\nredis_port = 7005\nstore = "file:///from/file"\n'
+    assert load_settings({}, environment).redis_port == 7005
+    assert load_settings({}, environment | {"HIVE_REDIS_PORT": "7002"}).redis_port == 7002
+
+
+def test_a_setting_can_be_kept_where_there_was_no_file(tmp_path):
+    settings = load_settings({}, {"HIVE_HOME": str(tmp_path)})
+    keep_setting(settings, "redis_port", 7005)
+    assert settings.config_file.read_text() == "redis_port = 7005\n"
+    assert stat.S_IMODE(settings.config_file.stat().st_mode) == 0o600
+
+
 @pytest.mark.parametrize(
     ("environment", "words"),
     [
         ({"HIVE_REDIS_PORT": "abc"}, "HIVE_REDIS_PORT cannot be 'abc'"),
         ({"HIVE_REDIS_PORT": "70000"}, "it must be a port"),
         ({"MAX_CONCURRENT_TASKS": "0"}, "it must be at least 1"),
+        ({"HIVE_STORE": "s3://bucket"}, "HIVE_STORE cannot be 's3://bucket' .*: it must be file:///folder"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused_with_its_origin(tmp_path, environment, words):

@@ -113,6 +113,17 @@ def test_calling_a_task_checks_its_parameters_and_runs_it_here():
         survey(Path("a.laz"), [Path("b.laz")], Path("c.tif"), cell=0)
 
 
+def test_a_task_that_is_called_gets_the_checked_values():
+    got = []
+    called = Capability("called", "")
+
+    def job(cloud: PointCloud, more: list[PointCloud], *, cell: Metres = 1.0, bands: list[int] = [1]) -> None:  # noqa: B006  never changed
+        got.extend([cloud, more, cell, bands])
+
+    called.task(job)("a.laz", [Path("b.laz"), "c.laz"], cell="3ft")
+    assert got == [Path("a.laz"), [Path("b.laz"), Path("c.laz")], pytest.approx(0.9144, abs=1e-15), [1]]
+
+
 @pytest.mark.parametrize(
     "values",
     [

