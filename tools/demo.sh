@@ -21,7 +21,7 @@ out=demo-output
 mkdir -p "$out"
 echo "1. Start the Mac side"
 hive up 2>/dev/null
-echo "2. Start a worker for gis (on your studio server, this is the one command to run)"
+echo "2. Start a worker for gis on this machine"
 celery -A hive worker -Q gis -c 2 --loglevel WARNING >"$out/worker.log" 2>&1 &
 worker=$!
 for _ in $(seq 100); do [[ $(hive workers --json) == "[]" ]] || break; sleep 0.2; done

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from hive.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
+_ENDLESS = 1 << 20
 
 
 def json_option(function: F) -> F:
@@ -48,13 +49,14 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: st
     from rich.text import Text
 
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_ENDLESS)  # a pipe is as wide as what goes through it
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, no_wrap=True)
+        table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))  # Text: what comes from outside is never markup
-    # Where nobody looks, nothing is cut: the width of a pipe is that of the data.
-    console.print(table, width=None if console.is_terminal else 10_000, crop=console.is_terminal)
+        table.add_row(*(Text(printable(cell)) for cell in row))  # Text: what comes from outside is never markup
+    console.print(table)
 
 
 def pairs(values: Mapping[str, object]) -> str:

@@ -3,6 +3,7 @@
 import click
 
 from hive.commands.common import json_option, print_json, print_table
+from hive.commands.signature import default_words, meaning
 
 
 @click.command()
@@ -32,9 +33,7 @@ def describe(task: str | None, as_json: bool) -> None:
         )
         return
     click.echo(f"{found.wire_name}\n\n{found.help}\n")
-    rows = [
-        (one.name, one.kind.metavar, "" if one.is_required else str(one.default), one.help) for one in found.parameters
-    ]
+    rows = [(one.name, one.kind.metavar, default_words(one), meaning(found, one)) for one in found.parameters]
     print_table(("PARAMETER", "TAKES", "DEFAULT", ""), rows, "It takes nothing.")
     click.echo()
     print_table(

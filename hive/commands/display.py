@@ -9,13 +9,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from hive.catalog import find_capability
 from hive.client import Observer
 from hive.commands.common import printable
+from hive.errors import HiveError
 from hive.jobs import Job, State
 from hive.task import Progress as JobProgress
 
 _NOUNS = {"hash": "reading", "upload": "sending"}
-# Without a terminal a line of progress comes this often at most; a log file is read later, by a person.
+# Without a terminal a line comes with each new message, and this often where only the numbers change.
 _LINE_EVERY_S = 5.0
 _MIB = 1 << 20
 
@@ -37,6 +39,7 @@ class Display(Observer):
         self._row: TaskID | None = None
         self._state: State | None = None
         self._attempts = 0
+        self._line = self._message = ""  # the last progress that was said
         self._next_line = 0.0
 
     def __enter__(self) -> Self:
@@ -79,9 +82,10 @@ class Display(Observer):
             self._say(f"attempt {job.attempts}: the worker of the last one was lost")
         if job.state is not self._state:
             self._enter(job)
+        was_seen = self._state is not None
         self._state, self._attempts = job.state, job.attempts
-        if job.state is State.RUNNING and job.progress:
-            self._progress(job.progress)
+        if job.progress and (job.state is State.RUNNING or (job.state.is_final and was_seen)):
+            self._progress(job.progress, is_last=job.state.is_final)
 
     def _enter(self, job: Job) -> None:
         self._hide()
@@ -93,20 +97,22 @@ class Display(Observer):
         else:
             self._say(text)
 
-    def _progress(self, progress: JobProgress) -> None:
+    def _progress(self, progress: JobProgress, *, is_last: bool) -> None:
         message = printable(progress.message)
         counted = f"{progress.done:g}" + (f" of {progress.total:g}" if progress.total is not None else "")
         counted += f" {progress.unit}" if progress.unit else ""
-        if self._is_live and self._row is not None:
-            self._bar.update(self._row, completed=progress.done, total=progress.total, detail=f"{counted}  {message}")
-        elif time.monotonic() >= self._next_line:
-            self._say(f"{counted}  {message}")
-            self._next_line = time.monotonic() + _LINE_EVERY_S
+        line = f"{counted}  {message}".rstrip()
+        if self._is_live:
+            if self._row is not None:
+                self._bar.update(self._row, completed=progress.done, total=progress.total, detail=line)
+        elif line != self._line and (is_last or message != self._message or time.monotonic() >= self._next_line):
+            self._say(line)
+            self._line, self._message, self._next_line = line, message, time.monotonic() + _LINE_EVERY_S
 
     def unserved(self, queue: str) -> None:
         """Say that nobody will take the job as things are."""
         self._say(
-            f"No worker serves {queue!r}; the job waits. Start one: hive worker --capabilities {queue}=2. "
+            f"No worker serves {queue!r}; the job waits. Start one: {_starter(queue)}. "
             "Ctrl-C leaves the job in the queue."
         )
 
@@ -125,3 +131,11 @@ class Display(Observer):
 
     def _say(self, text: str) -> None:
         self._console.print(Text(printable(text)), soft_wrap=True)
+
+
+def _starter(queue: str) -> str:
+    """The command that serves a queue; one that is no capability is none of `hive worker`'s."""
+    try:
+        return f"hive worker --capabilities {find_capability(queue).name}=2"
+    except HiveError:
+        return f"celery -A hive worker -Q {queue} -c 2"

@@ -76,7 +76,7 @@ def status(as_json: bool) -> None:
         return
     lines = {
         "broker": f"{public_address(session.settings.broker_url)} (up)",
-        "this Mac": f"{cpu_percent:.1f} % of a core, {memory_bytes / _MIB:.0f} MiB",
+        "this machine": f"{cpu_percent:.1f} % of a core, {memory_bytes / _MIB:.0f} MiB",
         "workers": count,
         "queued": document["queued"],
         "running": document["running"],

@@ -9,7 +9,10 @@ from hive.commands.common import pairs, printable
 from hive.errors import HiveError
 from hive.jobs import Job, State
 from hive.jobs.record import rfc3339
-from hive.task.values import Json
+from hive.task.values import Json, Kind
+
+# What says nothing is not shown; 0 and "no" say something.
+_NOTHING: tuple[Json, ...] = (None, "", [], {})
 
 
 def measures_text(job: Job) -> str:
@@ -18,7 +21,25 @@ def measures_text(job: Job) -> str:
         units = {measure.name: measure.unit for measure in find_task(job.specification.task).measures}
     except HiveError:
         units = {}  # the task is not installed here; the numbers are shown all the same
-    return pairs({name: _with_unit(value, units.get(name, "")) for name, value in job.measures.items()})
+    return pairs(
+        {name: _with_unit(one, units.get(name, "")) for name, one in job.measures.items() if one not in _NOTHING}
+    )
+
+
+def parameters_text(job: Job) -> str:
+    """A job's parameters with their units, as its task declares them; those that are not set are left out."""
+    try:
+        kinds = {parameter.name: parameter.kind for parameter in find_task(job.specification.task).parameters}
+    except HiveError:
+        kinds = {}  # as above
+    values = {name: value for name, value in job.specification.parameters.items() if value not in _NOTHING}
+    return pairs({name: printable(_shown(value, kinds.get(name))) for name, value in values.items()})
+
+
+def _shown(value: Json, kind: Kind | None) -> str:
+    if isinstance(value, list):
+        return ", ".join(_shown(one, kind) for one in value)
+    return _with_unit(value, "") if kind is None or isinstance(value, bool) else kind.show(value)
 
 
 def _with_unit(value: Json, unit: str) -> str:
@@ -68,21 +89,31 @@ def story_text(job: Job) -> str:
 def job_text(job: Job) -> str:
     """One job's whole story."""
     asked = job.specification
+    took = duration(job.finished_at - job.started_at) if job.started_at and job.finished_at else None
     lines = {
         "task": asked.task,
         "queue": asked.queue,
         "state": str(job.state),
         "submitted": rfc3339(job.submitted_at),
+        "started": rfc3339(job.started_at),
+        "finished": rfc3339(job.finished_at),
+        "duration": took,
         "attempts": job.attempts,
-        "worker": job.worker or "",
+        "worker": job.worker,
     }
-    parts = [f"job {job.id}", pairs(lines)]
+    parts = [f"job {job.id}", pairs({name: value for name, value in lines.items() if value is not None})]
     if job.error:
         parts.append(f"{job.error['kind']}: {printable(job.error['message'])}")
-    for title, values in (("inputs", asked.inputs), ("parameters", asked.parameters), ("outputs", job.outputs)):
-        if values:
-            parts.append(f"{title}\n{pairs({name: printable(str(value)) for name, value in values.items()})}")
-    if job.measures:
-        parts.append(f"measures\n{measures_text(job)}")
-    parts.append(f"story\n{story_text(job)}")
+    sections = {
+        "inputs": _files_text(asked.inputs),
+        "parameters": parameters_text(job),
+        "outputs": _files_text(job.outputs),
+        "measures": measures_text(job),
+        "story": story_text(job),
+    }
+    parts += [f"{title}\n{text}" for title, text in sections.items() if text]
     return "\n".join(parts)
+
+
+def _files_text(references: Mapping[str, Json] | Mapping[str, str]) -> str:
+    return pairs({name: printable(str(value)) for name, value in references.items()})

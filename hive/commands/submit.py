@@ -9,7 +9,8 @@ import click
 
 from hive.catalog import all_capabilities, find_capability, find_task, load_tasks, task_names
 from hive.commands.common import current_settings, print_json
-from hive.errors import BadParameterError, UnknownNameError
+from hive.commands.signature import TaskCommand, option_help, usage_word
+from hive.errors import BadParameterError, UnknownNameError, did_you_mean
 from hive.task import Capability, Task
 from hive.task.parameter import Parameter
 
@@ -102,19 +103,14 @@ def _read_params(text: str | None) -> dict[str, object]:
 
 def task_command(task: Task[Any, Any]) -> click.Command:
     """Make the command of a task from its signature."""
-    parameters: list[click.Parameter] = [_as_click(parameter) for parameter in task.parameters]
+    parameters: list[click.Parameter] = [_as_click(task, parameter) for parameter in task.parameters]
     own: list[click.Parameter] = [
         click.Option(["--queue"], metavar="NAME", help=f"Send to another queue than {task.capability}."),
         click.Option(["--detach"], is_flag=True, help="Print the job's id and return."),
         click.Option(["--json", "as_json"], is_flag=True, help="Print the job as one JSON document."),
         click.Option(["--force"], is_flag=True, help="Overwrite result files that are newer than the job."),
     ]
-    return click.Command(task.name, callback=_callback(task), params=[*parameters, *own], help=_help(task))
-
-
-def _help(task: Task[Any, Any]) -> str:
-    measured = ", ".join(f"{one.name} [{one.unit}]" if one.unit else one.name for one in task.measures)
-    return f"{task.help}\n\nMeasures: {measured}." if measured else task.help
+    return TaskCommand(task, callback=_callback(task), params=[*parameters, *own])
 
 
 def _callback(task: Task[Any, Any]) -> Callable[..., int]:
@@ -148,12 +144,12 @@ class _Value(click.ParamType[Any]):
         return self.parameter.parse(value) if isinstance(value, str) else value
 
 
-def _as_click(parameter: Parameter) -> click.Parameter:
+def _as_click(task: Task[Any, Any], parameter: Parameter) -> click.Parameter:
     if parameter.is_positional:
         # Checked by the task itself, so that the command line and Python say the same about what is missing.
         return click.Argument(
             [parameter.name],
-            metavar=_metavar(parameter),
+            metavar=usage_word(task, parameter),
             required=False,
             nargs=-1 if parameter.is_repeated else 1,
             type=_Value(parameter),
@@ -162,7 +158,7 @@ def _as_click(parameter: Parameter) -> click.Parameter:
         return click.Option(
             [f"{parameter.option}/--no-{parameter.option[2:]}", parameter.name],
             default=None,
-            help=_option_help(parameter),
+            help=option_help(task, parameter),
         )
     return click.Option(
         [parameter.option, parameter.name],
@@ -170,21 +166,8 @@ def _as_click(parameter: Parameter) -> click.Parameter:
         multiple=parameter.is_repeated,
         default=None,
         type=_Value(parameter),
-        help=_option_help(parameter),
+        help=option_help(task, parameter),
     )
-
-
-def _metavar(parameter: Parameter) -> str:
-    word = parameter.name.upper() + ("..." if parameter.is_repeated else "")
-    return f"[{word}]" if not parameter.is_required else word
-
-
-def _option_help(parameter: Parameter) -> str:
-    if parameter.is_required:
-        return f"{parameter.help}  [required]"
-    if parameter.default in (None, "", False, []):
-        return parameter.help
-    return f"{parameter.help}  [default: {parameter.kind.show(parameter.default)}]"
 
 
 def _carry_out(
@@ -213,7 +196,8 @@ def _check_queue(task: Task[Any, Any], queue: str) -> None:
     if task.capability != "test":
         known = [capability.name for capability in all_capabilities()]
         if queue not in known:
-            raise UnknownNameError(f"There is no queue {queue!r}. Known are: {', '.join(known)}.")
+            hint = did_you_mean(queue, known)
+            raise UnknownNameError(f"There is no queue {queue!r}. Known are: {', '.join(known)}.{hint}")
     elif not queue.replace("-", "").replace("_", "").isalnum():
         raise UnknownNameError(f"{queue!r} cannot be a queue's name; write a capability such as gis.")
 

@@ -45,7 +45,7 @@ def probe(
     crash: Annotated[Literal["child", "worker"] | None, Help("Kill the pool child, or the whole worker.")] = None,
     memory: Annotated[Bytes, AtLeast(0), Help("Hold that much memory while working.")] = 0,
     log_lines: Annotated[int, AtLeast(0), Help("Write that many log lines.")] = 0,
-    output_bytes: Annotated[Bytes, AtLeast(0), Help("Write a file of that size to FILE.")] = 0,
+    output_bytes: Annotated[Bytes, AtLeast(0), Help("Write a file of that size to OUTPUT.")] = 0,
     trace: Annotated[
         str | None,
         Matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", "a plain file name of letters, digits, '.', '_' and '-'"),

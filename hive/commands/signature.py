@@ -1,0 +1,106 @@
+"""A task's signature in the words of `--help` and `hive describe`: what each file and option means."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from hive.task import Read, Task, Written
+from hive.task.parameter import Parameter
+from hive.task.values import Choice, Kind, Number, Text
+
+
+class TaskCommand(click.Command):
+    """The command of a task; its help tells the files apart, which click shows in the usage line only."""
+
+    def __init__(self, task: Task[Any, Any], **more: Any) -> None:  # noqa: ANN401  click's own
+        super().__init__(task.name, help=_help(task), **more)
+        self.task = task
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the files, then the options."""
+        files = [(one.name.upper(), meaning(self.task, one)) for one in self.task.parameters if one.is_positional]
+        if files:
+            with formatter.section("Files"):
+                formatter.write_dl(files)
+        super().format_options(ctx, formatter)
+
+
+def _help(task: Task[Any, Any]) -> str:
+    measured = ", ".join(f"{one.name} [{one.unit}]" if one.unit else one.name for one in task.measures)
+    return f"{task.help}\n\nMeasures: {measured}." if measured else task.help
+
+
+def usage_word(task: Task[Any, Any], parameter: Parameter) -> str:
+    """A file as the usage line shows it, in brackets where it may be left out."""
+    word = parameter.name.upper() + ("..." if parameter.is_repeated else "")
+    return word if parameter.is_required and not _place(task, parameter) else f"[{word}]"
+
+
+def option_help(task: Task[Any, Any], parameter: Parameter) -> str:
+    """What an option means, and its default."""
+    words = meaning(task, parameter)
+    if parameter.is_required:
+        return words if _place(task, parameter) else f"{words}  [required]"
+    shown = "" if parameter.default is False else default_words(parameter)
+    return f"{words}  [default: {shown}]" if shown else words
+
+
+def default_words(parameter: Parameter) -> str:
+    """The default with its unit; nothing where there is none."""
+    default = parameter.default
+    if parameter.is_required or default in (None, "", []):
+        return ""
+    return ", ".join(parameter.kind.show(one) for one in (default if isinstance(default, list) else [default]))
+
+
+def meaning(task: Task[Any, Any], parameter: Parameter) -> str:
+    """One sentence about a parameter: that of the task's author, otherwise one made from its type."""
+    kind = parameter.kind
+    if isinstance(kind, Written):
+        words = (parameter.help or f"Where the {kind.what} goes{_suffixes(kind.suffixes)}").rstrip(".")
+        place = _place(task, parameter)
+        return f"{words}; default: {place}." if place else f"{words}."
+    words = parameter.help or f"{_accepted(kind)}."
+    return f"{words[:-1]}; one or more." if parameter.is_repeated and not parameter.help else words
+
+
+def _accepted(kind: Kind) -> str:
+    if isinstance(kind, Read):
+        return f"The {kind.what} to read{_suffixes(kind.suffixes)}"
+    if isinstance(kind, Number):
+        unit = f" in {kind.unit.symbol}" if kind.unit.symbol else ""
+        limits = "".join(f", {one.words} {kind.unit.show(one.bound)}" for one in kind.limits)
+        return f"A {'whole ' if kind.whole else ''}number{unit}{limits}"
+    if isinstance(kind, Choice):
+        return f"One of {', '.join(kind.words)}"
+    if isinstance(kind, Text):
+        return f"Text: {kind.form.words}" if kind.form else "Text"
+    return "Yes or no"
+
+
+def _suffixes(suffixes: Sequence[str]) -> str:
+    return f" ({', '.join(suffixes)})" if suffixes else ""
+
+
+def _place(task: Task[Any, Any], parameter: Parameter) -> str:
+    """Where a written file goes that is not named, as `hive.client.request` decides; empty where it must be named."""
+    kind = parameter.kind
+    if not isinstance(kind, Written):
+        return ""
+    if not _gets_place(parameter):
+        return "none is written"
+    suffix = next(iter(kind.suffixes), "")
+    main = next(one for one in task.writes if _gets_place(one))
+    if parameter is main:
+        return f"beside {_word(task.reads[0])}, as NAME_{task.name}{suffix}" if task.reads else ""
+    stem = "with its name" if kind.is_preview else f"as NAME_{parameter.name}{suffix}"
+    return f"beside {_word(main)}, {stem}"
+
+
+def _gets_place(written: Parameter) -> bool:
+    return written.is_required or (isinstance(written.kind, Written) and written.kind.is_preview)
+
+
+def _word(parameter: Parameter) -> str:
+    return parameter.name.upper() if parameter.is_positional else parameter.option
