@@ -66,6 +66,10 @@ def test_a_sweep_reads_no_more_of_a_long_queue_than_of_a_short_one(field):
             store.create(f"{number:016x}", asked)
             redis.lpush("gis\x06\x163", f'{{"headers": {{"id": "{number:016x}"}}}}')
         sent = queued
+        newest = time.time() * 1000
+        wait_until(
+            lambda: (time.time() * 1000 - newest) > field.lease_s * 250, "the oldest are old enough to be looked for"
+        )
         sweeper.sweep()  # the first one also loads scripts
         redis.delete("hive:sweeper", "hive:pulse", "hive:away_until")  # as if workers had renewed meanwhile
         before = redis.info("stats")["total_net_output_bytes"]
