@@ -10,6 +10,8 @@ HiveError                     1   base; `kind` is what a job's record carries
 ├── UnreachableError          4   broker or store not reachable, or access refused
 ├── TaskDeclarationError      1   a task's author wrote a signature that Hive cannot read
 ├── ServiceError              1   a local service could not be started or stopped
+├── LedgerError               1   the list of what was submitted from here cannot be read or written
+├── JobStateError             1   a job is not in a state in which this can be done to it
 ├── JobFailedError            1   the job that was waited for failed
 ├── InputError                1   a file is readable, but the task cannot work on it
 ├── EngineError               1   a program that a task drives failed
@@ -83,6 +85,18 @@ class ServiceError(HiveError):
     """A service on this machine could not be started or stopped."""
 
     kind = "service"
+
+
+class LedgerError(HiveError):
+    """The list of what was submitted from this machine cannot be read or written."""
+
+    kind = "ledger"
+
+
+class JobStateError(HiveError):
+    """A job is not in a state in which this can be done to it: one that has ended cannot be cancelled."""
+
+    kind = "job-state"
 
 
 class JobFailedError(HiveError):

@@ -26,5 +26,11 @@ class Observer:
     def unserved(self, queue: str) -> None:
         """Say that the job waits and no worker serves its queue."""
 
+    def away(self) -> None:
+        """Say that the broker does not answer and is waited for."""
+
+    def back(self) -> None:
+        """Say that the broker answers again."""
+
     def fetched(self, name: str, path: Path) -> None:
         """Say that a written file is in its place."""

@@ -2,17 +2,22 @@
 
 import dataclasses
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import redis
 
-from hive.broker import connect, reachable
+from hive.broker import connect, public_address, reachable
 from hive.client.ledger import Ledger
 from hive.client.observer import Observer
 from hive.client.request import Request, Source
-from hive.errors import BadFileError, StagingError
-from hive.jobs import Job, JobStore, Registry, Specification, State, new_id
+from hive.client.restore import is_over
+from hive.client.sending import Sender
+from hive.client.watching import watch
+from hive.errors import BadFileError, LedgerError, StagingError
+from hive.jobs import Job, JobStore, Registry, Specification, new_id
 from hive.settings import Settings
 from hive.staging import BlobStore, Reference, digest_of
 from hive.task.values import Json
@@ -36,6 +41,18 @@ class Session:
         return JobStore(self.broker)
 
     @cached_property
+    def sender(self) -> Sender:
+        """What makes jobs known and lets them run."""
+        return Sender(self.settings, self.jobs)
+
+    @property
+    def broker_name(self) -> str:
+        """What the ledger calls this broker. Without its password, and one name for that of HIVE_HOME on any port."""
+        named = self.settings.origins["broker_url"]
+        is_own = named in ("default", str(self.settings.password_file))
+        return "home" if is_own else public_address(self.settings.broker_url) + urlsplit(self.settings.broker_url).path
+
+    @cached_property
     def registry(self) -> Registry:
         """Workers and queues."""
         return Registry(self.broker)
@@ -54,10 +71,13 @@ class Session:
             Broker or store do not answer; nothing is left half-sent.
         StagingError
             A file changed or vanished on its way.
+        LedgerError
+            The list of what was submitted from here cannot be written; nothing was sent.
         """
         watcher = observer or Observer()
         with reachable(self.settings):
             self.broker.ping()  # before gigabytes are hashed for a broker that is not there
+        self.ledger.check()
         asked = Specification(
             capability=request.task.capability,
             task=request.task.wire_name,
@@ -109,18 +129,9 @@ class Session:
         watcher.end()
 
     def _send(self, job_id: str, asked: Specification, destinations: Mapping[str, Path]) -> None:
-        from hive.messages import make_application, send  # noqa: PLC0415  celery: only where a job is really sent
-
-        application = make_application(self.settings)
-        self.ledger.note(job_id, asked, destinations)
+        self.ledger.note(job_id, asked, destinations, self.broker_name)
         try:
-            with reachable(self.settings):
-                self.jobs.create(job_id, asked)
-            try:
-                send(self.settings, application, job_id, asked)
-            except BaseException:
-                self.jobs.forget(job_id)
-                raise
+            self.sender.send(job_id, asked)
         except BaseException:
             self.ledger.strike(job_id)
             raise
@@ -128,22 +139,25 @@ class Session:
     def find(self, prefix: str) -> Job:
         """Look up a job by any unique beginning of its id."""
         with reachable(self.settings):
-            return self.jobs.find(prefix)
+            return self._seen(self.jobs.find(prefix))
 
     def watch(self, job_id: str, observer: Observer | None = None, timeout_s: float | None = None) -> Job:
-        """Wait until a job is finished or the time is over; returns its newest record."""
-        watcher = observer or Observer()
-        last: Job | None = None
-        warned = False
-        with reachable(self.settings):
-            for job in self.jobs.watch(job_id, timeout_s):
-                last = job
-                watcher.changed(job)
-                if job.state is State.QUEUED and not warned and not self.registry.serving(job.specification.queue):
-                    watcher.unserved(job.specification.queue)
-                    warned = True
-        assert last is not None  # noqa: S101  watch gives the job at least once
-        return last
+        """Wait until a job is finished or the time [s] is over; returns its newest record.
+
+        A broker that is away is waited for. A job of this machine that it has lost is sent again.
+        """
+        return self._seen(watch(self, job_id, observer or Observer(), timeout_s))
+
+    def _seen(self, job: Job) -> Job:
+        """Note in the ledger what has ended, so that it is not run again."""
+        if is_over(job.state, job.specification):
+            self.note_finished(job.id)
+        return job
+
+    def note_finished(self, job_id: str) -> None:
+        """Note that nothing is left to be done for a job. A ledger that cannot be written is no reason to stop here."""
+        with suppress(LedgerError):
+            self.ledger.finish(job_id)
 
     def fetch(
         self, job: Job, folder: Path | None = None, *, force: bool = False, observer: Observer | None = None
@@ -169,6 +183,7 @@ class Session:
             _refuse_newer(places[name], job, force)
         for name, reference in missing.items():
             self._bring(reference, places[name])
+        self.note_finished(job.id)
         for name, place in places.items():
             watcher.fetched(name, place)
         return places
@@ -188,4 +203,7 @@ def _is_there(place: Path, reference: Reference) -> bool:
 
 def _refuse_newer(place: Path, job: Job, force: bool) -> None:
     if not force and place.exists() and place.stat().st_mtime > job.submitted_at.timestamp():
-        raise BadFileError(f"{place} is newer than the job {job.short_id}; bring it back all the same: --force.")
+        raise BadFileError(
+            f"{place} is newer than the job {job.short_id}. Overwrite it: hive fetch {job.short_id} --force. "
+            f"Or bring the files elsewhere: hive fetch {job.short_id} DIR."
+        )

@@ -1,17 +1,11 @@
 """`hive jobs`, `hive show`, `hive wait`, `hive fetch`: what became of what was submitted."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from hive.commands.common import json_option, open_session, print_json, print_table
-
-if TYPE_CHECKING:
-    from hive.client import Session
-    from hive.jobs import Job
-
-_FAILED = 1
+from hive.errors import JobStateError
 
 
 @click.command()
@@ -55,9 +49,10 @@ def show(job_id: str, as_json: bool) -> None:
 @json_option
 def wait(job_id: str, timeout_s: float | None, as_json: bool) -> int:
     """Wait until a job is finished. Exit code 0 where it succeeded, 1 where it failed or the time is over."""
+    from hive.commands.waiting import tell, watch
+
     session = open_session()
-    job = watch(session, session.find(job_id), timeout_s)
-    return tell(job, as_json=as_json)
+    return tell(watch(session, session.find(job_id).id, timeout_s), as_json=as_json)
 
 
 @click.command()
@@ -67,13 +62,12 @@ def wait(job_id: str, timeout_s: float | None, as_json: bool) -> int:
 @json_option
 def fetch(job_id: str, folder: Path | None, force: bool, as_json: bool) -> int:
     """Bring a job's files back: to DIR, or where they were wanted when it was submitted from here."""
+    from hive.commands.waiting import tell
+
     session = open_session()
     job = session.find(job_id)
     if not job.state.is_final:
-        click.echo(
-            f"hive: The job {job.short_id} is still {job.state}. Wait for it: hive wait {job.short_id}.", err=True
-        )
-        return _FAILED
+        raise JobStateError(f"The job {job.short_id} is still {job.state}. Wait for it: hive wait {job.short_id}.")
     if job.state != "succeeded":
         return tell(job, as_json=as_json)
     places = session.fetch(job, folder, force=force)
@@ -82,33 +76,3 @@ def fetch(job_id: str, folder: Path | None, force: bool, as_json: bool) -> int:
     else:
         click.echo("\n".join(str(path) for path in places.values()) or "The job has written no files.")
     return 0
-
-
-def watch(session: "Session", job: "Job", timeout_s: float | None = None) -> "Job":
-    """Wait for a job and draw it; Ctrl-C leaves it alone and says how to come back."""
-    from hive.commands.display import Display
-
-    try:
-        with Display() as display:
-            return session.watch(job.id, display, timeout_s)
-    except KeyboardInterrupt:
-        left = session.find(job.id)
-        click.echo(
-            f"\nThe job {left.short_id} stays {left.state}. Come back to it: hive wait {left.short_id}", err=True
-        )
-        raise
-
-
-def tell(job: "Job", *, as_json: bool) -> int:
-    """Print a job as it stands and return the exit code that says so."""
-    from hive.commands.report import measures_text, outcome_text
-
-    if as_json:
-        print_json(job.to_json())
-    if not job.state.is_final:
-        click.echo(f"The job {job.short_id} is still {job.state}. Come back to it: hive wait {job.short_id}", err=True)
-        return _FAILED
-    click.echo(outcome_text(job), err=True)
-    if job.measures and not as_json:
-        click.echo(measures_text(job))
-    return 0 if job.state == "succeeded" else _FAILED

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hive.commands.common import current_settings, json_option, print_json
+from hive.errors import HiveError
 
 if TYPE_CHECKING:
     from hive.settings import Settings
@@ -23,14 +24,31 @@ def up(redis_port: int | None, as_json: bool) -> None:
     service = start(settings)
     if redis_port is not None:
         _keep_port(settings)
+    sent = _send_missing(settings)
     if as_json:
-        print_json({"services": [vars(service)], "home": str(settings.home)})
+        print_json({"services": [vars(service)], "home": str(settings.home), "sent_again": sent})
         return
     click.echo(
         f"{service.name} {'started' if service.is_new else 'runs already'}: {service.address}, process {service.pid}"
     )
     click.echo(f"home: {settings.home}")
     click.echo("Next: start a worker (hive worker --capabilities gis=2), then hive submit.", err=True)
+
+
+def _send_missing(settings: "Settings") -> list[str]:
+    """Send again what Redis has lost of this laptop's jobs, and say how many there were."""
+    from hive.client import Session
+    from hive.client.restore import send_missing
+
+    try:
+        sent = send_missing(Session(settings))
+    except HiveError as error:  # the Mac side is up all the same
+        click.echo(f"hive: {error}", err=True)
+        return []
+    if sent:
+        were = "1 job of this laptop was" if len(sent) == 1 else f"{len(sent)} jobs of this laptop were"
+        click.echo(f"{were} missing in Redis and {'is' if len(sent) == 1 else 'are'} sent again", err=True)
+    return sent
 
 
 def _keep_port(settings: "Settings") -> None:

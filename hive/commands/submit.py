@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -180,6 +179,7 @@ def _carry_out(
     force: bool,
 ) -> int:
     from hive.client import Session, make_request
+    from hive.commands.waiting import wait_and_fetch
 
     if queue is not None:
         _check_queue(task, queue)
@@ -189,7 +189,7 @@ def _carry_out(
     if detach:
         print_json(session.find(job_id).to_json()) if as_json else click.echo(job_id)
         return 0
-    return _wait_and_fetch(session, job_id, as_json=as_json, force=force)
+    return wait_and_fetch(session, job_id, as_json=as_json, force=force)
 
 
 def _check_queue(task: Task[Any, Any], queue: str) -> None:
@@ -207,18 +207,3 @@ def _send(session: "Session", request: "Request") -> str:
 
     with Display() as display:
         return session.submit(request, display)
-
-
-def _wait_and_fetch(session: "Session", job_id: str, *, as_json: bool, force: bool) -> int:
-    from hive.commands.jobs import tell, watch
-
-    job = watch(session, session.find(job_id))
-    code = tell(job, as_json=as_json)
-    if code == 0:
-        for path in session.fetch(job, force=force).values():
-            click.echo(f"wrote {_relative(path)}", err=True)
-    return code
-
-
-def _relative(path: Path) -> Path:
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

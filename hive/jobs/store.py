@@ -3,7 +3,7 @@
 import json
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from hive.errors import BadParameterError, NotFoundError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # A watcher looks at the record this often even where no message came: a message can be lost with its connection.
 _LOOK_AGAIN_S = 5.0
 _ID_BYTES = 8
+_AT_ONCE = 1000
 
 
 def new_id() -> str:
@@ -122,6 +123,16 @@ class JobStore:
         if not kept:
             raise NotFoundError(f"There is no job {job_id!r}. List them: hive jobs.")
         return job_from_hash(job_id, kept, tuple(story))
+
+    def states(self, job_ids: Sequence[str]) -> list[State | None]:
+        """Where many jobs stand, in the order of their ids; None for a job that has no record."""
+        found: list[str | None] = []
+        for start in range(0, len(job_ids), _AT_ONCE):
+            pipeline = self._redis.pipeline(transaction=False)
+            for job_id in job_ids[start : start + _AT_ONCE]:
+                pipeline.hget(_key(job_id), "state")
+            found += pipeline.execute()
+        return [None if state is None else State(state) for state in found]
 
     def find(self, prefix: str) -> Job:
         """Look up a job by any unique beginning of its id.

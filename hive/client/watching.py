@@ -1,0 +1,113 @@
+"""Waiting for a job, through everything that may happen to the broker meanwhile."""
+
+import time
+from typing import TYPE_CHECKING
+
+import redis
+
+from hive.broker import reachable
+from hive.client.observer import Observer
+from hive.client.restore import send_again
+from hive.errors import NotFoundError
+from hive.jobs import Job, State
+
+if TYPE_CHECKING:
+    from hive.client.session import Session
+
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 5.0
+# A refused password is a ConnectionError to redis-py as well, but no outage: it does not pass by itself.
+_REFUSED = (redis.AuthenticationError, redis.exceptions.AuthorizationError)
+_AWAY = (redis.ConnectionError, redis.TimeoutError)
+
+
+def watch(session: "Session", job_id: str, watcher: Observer, timeout_s: float | None = None) -> Job:
+    """Wait until a job is finished or the time [s] is over; returns its newest record.
+
+    A broker that is away is waited for. A job of this machine that it has lost is sent again.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such job.
+    UnreachableError
+        The broker refuses access, or it was away for the whole time.
+    """
+    try:
+        return _Watch(session, job_id, watcher, timeout_s).run()
+    except redis.RedisError:
+        with reachable(session.settings):
+            raise
+
+
+class _Watch:
+    """One wait for one job."""
+
+    def __init__(self, session: "Session", job_id: str, watcher: Observer, timeout_s: float | None) -> None:
+        self._session = session
+        self._job_id = job_id
+        self._watcher = watcher
+        self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        self._last: Job | None = None
+        self._warned = False
+
+    def run(self) -> Job:
+        """Follow the job as often as it takes."""
+        while True:
+            try:
+                if self._follow():
+                    break
+            except _REFUSED:
+                raise
+            except _AWAY:
+                if not self._wait_for_broker():
+                    if self._last is None:
+                        raise
+                    break
+        assert self._last is not None  # noqa: S101  a record that was followed to its end was seen
+        return self._last
+
+    def _follow(self) -> bool:
+        """Follow the record until the job or the time is over; False where the record had to be brought back."""
+        try:
+            for job in self._session.jobs.watch(self._job_id, self._left_s()):
+                self._tell(job)
+        except NotFoundError:
+            if not send_again(self._session, self._job_id):
+                raise
+            return False
+        return True
+
+    def _tell(self, job: Job) -> None:
+        self._last = job
+        self._watcher.changed(job)
+        queue = job.specification.queue
+        if job.state is State.QUEUED and not self._warned and not self._session.registry.serving(queue):
+            self._watcher.unserved(queue)
+            self._warned = True
+
+    def _left_s(self) -> float | None:
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+    def _wait_for_broker(self) -> bool:
+        """Wait until the broker answers; False where the time is over before."""
+        pause = _FIRST_PAUSE_S
+        time.sleep(pause)
+        if self._answers():
+            return True  # only the connection had broken
+        self._watcher.away()
+        while (left := self._left_s()) is None or left > 0:
+            time.sleep(pause if left is None else min(pause, left))
+            if self._answers():
+                self._watcher.back()
+                return True
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+        return False
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self._session.broker.ping())
+        except _REFUSED:
+            raise
+        except _AWAY:
+            return False
