@@ -1,8 +1,8 @@
 """The submitting side: check a call, stage its files, send it, wait, bring back."""
 
-from hive.client.api import RemoteJob, failure_of, submit
+from hive.client.api import RemoteJob, failure_of, options, submit
 from hive.client.observer import Observer
 from hive.client.request import Request, make_request
 from hive.client.session import Session
 
-__all__ = ["Observer", "RemoteJob", "Request", "Session", "failure_of", "make_request", "submit"]
+__all__ = ["Observer", "RemoteJob", "Request", "Session", "failure_of", "make_request", "options", "submit"]

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from hive.errors import BadFileError, BadParameterError
+from hive.catalog import all_capabilities
+from hive.errors import BadFileError, BadParameterError, UnknownNameError, did_you_mean
 from hive.jobs import Priority
 from hive.staging import Reference, safe_name
 from hive.task import Read, Task, Written
@@ -37,7 +38,7 @@ def make_request(
     task: Task[Any, Any],
     values: Mapping[str, object],
     queue: str | None = None,
-    priority: Priority = Priority.NORMAL,
+    priority: str = Priority.NORMAL,
 ) -> Request:
     """Check a call and everything it names.
 
@@ -46,13 +47,16 @@ def make_request(
     task : the task
     values : by parameter name; files are paths or references, missing written files get a place beside the first input
     queue : another queue than the capability's own
-    priority : which jobs of the queue go first
+    priority : which jobs of the queue go first: low, normal or high
 
     Raises
     ------
     UsageError
         A value, a file or a name is not acceptable; the text says which.
     """
+    if queue is not None:
+        _check_queue(task, queue)
+    level = _read_priority(priority)
     task.check_names(values)
     sources = {parameter.name: _sources(task, parameter, values) for parameter in task.reads}
     destinations = _destinations(task, values, sources)
@@ -63,11 +67,28 @@ def make_request(
     return Request(
         task=task,
         queue=queue or task.capability,
-        priority=priority,
+        priority=level,
         parameters={name: cast(Json, value) for name, value in checked.items() if name not in files},
         sources={name: found for name, found in sources.items() if found},
         destinations=destinations,
     )
+
+
+def _check_queue(task: Task[Any, Any], queue: str) -> None:
+    """A probe may go to any queue that a worker can serve, any other task to a capability's."""
+    if task.capability != "test":
+        known = [capability.name for capability in all_capabilities()]
+        if queue not in known:
+            hint = did_you_mean(queue, known)
+            raise UnknownNameError(f"There is no queue {queue!r}. Known are: {', '.join(known)}.{hint}")
+    elif not queue.replace("-", "").replace("_", "").isalnum():
+        raise UnknownNameError(f"{queue!r} cannot be a queue's name; write a capability such as gis.")
+
+
+def _read_priority(word: str) -> Priority:
+    if word not in list(Priority):
+        raise BadParameterError(f"The priority must be low, normal or high, not {word!r}.")
+    return Priority(word)
 
 
 def _sources(task: Task[Any, Any], parameter: Parameter, values: Mapping[str, object]) -> tuple[Source, ...]:

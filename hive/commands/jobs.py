@@ -1,10 +1,10 @@
-"""`hive jobs`, `hive show`, `hive wait`, `hive fetch`: what became of what was submitted."""
+"""`hive jobs`, `hive show`, `hive why`, `hive wait`, `hive fetch`: what became of what was submitted."""
 
 from pathlib import Path
 
 import click
 
-from hive.commands.common import json_option, open_session, print_json, print_table
+from hive.commands.common import json_option, open_session, print_json, print_table, printable
 from hive.errors import JobStateError
 
 
@@ -41,6 +41,22 @@ def show(job_id: str, as_json: bool) -> None:
     from hive.commands.report import job_text
 
     click.echo(job_text(job))
+
+
+@click.command()
+@click.argument("job_id", metavar="ID")
+@json_option
+def why(job_id: str, as_json: bool) -> None:
+    """Say why a job waits, runs, failed or ended, and what to do."""
+    from hive.client.why import explain, look_around
+
+    session = open_session()
+    job = session.find(job_id)
+    reason = explain(job, look_around(session, job))
+    if as_json:
+        print_json({"id": job.id, "state": str(job.state), "why": reason.why, "todo": reason.todo})
+    else:
+        click.echo(printable(f"{reason.why}\n{reason.todo}"))
 
 
 @click.command()

@@ -9,14 +9,15 @@ import click
 from hive.catalog import all_capabilities, find_capability, find_task, load_tasks, task_names
 from hive.commands.common import current_settings, print_json
 from hive.commands.signature import TaskCommand, option_help, usage_word
-from hive.errors import BadParameterError, UnknownNameError, did_you_mean
+from hive.errors import BadParameterError
 from hive.task import Capability, Task
 from hive.task.parameter import Parameter
 
 if TYPE_CHECKING:
     from hive.client import Request, Session
 
-_OWN_OPTIONS = ("detach", "as_json", "queue", "force")
+_OWN_OPTIONS = ("detach", "as_json", "queue", "priority", "force")
+_PRIORITY_HELP = "Which jobs of the queue go first: low, normal or high.  [default: normal]"
 
 
 class SubmitGroup(click.Group):
@@ -66,6 +67,7 @@ class CapabilityGroup(click.Group):
 @click.option("--type", "type_", metavar="T", help="Task as capability.task, or a capability for its default task.")
 @click.option("--params", metavar="JSON", help="All parameters as one JSON object; files are paths or references.")
 @click.option("--queue", metavar="NAME", help="Send to another queue than the capability's own.")
+@click.option("--priority", metavar="LEVEL", help=_PRIORITY_HELP)
 @click.option("--detach", is_flag=True, help="Print the job's id and return.")
 @click.option("--json", "as_json", is_flag=True, help="Print the job as one JSON document.")
 @click.option("--force", is_flag=True, help="Overwrite result files that are newer than the job.")
@@ -82,7 +84,9 @@ def submit(ctx: click.Context, /, type_: str | None, params: str | None, **own: 
         if type_ is not None or params is not None:
             raise BadParameterError("Name the task either by --type or by CAPABILITY TASK, not both.")
         if any(own.values()):
-            raise BadParameterError("Write --queue, --detach, --json and --force behind the task, not before it.")
+            raise BadParameterError(
+                "Write --queue, --priority, --detach, --json and --force behind the task, not before it."
+            )
         return None
     if type_ is None:
         click.echo(ctx.get_help())
@@ -105,6 +109,7 @@ def task_command(task: Task[Any, Any]) -> click.Command:
     parameters: list[click.Parameter] = [_as_click(task, parameter) for parameter in task.parameters]
     own: list[click.Parameter] = [
         click.Option(["--queue"], metavar="NAME", help=f"Send to another queue than {task.capability}."),
+        click.Option(["--priority"], metavar="LEVEL", help=_PRIORITY_HELP),
         click.Option(["--detach"], is_flag=True, help="Print the job's id and return."),
         click.Option(["--json", "as_json"], is_flag=True, help="Print the job as one JSON document."),
         click.Option(["--force"], is_flag=True, help="Overwrite result files that are newer than the job."),
@@ -174,32 +179,22 @@ def _carry_out(
     values: Mapping[str, object],
     *,
     queue: str | None,
+    priority: str | None,
     detach: bool,
     as_json: bool,
     force: bool,
 ) -> int:
     from hive.client import Session, make_request
     from hive.commands.waiting import wait_and_fetch
+    from hive.jobs import Priority
 
-    if queue is not None:
-        _check_queue(task, queue)
-    request = make_request(task, values, queue)
+    request = make_request(task, values, queue, priority or Priority.NORMAL)
     session = Session(current_settings())
     job_id = _send(session, request)
     if detach:
         print_json(session.find(job_id).to_json()) if as_json else click.echo(job_id)
         return 0
     return wait_and_fetch(session, job_id, as_json=as_json, force=force)
-
-
-def _check_queue(task: Task[Any, Any], queue: str) -> None:
-    if task.capability != "test":
-        known = [capability.name for capability in all_capabilities()]
-        if queue not in known:
-            hint = did_you_mean(queue, known)
-            raise UnknownNameError(f"There is no queue {queue!r}. Known are: {', '.join(known)}.{hint}")
-    elif not queue.replace("-", "").replace("_", "").isalnum():
-        raise UnknownNameError(f"{queue!r} cannot be a queue's name; write a capability such as gis.")
 
 
 def _send(session: "Session", request: "Request") -> str:

@@ -83,6 +83,10 @@ class Registry:
         """How many workers serve a queue."""
         return sum(queue in worker["capabilities"] for worker in self.workers())
 
+    def ahead(self, queue: str, job_id: str) -> int:
+        """How many jobs of a queue wait for longer than this one; priorities are not looked at."""
+        return cast(int | None, self._redis.zrank(f"hive:waiting:{queue}", job_id)) or 0
+
     def queues(self) -> list[QueueReport]:
         """Count every queue that has ever had a job or has a worker."""
         workers = self.workers()
