@@ -7,6 +7,7 @@ import signal
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -139,6 +140,7 @@ def _write_trace(name: str | None, event: str) -> None:
         file.write(line.encode())
 
 
+@cache
 def _libraries() -> dict[str, str]:
     """Versions of the libraries that the capabilities use, as far as they are installed."""
     from importlib.metadata import PackageNotFoundError, version  # slow, and `--help` does not need it
