@@ -21,6 +21,7 @@ from celery.worker import state as celery_state
 from hive.broker import connect
 from hive.jobs import JobStore, State
 from hive.jobs.scripts import RENEW
+from hive.messages import queue_lists
 from hive.settings import Settings, load_settings
 from hive.worker.outbox import Outbox, Outcome
 from hive.worker.place import outbox_of, slots_of
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 _LOOK_EVERY_S = 1.0
 _RENEWALS_PER_LEASE = 4
 _SWEEPS_PER_LEASE = 5
+_DEAF_LEASES = 4
 
 
 class Keeper(bootsteps.StartStopStep):
@@ -90,6 +92,8 @@ class Duties:
         self._peaks: dict[tuple[str, int], int] = {}
         self._dead: set[Slot] = set()
         self._next_renewal = 0.0
+        self._taken = -1
+        self._deaf_since: float | None = None
         self._cancelled: Any = None
 
     def take_over(self) -> None:
@@ -111,6 +115,7 @@ class Duties:
             self._outbox.flush()
             self._next_renewal = time.monotonic() + self._settings.lease_s / _RENEWALS_PER_LEASE
             self._end(self._renewed(slots), slots)
+            self._end_where_deaf(slots)
         self._end(self._newly_cancelled(), slots)
 
     def _note_dead(self, slots: list[Slot]) -> None:
@@ -131,6 +136,25 @@ class Duties:
         lease_ms = int(self._settings.lease_s * 1000)
         stale: list[str] = self._renew(keys=["unacked_index"], args=[lease_ms, document])
         return stale
+
+    def _end_where_deaf(self, slots: list[Slot]) -> None:
+        """End this worker where jobs wait, slots are free, and for four leases it has taken none.
+
+        Its connection has died without saying so, or its main thread hangs. Whoever supervises it starts it again; what
+        runs here is taken over by others.
+        """
+        queues = list(self._worker.app.amqp.queues.consume_from)
+        waiting = sum(int(self._redis.llen(name)) for queue in queues for name in queue_lists(queue))
+        taken = sum(celery_state.total_count.values())
+        is_deaf = waiting and taken == self._taken and len(slots) < self._worker.concurrency
+        self._taken = taken
+        if not is_deaf or self._slots.stop_flag.exists():
+            self._deaf_since = None
+        elif self._deaf_since is None:
+            self._deaf_since = time.monotonic()
+        elif time.monotonic() - self._deaf_since > _DEAF_LEASES * self._settings.lease_s:
+            logger.critical("%d jobs wait and this worker takes none; it ends, to be started again", waiting)
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def _newly_cancelled(self) -> list[str]:
         """Jobs that were cancelled since the last look, as Redis tells them."""

@@ -24,7 +24,7 @@ import psutil
 from hive.client import Session, make_request
 from hive.jobs import Job, State
 from hive.orchestrator import running_pid
-from tests.support import BIN, Hive, free_port, missing, wait_until
+from tests.support import BIN, Hive, end_tree, free_port, missing, wait_until
 from workers.test.probe import probe
 
 
@@ -63,6 +63,20 @@ class Field:
         ids = [session.submit(request) for _ in range(count)]
         self.ids += ids
         return ids
+
+    @contextmanager
+    def supervised(self, **slots: int) -> Iterator[None]:
+        """Run `hive worker`, which starts its workers again when they die."""
+        capabilities = ",".join(f"{name}={count}" for name, count in slots.items())
+        process = subprocess.Popen(
+            self.hive.command("worker", "--capabilities", capabilities, "--name", "studio"),
+            env=self.hive.environment, start_new_session=True, stderr=subprocess.DEVNULL, cwd=self.hive.home,
+        )  # fmt: skip
+        try:
+            wait_until(lambda: self.hive.json("workers"), "a worker reports")
+            yield
+        finally:
+            end_tree(process)
 
     def job(self, job_id: str) -> Job:
         return self.session.jobs.get(job_id)

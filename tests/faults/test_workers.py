@@ -1,6 +1,5 @@
 """Workers that die, freeze, vanish, or are told to stop."""
 
-import os
 import random
 import signal
 import time
@@ -199,26 +198,12 @@ _NONE = _None()
 
 
 def test_a_job_that_kills_every_worker_is_given_up_after_three(field, note, lease_s):
-    import subprocess
-
-    supervisor = subprocess.Popen(
-        field.hive.command("worker", "--capabilities", "gis=2", "--name", "studio"),
-        env=field.hive.environment, start_new_session=True, stderr=subprocess.DEVNULL, cwd=field.hive.home,
-    )  # fmt: skip
-    try:
+    with field.supervised(gis=2):
         [killer] = field.submit(crash="worker")
         killed = field.hive.wait(killer, code=1) if lease_s < 10 else _wait_long(field, killer)
         field.ids.remove(killer)
         field.submit(message="the fleet is alive")
         row = note(field.row("a job kills its whole worker, 3 times", field.wait_for_all(60)))
-    finally:
-        os.killpg(supervisor.pid, signal.SIGTERM)
-        supervisor.wait(30)
-        for process in psutil.process_iter(["cmdline", "environ"]):
-            if (process.info["environ"] or {}).get("HIVE_HOME") == str(
-                field.hive.home
-            ) and "redis" not in process.name():
-                process.kill()
     assert row.lost == 0
     assert killed["error"]["kind"] == "worker-lost"
     assert killed["error"]["message"].startswith("started 3 times and never finished: its worker died")
@@ -252,3 +237,24 @@ def test_a_job_beyond_its_memory_is_ended_with_the_figure(field, note):
         row = note(field.row("memory and time limits: a bystander on the same worker", field.wait_for_all(30)))
     assert row.lost == 0
     assert field.job(bystander[0]).attempts == 1
+
+
+def test_a_worker_that_takes_no_jobs_is_replaced(field, note, tmp_path):
+    """Its main thread hangs, as after a connection that died without a word; its other threads go on."""
+    folder = tmp_path / "hang"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(
+        "import signal, time\nsignal.signal(signal.SIGWINCH, lambda *_: time.sleep(600))\n"
+    )
+    field.hive.environment |= {"HIVE_LEASE_S": "2", "PYTHONPATH": str(folder)}
+    with field.supervised(gis=1):
+        [first] = field.submit()
+        field.wait_for_all(30)
+        hung = field.hive.json("workers")[0]["pid"]
+        psutil.Process(hung).send_signal(signal.SIGWINCH)
+        field.submit()
+        jobs = field.wait_for_all(40)
+        assert field.hive.json("workers")[0]["pid"] != hung
+    row = note(field.row("a worker hangs and takes no jobs", jobs))
+    assert row.lost == 0
+    assert field.job(first).attempts == 1
