@@ -1,11 +1,17 @@
 """Fixtures: one Hive with one worker for tests that leave it as it was, a fresh one for those that break it."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support import Hive
+
+
+def pytest_configure() -> None:
+    # A shell that starts tests in the background lets them ignore Ctrl-C, and so would every command that they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

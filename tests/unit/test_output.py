@@ -1,5 +1,6 @@
 """What commands print for people: tables, progress, a job's story, help, and hints at the name that was meant."""
 
+import os
 from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
@@ -56,7 +57,9 @@ def test_a_piped_table_is_never_cut(capsys, monkeypatch):
 
 
 def test_on_a_narrow_terminal_long_cells_wrap_and_nothing_vanishes():
-    shown = pexpect.spawn(str(BIN / "hive"), ["describe", "gis.dtm"], dimensions=(40, 60), encoding="utf-8").read()
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    command = [str(BIN / "hive"), ["describe", "gis.dtm"]]
+    shown = pexpect.spawn(*command, env=environment, dimensions=(40, 60), encoding="utf-8").read()
     table = shown.partition("PARAMETER")[2]
     assert "…" not in table
     assert {"Edge", "of", "a", "grid", "cell", "on", "the", "ground."} <= set(table.split())

@@ -96,6 +96,6 @@ def test_waiting_no_longer_than_asked_is_exit_code_1_and_the_job_goes_on(farm):
 
 
 def test_fetching_before_the_end_says_to_wait(farm, tmp_path):
-    job_id = farm.submit("test", tmp_path / "out.bin", "--seconds", "1")
+    job_id = farm.submit("test", tmp_path / "out.bin", "--seconds", "6")
     assert f"Wait for it: hive wait {job_id[:8]}" in farm.run("fetch", job_id, code=1).stderr
     farm.wait(job_id)
