@@ -214,6 +214,15 @@ def test_a_unit_that_a_file_writes_with_seven_digits_is_known(metres, symbol):
     assert _symbol(metres) == symbol
 
 
+def test_a_copc_file_is_read_and_a_wrong_crs_record_can_be_corrected(dtm, tmp_path):
+    """192,187 ground points: SMRF with its defaults in metres, PDAL 2.2.0 and 2.9.2 alike."""
+    tile = DATA / "gis" / "lone-star.copc.laz"
+    with pytest.raises(InputError, match="is geocentric"):
+        dtm(tile, tmp_path / "a.tif")
+    measured = dtm(tile, tmp_path / "a.tif", crs="EPSG:32612")
+    assert (measured.points, measured.ground_points, measured.elevation_unit) == (518_862, 192_187, "m")
+
+
 @pytest.mark.parametrize(("crs", "words"), [("EPSG:4326", "is in degrees"), ("EPSG:4978", "is geocentric")])
 def test_a_crs_without_lengths_is_refused(dtm, tmp_path, crs, words):
     with pytest.raises(InputError, match=words):
