@@ -5,9 +5,12 @@ acknowledge nor requeue what another one holds by now; and times are those of Re
 """
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import kombu.transport
+import redis
 from kombu.transport import redis as stock
 from kombu.transport import virtual
 from kombu.utils.json import dumps
@@ -24,6 +27,21 @@ return redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
 """
 
 
+@contextmanager
+def _closed_is_lost(channel: Any) -> Iterator[None]:  # noqa: ANN401
+    """Turn what a closed channel raises into a lost connection.
+
+    A task that ends while its worker reconnects acknowledges on the old channel. kombu then fails with an
+    AttributeError, which ends the whole worker; a lost connection is only logged, and the record has the result.
+    """
+    try:
+        yield
+    except AttributeError as error:
+        if channel.connection is not None and not channel.closed and channel.connection.client is not None:
+            raise
+        raise redis.ConnectionError("the connection that brought this message is closed") from error
+
+
 class QoS(stock.QoS):
     """Deliveries that this worker holds, kept in Redis until they are acknowledged."""
 
@@ -36,6 +54,16 @@ class QoS(stock.QoS):
         with self.channel.conn_or_acquire() as client:
             client.eval(_HOLD, 2, self.unacked_index_key, self.unacked_key, delivery_tag, held)
         virtual.QoS.append(self, message, delivery_tag)
+
+    def ack(self, delivery_tag: str) -> None:
+        """Acknowledge a delivery; where its connection is gone, say so in a way that Celery knows how to take."""
+        with _closed_is_lost(self.channel):
+            super().ack(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Give a delivery back or drop it; where its connection is gone, as with `ack`."""
+        with _closed_is_lost(self.channel):
+            super().reject(delivery_tag, requeue)
 
     def restore_visible(self, start: int = 0, num: int | None = 10, interval: int = 10) -> None:
         """Put back what nobody has renewed for one lease; nothing while Redis itself has only just come back."""
