@@ -65,6 +65,14 @@ class QoS(stock.QoS):
         with _closed_is_lost(self.channel):
             super().reject(delivery_tag, requeue)
 
+    def restore_unacked(self, client: Any = None) -> None:  # noqa: ANN401
+        """Put back what this worker holds when it stops; where its connection is gone, the sweep does it."""
+        try:
+            with _closed_is_lost(self.channel):
+                super().restore_unacked(client)
+        except (redis.ConnectionError, redis.TimeoutError):
+            (self._delivered or {}).clear()
+
     def restore_visible(self, start: int = 0, num: int | None = 10, interval: int = 10) -> None:
         """Put back what nobody has renewed for one lease; nothing while Redis itself has only just come back."""
         with self.channel.conn_or_acquire() as client:

@@ -7,7 +7,11 @@ from hive.messages import make_application
 from hive.messages.transport import Channel, Transport
 
 pytestmark = pytest.mark.wire
-RAW = {"body": "", "headers": {}, "properties": {"delivery_tag": "of the first sending", "delivery_info": {}}}
+RAW = {
+    "body": "",
+    "headers": {},
+    "properties": {"delivery_tag": "of the first sending", "delivery_info": {"exchange": "gis", "routing_key": "gis"}},
+}
 
 
 @pytest.fixture
@@ -37,3 +41,13 @@ def test_an_answer_on_a_closed_channel_is_a_lost_connection_and_ends_no_worker(c
     connection.release()
     with pytest.raises(redis.ConnectionError, match="is closed"):
         getattr(quality, call)("a tag")
+
+
+def test_a_worker_that_loses_its_connection_with_a_message_in_hand_goes_on(connection):
+    channel = connection.default_channel
+    quality = channel.qos
+    quality.append(channel.Message({**RAW, "properties": dict(RAW["properties"])}, channel=channel), "a tag")
+    connection.transport.close_connection(connection.connection)
+    connection.connection.client = None
+    quality.restore_unacked()
+    assert not quality._delivered
