@@ -33,6 +33,8 @@ _LOOK_EVERY_S = 1.0
 _RENEWALS_PER_LEASE = 4
 _SWEEPS_PER_LEASE = 5
 _DEAF_LEASES = 4
+# Celery looks after its pool every 5 s, and then knows the signal.
+_LOOKS_AT_DEAD = 8
 
 
 class Keeper(bootsteps.StartStopStep):
@@ -90,7 +92,7 @@ class Duties:
         self._slots = slots_of(settings, worker.hostname)
         self._outbox: Outbox = outbox_of(settings, self._store)
         self._peaks: dict[tuple[str, int], int] = {}
-        self._dead: set[Slot] = set()
+        self._dead: dict[Slot, int] = {}
         self._next_renewal = 0.0
         self._taken = -1
         self._deaf_since: float | None = None
@@ -119,12 +121,11 @@ class Duties:
         self._end(self._newly_cancelled(), slots)
 
     def _note_dead(self, slots: list[Slot]) -> None:
-        """Note attempts whose process is gone; in the second look, because Celery itself knows the signal sooner."""
-        dead = {slot for slot in slots if not slot.is_alive}
-        for slot in dead & self._dead:
+        """Note attempts whose process is gone; after some looks, because Celery mostly notes them, with the signal."""
+        self._dead = {slot: self._dead.get(slot, 0) + 1 for slot in slots if not slot.is_alive}
+        for slot in [slot for slot, looks in self._dead.items() if looks >= _LOOKS_AT_DEAD]:
             self._store.lose(slot.job, slot.attempt, "its process died")
             self._slots.clear(slot)
-        self._dead = dead
 
     def _renewed(self, slots: list[Slot]) -> list[str]:
         """Renew everything that this worker holds; returns the jobs whose attempt here is for nobody."""

@@ -1,5 +1,6 @@
 """Redis that dies, is away, or comes back; the laptop that sleeps."""
 
+import shutil
 import time
 
 import psutil
@@ -79,3 +80,21 @@ def test_a_sweep_reads_no_more_of_a_long_queue_than_of_a_short_one(field):
     short, long = bytes_read_with(2000), bytes_read_with(10_000)
     assert long == pytest.approx(short, rel=0.05)  # the answer to INFO itself is a few bytes longer
     assert redis.llen("gis\x06\x163") == 10_000  # nothing was taken for lost
+
+
+def test_redis_that_comes_back_empty_costs_no_job_of_this_laptop(field, note, full):
+    count = 500 if full else 60
+    with field.hive.worker("gis", slots=2, name="w1"):
+        done = field.submit(5)
+        finished = [field.session.watch(job_id) for job_id in done]
+        assert {job.state for job in finished} == {State.SUCCEEDED}
+    field.submit(count)
+    with redis_paused(field.hive, 0.0):
+        shutil.rmtree(field.hive.home / "redis" / "appendonlydir")
+    field.ids = [job_id for job_id in field.ids if job_id not in done]
+    with field.hive.worker("gis", slots=2, name="w1"), field.hive.worker("gis", slots=2, name="w2"):
+        jobs = field.wait_for_all(count * 0.2 + 30)
+    row = note(field.row(f"Redis comes back empty, {count} jobs queued", jobs))
+    assert row.lost == 0
+    again = [job_id for event, job_id, _, _ in field.trace() if event == "start" and job_id in done]
+    assert sorted(again) == sorted(done)  # what had been seen finished was not computed again

@@ -258,3 +258,22 @@ def test_a_worker_that_takes_no_jobs_is_replaced(field, note, tmp_path):
     row = note(field.row("a worker hangs and takes no jobs", jobs))
     assert row.lost == 0
     assert field.job(first).attempts == 1
+
+
+def test_a_job_whose_process_is_killed_each_time_is_given_up_with_the_reason(field, note):
+    """As the kernel does it to a process that takes too much memory."""
+    with field.hive.worker("gis", slots=2, name="w1"):
+        bystander = field.submit(seconds=5)
+        [killed] = field.submit(crash="child", memory=200 << 20)
+        wait_until(lambda: field.job(killed).state.is_final, "it is given up", 60)
+        error = field.job(killed).error
+        field.ids.remove(killed)
+        row = note(field.row("a job's process is killed 3 times: a bystander", field.wait_for_all(30)))
+    assert row.lost == 0
+    assert field.job(bystander[0]).attempts == 1
+    assert error["kind"] == "worker-lost"
+    assert error["message"].startswith(
+        "started 3 times and never finished: its process was ended by signal 9 (SIGKILL)"
+    )
+    assert "the last worker was w1@test" in error["message"]
+    assert len([one for one in field.trace() if one[:2] == ("start", killed)]) == 3
