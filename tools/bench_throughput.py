@@ -4,7 +4,6 @@ The peer is Celery with late acknowledgement and task events on, which is what F
 with two children against a redis-server with an AOF. Submission is timed apart, so that only the worker's side counts.
 """
 
-import atexit
 import os
 import signal
 import socket
@@ -28,7 +27,6 @@ JOBS = 2000
 ROUNDS = 3
 PLAIN = """
 from celery import Celery
-import atexit
 import os
 app = Celery("plain", broker=os.environ["HIVE_BROKER_URL"], backend=os.environ["HIVE_BROKER_URL"])
 app.conf.update(task_acks_late=True, worker_prefetch_multiplier=1, worker_send_task_events=True,
@@ -105,22 +103,22 @@ def main() -> None:
         (folder / "plain.py").write_text(PLAIN)
         flags = {"home": folder / "home", "redis_port": free_port()}
         start(load_settings(flags, {}))
-        atexit.register(stop, load_settings(flags, {}))
         settings = load_settings(flags, {})
         environment = os.environ | {
             "HIVE_HOME": str(settings.home), "HIVE_BROKER_URL": settings.broker_url, "PYTHONPATH": str(folder),
         }  # fmt: skip
-        ratios = []
-        for number in range(ROUNDS):
-            fill_plain(folder, environment)
-            plain = JOBS / drained_s(settings, "plain", folder, environment)
-            fill_hive(settings)
-            own = JOBS / drained_s(settings, "hive", folder, environment)
-            ratios.append(own / plain)
-            print(
-                f"round {number + 1}: hive {own:.0f} jobs/s, plain Celery {plain:.0f} jobs/s, ratio {own / plain:.2f}"
-            )
-        print(f"median ratio {statistics.median(ratios):.2f}")
+        try:
+            ratios = []
+            for number in range(ROUNDS):
+                fill_plain(folder, environment)
+                plain = JOBS / drained_s(settings, "plain", folder, environment)
+                fill_hive(settings)
+                own = JOBS / drained_s(settings, "hive", folder, environment)
+                ratios.append(own / plain)
+                print(f"round {number + 1}: hive {own:.0f}/s, plain Celery {plain:.0f}/s, ratio {own / plain:.2f}")
+            print(f"median ratio {statistics.median(ratios):.2f}")
+        finally:
+            stop(settings)
 
 
 if __name__ == "__main__":

@@ -116,6 +116,14 @@ class Display(Observer):
             "Ctrl-C leaves the job in the queue."
         )
 
+    def away(self) -> None:
+        """Say that nothing is heard of the broker."""
+        self._say("The broker is away; waiting for it")
+
+    def back(self) -> None:
+        """Say that the broker answers again."""
+        self._say("The broker is back")
+
     def fetched(self, name: str, path: Path) -> None:
         """Say where a written file is."""
         self._say(f"{name}: {path}")

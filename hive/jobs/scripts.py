@@ -223,7 +223,7 @@ return 1
 )
 
 # KEYS: index of deliveries. ARGV: lease [ms], JSON {"jobs": [[id, attempt, peak memory], …], "tags": [tag, …]}.
-# Returns the ids whose attempt is not the newest one any more; their work is for nobody.
+# Returns "id.attempt" of each attempt that is not the newest one any more; its work is for nobody.
 RENEW = (
     _COMMON
     + """
@@ -236,7 +236,7 @@ for _, entry in ipairs(held.jobs) do
     redis.call('ZADD', 'hive:leases', 'XX', ms + lease, entry[1])
     if entry[3] > 0 then redis.call('HSET', job, 'peak_memory_bytes', entry[3]) end
   else
-    stale[#stale + 1] = entry[1]
+    stale[#stale + 1] = entry[1] .. '.' .. entry[2]
   end
 end
 for _, tag in ipairs(held.tags) do redis.call('ZADD', KEYS[1], 'XX', ms / 1000, tag) end

@@ -116,9 +116,10 @@ class Duties:
         if time.monotonic() >= self._next_renewal:
             self._outbox.flush()
             self._next_renewal = time.monotonic() + self._settings.lease_s / _RENEWALS_PER_LEASE
-            self._end(self._renewed(slots), slots)
+            end_unwanted(slots, self._renewed(slots))
             self._end_where_deaf(slots)
-        self._end(self._newly_cancelled(), slots)
+        if {slot.job for slot in slots} & set(self._newly_cancelled()):
+            end_unwanted(slots, self._renewed(slots))  # a job that was retried meanwhile may have a wanted attempt too
 
     def _note_dead(self, slots: list[Slot]) -> None:
         """Note attempts whose process is gone; after some looks, because Celery mostly notes them, with the signal."""
@@ -128,7 +129,7 @@ class Duties:
             self._slots.clear(slot)
 
     def _renewed(self, slots: list[Slot]) -> list[str]:
-        """Renew everything that this worker holds; returns the jobs whose attempt here is for nobody."""
+        """Renew everything that this worker holds; returns the names of attempts whose work is for nobody."""
         waiting = self._outbox.waiting()
         held = {(slot.job, slot.attempt) for slot in slots} | {(one.job, one.attempt) for one in waiting}
         jobs = [[job, attempt, self._peaks.get((job, attempt), 0)] for job, attempt in held]
@@ -187,14 +188,7 @@ class Duties:
     def _fail(self, slot: Slot, kind: str, message: str) -> None:
         outcome = Outcome(slot.job, slot.attempt, State.FAILED, error={"kind": kind, "message": message})
         self._outbox.send(outcome)
-        self._end([slot.job], [slot])
-
-    def _end(self, jobs: Iterable[str], slots: list[Slot]) -> None:
-        """End the processes of attempts whose work nobody wants any more."""
-        unwanted = set(jobs)
-        for slot in slots:
-            if slot.job in unwanted:
-                end_process(slot)
+        end_process(slot)
 
     def wait_for_tasks(self) -> None:
         """Give running tasks the grace period to finish or to save their state, then let them wait again elsewhere.
@@ -207,6 +201,14 @@ class Duties:
             time.sleep(_LOOK_EVERY_S / 5)
         for slot in slots:
             self._outbox.send(Outcome(slot.job, slot.attempt, None))
+            end_process(slot)
+
+
+def end_unwanted(slots: list[Slot], unwanted: Iterable[str]) -> None:
+    """End the processes of attempts whose work nobody wants any more."""
+    names = set(unwanted)
+    for slot in slots:
+        if slot.name in names:
             end_process(slot)
 
 

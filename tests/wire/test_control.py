@@ -294,3 +294,18 @@ def test_python_cancels_retries_and_sends_first(farm, tmp_path):
         "True",
         "The priority must be low, normal or high, not 'urgent'.",
     ], ended.stderr
+
+
+def test_a_retry_right_after_a_cancel_ends_the_old_attempt_only(hive_up):
+    from hive.client.control import cancel
+
+    session = Session(hive_up.settings)
+    with hive_up.worker("gis", slots=2):
+        job_id = hive_up.submit("test", "--seconds", "4")
+        wait_until(lambda: session.find(job_id).state == "running", "it runs")
+        cancel(session, session.find(job_id))
+        retry(session, session.find(job_id))
+        job = hive_up.wait(job_id, code=0)
+    assert job["attempts"] == 2
+    events = [event["event"] for event in hive_up.json("show", job_id)["story"]]
+    assert events == ["submitted", "started", "cancelled", "retried", "started", "succeeded"]
