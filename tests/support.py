@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -102,6 +103,11 @@ class Hive:
             f"{arguments}: {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
         )
         return ended
+
+    def python(self, script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+        """Run a Python script in a folder, as somebody who uses the Python API."""
+        command = [sys.executable, "-c", textwrap.dedent(script)]
+        return subprocess.run(command, env=self.environment, cwd=folder, capture_output=True, text=True, check=False)
 
     def json(self, *arguments: str | Path, code: int = 0, **more: Any) -> Any:
         return json.loads(self.run(*arguments, "--json", code=code, **more).stdout)

@@ -9,10 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from hive.catalog import find_capability
 from hive.client import Observer
+from hive.client.why import starter
 from hive.commands.common import printable
-from hive.errors import HiveError
 from hive.jobs import Job, State
 from hive.task import Progress as JobProgress
 
@@ -112,7 +111,7 @@ class Display(Observer):
     def unserved(self, queue: str) -> None:
         """Say that nobody will take the job as things are."""
         self._say(
-            f"No worker serves {queue!r}; the job waits. Start one: {_starter(queue)}. "
+            f"No worker serves {queue!r}; the job waits. Start one: {starter(queue)}. "
             "Ctrl-C leaves the job in the queue."
         )
 
@@ -139,11 +138,3 @@ class Display(Observer):
 
     def _say(self, text: str) -> None:
         self._console.print(Text(printable(text)), soft_wrap=True)
-
-
-def _starter(queue: str) -> str:
-    """The command that serves a queue; one that is no capability is none of `hive worker`'s."""
-    try:
-        return f"hive worker --capabilities {find_capability(queue).name}=2"
-    except HiveError:
-        return f"celery -A hive worker -Q {queue} -c 2"

@@ -54,8 +54,8 @@ class Keeper(bootsteps.StartStopStep):
         sweeper = Sweeper(settings, parent.app, parent.hostname)
         duties.take_over()
         parent.wait_for_soft_shutdown = duties.wait_for_tasks
-        self._run("keeper", duties.look, lambda: _LOOK_EVERY_S)
-        self._run("sweeper", sweeper.sweep, lambda: settings.lease_s / _SWEEPS_PER_LEASE)
+        self._run("keeper", duties.look, _LOOK_EVERY_S)
+        self._run("sweeper", sweeper.sweep, settings.lease_s / _SWEEPS_PER_LEASE)
 
     def stop(self, parent: Any) -> None:  # noqa: ANN401
         """Stop; by now no task runs here any more."""
@@ -65,9 +65,9 @@ class Keeper(bootsteps.StartStopStep):
 
     terminate = stop
 
-    def _run(self, name: str, step: Callable[[], None], pause_s: Callable[[], float]) -> None:
+    def _run(self, name: str, step: Callable[[], None], pause_s: float) -> None:
         def run() -> None:
-            while not self._over.wait(pause_s()):
+            while not self._over.wait(pause_s):
                 try:
                     step()
                 except (redis.RedisError, OSError) as error:

@@ -1,7 +1,5 @@
 """Cancel, retry, priority and why: a job can be stopped, run again, sent first, and asked what it waits for."""
 
-import subprocess
-import sys
 import textwrap
 import time
 
@@ -280,14 +278,7 @@ def test_python_cancels_retries_and_sends_first(farm, tmp_path):
         except HiveError as error:
             print(error)
     """
-    ended = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        env=farm.environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ended = farm.python(script, tmp_path)
     assert ended.stdout.splitlines() == [
         "cancelled high gis",
         "JobStateError",

@@ -3,8 +3,6 @@
 import json
 import shutil
 import subprocess
-import sys
-import textwrap
 
 import pytest
 
@@ -198,14 +196,7 @@ def test_python_submits_a_task_as_if_it_were_called(farm, tmp_path):
         except HiveError as error:
             print(error)
     """
-    ended = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        env=farm.environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ended = farm.python(script, tmp_path)
     lines = ended.stdout.splitlines()
     assert lines[0] == "JobFailedError The probe failed because it was told to.", ended.stderr
     assert "is still" in lines[1]
