@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from hive.errors import SettingError, did_you_mean
+from hive.units import BYTE
 
 
 def _port(text: str) -> int:
@@ -39,11 +41,31 @@ def _lease(text: str) -> float:
     return number
 
 
+# Kinds of stores that `hive.staging` can open.
+_STORES = ("file", "http", "https", "s3", "gs", "az")
+
+
 def _store(text: str) -> str:
     # Refused here, before a command has hashed gigabytes for a store that it cannot open.
-    if not text.lower().startswith("file:/"):
-        raise ValueError("it must be file:///folder; stores of other kinds are not there yet")
-    return text
+    parts = urlsplit(text)
+    if parts.scheme not in _STORES or not (parts.path if parts.scheme == "file" else parts.netloc):
+        kinds = ", ".join(f"{name}://" for name in _STORES)
+        raise ValueError(f"it must be file:///folder or another URL that begins with one of {kinds}")
+    return text.rstrip("/")
+
+
+def _web(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ValueError("it must be http://HOST:PORT or https://HOST:PORT")
+    return text.rstrip("/")
+
+
+def _bytes(text: str) -> int:
+    number = int(BYTE.parse(text))
+    if number < 1:
+        raise ValueError("it must be at least 1 B")
+    return number
 
 
 def _folder(text: str) -> Path:
@@ -68,9 +90,22 @@ class Settings:
 
     home: Path = _setting("HIVE_HOME", "Folder of this Hive: settings, passwords, store, cache.", _folder)
     broker_url: str = _setting("HIVE_BROKER_URL", "Redis that carries the jobs.", is_secret=True)
-    store: str = _setting("HIVE_STORE", "Where files are kept by content: file:///… on one machine.", _store)
+    gateway_url: str = _setting("HIVE_GATEWAY_URL", "Where the gateway of this Hive answers.", _web)
+    token: str = _setting("HIVE_TOKEN", "What the gateway asks for; by default from gateway.token.", is_secret=True)
+    store: str = _setting(
+        "HIVE_STORE",
+        "Where files are kept by content: the gateway's /blob, or file:///…, s3://…, gs://…, az://….",
+        _store,
+    )
     redis_port: int = _setting("HIVE_REDIS_PORT", "Port of the Redis that `hive up` starts.", _port, default=6379)
+    gateway_port: int = _setting("HIVE_GATEWAY_PORT", "Port of the gateway that `hive up` starts.", _port, default=8000)
     cache: Path = _setting("HIVE_CACHE", "Folder where a worker keeps the files it has fetched.", _folder)
+    cache_max_bytes: int = _setting(
+        "HIVE_CACHE_MAX_BYTES",
+        "How much it keeps of them, the last used first, such as 50GB.",
+        _bytes,
+        default=50 * 10**9,
+    )
     worker_capabilities: str = _setting("WORKER_CAPABILITIES", "What `hive worker` serves: gis=2,training=1.")
     max_concurrent_tasks: int = _setting(
         "MAX_CONCURRENT_TASKS",
@@ -108,6 +143,11 @@ class Settings:
     def password_file(self) -> Path:
         """Where `hive up` keeps the password of its Redis."""
         return self.home / "redis.password"
+
+    @property
+    def token_file(self) -> Path:
+        """Where `hive up` keeps what its gateway asks for."""
+        return self.home / "gateway.token"
 
 
 VARIABLES = tuple(one for one in dataclasses.fields(Settings) if one.metadata)
@@ -197,8 +237,12 @@ def _with_derived(settings: Settings, origins: dict[str, str]) -> Settings:
     values: dict[str, Any] = {}
     if not settings.broker_url:
         values["broker_url"], origins["broker_url"] = _local_broker(settings)
+    if not settings.token:
+        values["token"], origins["token"] = _local_token(settings)
+    if not settings.gateway_url:
+        values["gateway_url"] = f"http://127.0.0.1:{settings.gateway_port}"
     if not settings.store:
-        values["store"] = (settings.home / "store").as_uri()
+        values["store"], origins["store"] = _default_store(settings)
     if "cache" not in origins:
         values["cache"] = settings.home / "cache"
     return dataclasses.replace(
@@ -214,6 +258,21 @@ def _local_broker(settings: Settings) -> tuple[str, str]:
     except OSError:
         return f"redis://{address}", "default"
     return f"redis://:{password}@{address}", str(settings.password_file)
+
+
+def _local_token(settings: Settings) -> tuple[str, str]:
+    """What the gateway of this home asks for; empty where it has not been started yet."""
+    try:
+        return settings.token_file.read_text().strip(), str(settings.token_file)
+    except OSError:
+        return "", "default"
+
+
+def _default_store(settings: Settings) -> tuple[str, str]:
+    """The gateway's store. Where no gateway is named, this machine has it, and its folder is used without a detour."""
+    if settings.gateway_url:
+        return f"{settings.gateway_url}/blob", "HIVE_GATEWAY_URL"
+    return (settings.home / "store").as_uri(), "default"
 
 
 def host_name() -> str:

@@ -9,7 +9,7 @@ class Observer:
     """Told of every step. This one stays silent; override what is wanted."""
 
     def begin(self, what: str, total_bytes: int) -> None:
-        """Say that some bytes are about to be read or moved; `what` is for people."""
+        """Say that some bytes are about to move; `what` is hash, upload or download."""
 
     def advance(self, count_bytes: int) -> None:
         """Say that so many more bytes are done."""

@@ -62,7 +62,7 @@ def make_request(
     destinations = _destinations(task, values, sources)
     placed = {name: str(path) for name, path in destinations.items()}
     checked = task.check(dict(values) | placed)
-    _check_places(destinations, sources)
+    _check_places(task, destinations, sources)
     files = {parameter.name for parameter in (*task.reads, *task.writes)}
     return Request(
         task=task,
@@ -149,14 +149,19 @@ def _default_place(
     return (first.parent if isinstance(first, Path) else Path()) / f"{Path(first.name).stem}_{task.name}{suffix}"
 
 
-def _check_places(destinations: Mapping[str, Path], sources: Mapping[str, tuple[Source, ...]]) -> None:
+def _check_places(
+    task: Task[Any, Any], destinations: Mapping[str, Path], sources: Mapping[str, tuple[Source, ...]]
+) -> None:
     """Refuse places that cannot be written, before hours of work are spent on what goes there."""
     inputs = {source.resolve() for named in sources.values() for source in named if isinstance(source, Path)}
     taken: dict[Path, str] = {}
+    folders = {parameter.name for parameter in task.writes if parameter.is_folder}
     for name, path in destinations.items():
-        safe_name(path.name)
         place = path.resolve()
-        if place.is_dir():
+        safe_name(place.name if name in folders else path.name)
+        if name in folders and place.exists() and not place.is_dir():
+            raise BadFileError(f"{path} is a file; name the folder that {name} shall be written to.")
+        if name not in folders and place.is_dir():
             raise BadFileError(f"{path} is a folder; name the file that {name} shall be written to.")
         if not place.parent.is_dir():
             raise BadFileError(f"The folder {path.parent} does not exist. Make it: mkdir -p {path.parent}.")

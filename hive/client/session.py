@@ -1,7 +1,7 @@
 """Submitting, waiting and bringing back: what the command line and the Python API share."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -10,16 +10,19 @@ from urllib.parse import urlsplit
 import redis
 
 from hive.broker import connect, public_address, reachable
+from hive.client.downloads import Downloads
 from hive.client.ledger import Ledger
 from hive.client.observer import Observer
-from hive.client.request import Request, Source
+from hive.client.request import Request
 from hive.client.restore import is_over
 from hive.client.sending import Sender
+from hive.client.uploads import Uploads
 from hive.client.watching import watch
-from hive.errors import BadFileError, LedgerError, StagingError
+from hive.errors import BadFileError, LedgerError
 from hive.jobs import Job, JobStore, Registry, Specification, new_id
 from hive.settings import Settings
-from hive.staging import BlobStore, Reference, digest_of
+from hive.staging import BlobStore, Reference, open_store
+from hive.staging.digests import Digests
 from hive.task.values import Json
 
 
@@ -60,7 +63,7 @@ class Session:
     @cached_property
     def blobs(self) -> BlobStore:
         """The store of files."""
-        return BlobStore(self.settings.store)
+        return open_store(self.settings)
 
     def submit(self, request: Request, observer: Observer | None = None) -> str:
         """Send a checked request: its files first, then its record, then its message. Returns the job's id.
@@ -83,8 +86,8 @@ class Session:
             task=request.task.wire_name,
             queue=request.queue,
             parameters=request.parameters,
-            inputs=self._stage(request, watcher),
-            outputs={name: path.name for name, path in request.destinations.items()},
+            inputs=self.stage([request], watcher)[0],
+            outputs={name: path.resolve().name for name, path in request.destinations.items()},
             limits=dataclasses.replace(
                 request.task.limits, attempts=request.task.limits.attempts or self.settings.max_attempts
             ),
@@ -95,38 +98,9 @@ class Session:
         watcher.submitted(job_id)
         return job_id
 
-    def _stage(self, request: Request, watcher: Observer) -> dict[str, Json]:
-        """Hash all local files, send those that the store lacks; returns the references by parameter."""
-        paths = request.paths
-        references: dict[Path, Reference] = {}
-        if paths:
-            watcher.begin("hash", sum(path.stat().st_size for path in paths))
-            references = {path: Reference(digest_of(path, watcher.advance), path.name) for path in paths}
-            watcher.end()
-            self._upload(references, watcher)
-        staged: dict[str, Json] = {}
-        for parameter in request.task.reads:
-            named = request.sources.get(parameter.name)
-            if named:
-                found: list[Json] = [str(self._reference(source, references)) for source in named]
-                staged[parameter.name] = found if parameter.is_repeated else found[0]
-        return staged
-
-    def _reference(self, source: Source, references: Mapping[Path, Reference]) -> Reference:
-        if isinstance(source, Path):
-            return references[source]
-        if not self.blobs.has(source.digest):
-            raise BadFileError(f"{source} is not in the store {self.settings.store}. Give the file's path instead.")
-        return source
-
-    def _upload(self, references: Mapping[Path, Reference], watcher: Observer) -> None:
-        missing = {one.digest: (path, one) for path, one in references.items() if not self.blobs.has(one.digest)}
-        if not missing:
-            return
-        watcher.begin("upload", sum(path.stat().st_size for path, _ in missing.values()))
-        for path, reference in missing.values():
-            self.blobs.put(path, reference, watcher.advance)
-        watcher.end()
+    def stage(self, requests: Sequence[Request], watcher: Observer) -> list[dict[str, Json]]:
+        """Send the files of requests that the store lacks; returns the references of each, by parameter."""
+        return Uploads(self.blobs, Digests(self.settings.home)).stage(requests, watcher)
 
     def _send(self, job_id: str, asked: Specification, destinations: Mapping[str, Path]) -> None:
         self.ledger.note(job_id, asked, destinations, self.broker_name)
@@ -176,34 +150,9 @@ class Session:
         base = folder if folder is not None else Path()
         if not base.is_dir():
             raise BadFileError(f"The folder {base} does not exist. Make it: mkdir -p {base}.")
-        references = {name: Reference.parse(text) for name, text in job.outputs.items()}
-        places = {name: wanted.get(name, base / one.name) for name, one in references.items()}
-        missing = {name: one for name, one in references.items() if not _is_there(places[name], one)}
-        for name in missing:
-            _refuse_newer(places[name], job, force)
-        for name, reference in missing.items():
-            self._bring(reference, places[name])
+        places = {name: wanted.get(name, base / Reference.parse(text).name) for name, text in job.outputs.items()}
+        Downloads(self.blobs, watcher, force=force).bring(job, places)
         self.note_finished(job.id)
         for name, place in places.items():
             watcher.fetched(name, place)
         return places
-
-    def _bring(self, reference: Reference, place: Path) -> None:
-        if not place.parent.is_dir():
-            raise BadFileError(f"The folder {place.parent} is gone. Bring the files elsewhere: hive fetch ID DIR.")
-        try:
-            self.blobs.fetch(reference, place)
-        except OSError as error:
-            raise StagingError(f"{place} cannot be written: {error.strerror}.") from error
-
-
-def _is_there(place: Path, reference: Reference) -> bool:
-    return place.is_file() and digest_of(place) == reference.digest
-
-
-def _refuse_newer(place: Path, job: Job, force: bool) -> None:
-    if not force and place.exists() and place.stat().st_mtime > job.submitted_at.timestamp():
-        raise BadFileError(
-            f"{place} is newer than the job {job.short_id}. Overwrite it: hive fetch {job.short_id} --force. "
-            f"Or bring the files elsewhere: hive fetch {job.short_id} DIR."
-        )

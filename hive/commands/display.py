@@ -15,7 +15,7 @@ from hive.commands.common import printable
 from hive.jobs import Job, State
 from hive.task import Progress as JobProgress
 
-_NOUNS = {"hash": "reading", "upload": "sending"}
+_NOUNS = {"hash": "reading", "upload": "sending", "download": "bringing"}
 # Without a terminal a line comes with each new message, and this often where only the numbers change.
 _LINE_EVERY_S = 5.0
 _MIB = 1 << 20

@@ -10,7 +10,7 @@ from hive.catalog import all_capabilities, find_capability, find_task, load_task
 from hive.commands.common import current_settings, print_json
 from hive.commands.signature import TaskCommand, option_help, usage_word
 from hive.errors import BadParameterError
-from hive.task import Capability, Task
+from hive.task import Capability, Task, Written
 from hive.task.parameter import Parameter
 
 if TYPE_CHECKING:
@@ -164,14 +164,21 @@ def _as_click(task: Task[Any, Any], parameter: Parameter) -> click.Parameter:
             default=None,
             help=option_help(task, parameter),
         )
+    names = [parameter.option, parameter.name, *(["-o"] if parameter is _main_output(task) else [])]
     return click.Option(
-        [parameter.option, parameter.name],
+        names,
         metavar=parameter.kind.metavar,
         multiple=parameter.is_repeated,
         default=None,
         type=_Value(parameter),
         help=option_help(task, parameter),
     )
+
+
+def _main_output(task: Task[Any, Any]) -> Parameter | None:
+    """The written file that `-o` names: the first that is no preview, where it is an option."""
+    main = next((one for one in task.writes if isinstance(one.kind, Written) and not one.kind.is_preview), None)
+    return None if main is None or main.is_positional else main
 
 
 def _carry_out(

@@ -1,7 +1,22 @@
 """Files on their way: named by content, kept in a store, cached by workers."""
 
 from hive.staging.cache import Cache
-from hive.staging.reference import Reference, digest_of, safe_name
-from hive.staging.store import BlobStore
+from hive.staging.contents import Content, FileContent, Pack, digest_of, pack_files, pack_folder, unpack
+from hive.staging.reference import Reference, safe_name, safe_path
+from hive.staging.store import BlobStore, open_store
 
-__all__ = ["BlobStore", "Cache", "Reference", "digest_of", "safe_name"]
+__all__ = [
+    "BlobStore",
+    "Cache",
+    "Content",
+    "FileContent",
+    "Pack",
+    "Reference",
+    "digest_of",
+    "open_store",
+    "pack_files",
+    "pack_folder",
+    "safe_name",
+    "safe_path",
+    "unpack",
+]

@@ -1,40 +1,105 @@
 """The worker's cache of files by digest, and the scratch folder of an attempt."""
 
+import fcntl
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from hive.errors import StagingError
 from hive.staging.reference import Reference
 from hive.staging.store import BlobStore
 
+# What a download must leave free, for what the task itself writes.
+_RESERVE_BYTES = 256 << 20
+_GIB = 1 << 30
+# What is left of a download that nobody went on with.
+_STALE_S = 86_400.0
+
 
 class Cache:
-    """Files that this worker has fetched, kept for the next job that reads them."""
+    """Files that this machine has fetched, kept for the next job that reads them; the least recently used go first.
 
-    def __init__(self, folder: Path, store: BlobStore) -> None:
+    Several pool children, and several workers, may share one folder.
+    """
+
+    def __init__(self, folder: Path, store: BlobStore, most_bytes: int) -> None:
         self._folder = folder
         self._store = store
+        self._most_bytes = most_bytes
 
     def place(self, reference: Reference, folder: Path) -> Path:
         """Put a file into a folder under its own name; it is fetched only where it is not cached.
 
-        Several pool children may fetch the same file at once: each writes its own copy and renames it, so the last
-        one wins and all are whole.
+        Raises
+        ------
+        StagingError
+            The file is not in the store, or this machine has no room for it.
         """
-        cached = self._folder / "sha256" / reference.digest[:2] / reference.digest
-        if not cached.exists():
-            cached.parent.mkdir(parents=True, exist_ok=True)
-            self._store.fetch(reference, cached)
-            cached.chmod(0o444)  # a task that writes into its input would damage every later job
+        cached = self._file(reference.digest)
         placed = folder / reference.name
-        try:
-            os.link(cached, placed)
-        except OSError:
-            shutil.copyfile(cached, placed)
-        return placed
+        while True:
+            if not cached.exists():
+                self._bring(reference, cached)
+            try:
+                _link(cached, placed)
+            except FileNotFoundError:
+                continue  # another process made room in the meantime, with this very file
+            with suppress(OSError):
+                os.utime(cached)  # used just now: it goes last
+            return placed
+
+    def _file(self, digest: str) -> Path:
+        return self._folder / "sha256" / digest[:2] / digest
+
+    def _bring(self, reference: Reference, cached: Path) -> None:
+        """Fetch a file, once for all who want it now."""
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(self._folder / "locks" / reference.digest[:2]):
+            if cached.exists():
+                return
+            size = self._store.size(reference.digest)
+            if size is None:
+                raise StagingError(f"{reference} is not in the store {self._store.url}. Submit the job again.")
+            self._make_room(reference, size)
+            try:
+                self._store.fetch(reference, cached)
+            except OSError as error:
+                raise StagingError(
+                    f"{reference.name} cannot be written to {self._folder}: {error.strerror}."
+                ) from error
+            cached.chmod(0o444)  # a task that writes into its input would damage every later job
+
+    def _make_room(self, reference: Reference, size: int) -> None:
+        """Forget files until this one fits, both under the cap and on the disk."""
+        kept = sorted(self._kept())
+        total = sum(used for _, used, _ in kept)
+        for _, used, file in kept:
+            if total + size <= self._most_bytes and self._free() >= size + _RESERVE_BYTES:
+                return
+            file.unlink(missing_ok=True)
+            total -= used
+        if (free := self._free() - _RESERVE_BYTES) < size:
+            raise StagingError(
+                f"{reference.name} needs {size / _GIB:.2f} GiB on this worker, and {self._folder} has "
+                f"{free / _GIB:.2f} GiB to spare. Make room there, or set HIVE_CACHE to a larger disk."
+            )
+
+    def _kept(self) -> Iterator[tuple[float, int, Path]]:
+        """Every cached file: when it was last used, its size, and where it is. Stale parts of downloads are removed."""
+        for file in self._folder.glob("sha256/*/*"):
+            with suppress(FileNotFoundError):
+                status = file.stat()
+                if not file.name.startswith("."):
+                    yield status.st_mtime, status.st_size, file
+                elif time.time() - status.st_mtime > _STALE_S:
+                    file.unlink()
+
+    def _free(self) -> int:
+        return shutil.disk_usage(self._folder).free
 
     @contextmanager
     def scratch(self, prefix: str) -> Iterator[Path]:
@@ -50,3 +115,22 @@ class Cache:
         """Remove the scratch folder of an attempt whose process was killed and could not do it itself."""
         for folder in (self._folder / "scratch").glob(f"{prefix}-*"):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _link(cached: Path, placed: Path) -> None:
+    """Give a cached file a second name, or where the file system cannot, copy it."""
+    try:
+        os.link(cached, placed)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copyfile(cached, placed)
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    """Hold a lock that other processes respect; it ends with the process that holds it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as opened:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield

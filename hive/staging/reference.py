@@ -1,30 +1,28 @@
-"""Names of files by content: `sha256:<64 hex>/<file name>`."""
+"""Names of files by content: `sha256:<64 hex>/<file name>`, with a slash behind the name of a packed folder."""
 
-import hashlib
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from hive.errors import BadParameterError
 
-_REFERENCE = re.compile(r"sha256:([0-9a-f]{64})/(.+)", re.DOTALL)
-_READ_BYTES = 1 << 20
+_REFERENCE = re.compile(r"sha256:([0-9a-f]{64})/(.+?)(/?)", re.DOTALL)
 # The longest name that common file systems hold is 255 bytes.
 _NAME_BYTES = 255
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A file by its content, and the name it has for people."""
+    """A file by its content, and the name it has for people; a folder is the pack that holds its files."""
 
     digest: str
     name: str
+    is_folder: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `sha256:<64 hex>/<file name>`.
+        """Read `sha256:<64 hex>/<file name>`, or `sha256:<64 hex>/<folder name>/`.
 
         Raises
         ------
@@ -34,8 +32,8 @@ class Reference:
         match = _REFERENCE.fullmatch(text)
         if match is None:
             raise BadParameterError(f"{text!r} is no reference; write sha256:<64 hex digits>/<file name>.")
-        digest, name = match.groups()
-        return cls(digest, safe_name(name))
+        digest, name, slash = match.groups()
+        return cls(digest, safe_name(name), is_folder=bool(slash))
 
     @staticmethod
     def matches(text: str) -> bool:
@@ -44,7 +42,7 @@ class Reference:
 
     def __str__(self) -> str:
         """Write the reference as messages and records carry it."""
-        return f"sha256:{self.digest}/{self.name}"
+        return f"sha256:{self.digest}/{self.name}{'/' if self.is_folder else ''}"
 
 
 def safe_name(name: str) -> str:
@@ -68,17 +66,15 @@ def safe_name(name: str) -> str:
     return name
 
 
-def digest_of(path: Path, advance: Callable[[int], None] = lambda _: None) -> str:
-    """SHA-256 of a file's content as 64 hex digits.
+def safe_path(folder: Path, name: str) -> Path:
+    """Join a name with slashes to a folder that it must not lead out of.
 
-    Parameters
-    ----------
-    path : the file
-    advance : told how many more bytes were read, for a progress bar
+    >>> safe_path(Path("out"), "tiles/north.tif").as_posix()
+    'out/tiles/north.tif'
+
+    Raises
+    ------
+    BadParameterError
+        One of its parts is no file name.
     """
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_READ_BYTES):
-            digest.update(block)
-            advance(len(block))
-    return digest.hexdigest()
+    return folder.joinpath(*(safe_name(part) for part in name.rstrip("/").split("/")))

@@ -2,14 +2,27 @@
 
 from hive.task.context import Attempt, Progress, checkpoint, current_attempt, progress, stopping
 from hive.task.declaration import Capability, Limits, Task
-from hive.task.files import AnyInput, AnyOutput, PointCloud, Preview, Raster, Read, Written, replaced_atomically
+from hive.task.files import (
+    AnyInput,
+    AnyOutput,
+    InputFolder,
+    OutputFolder,
+    PointCloud,
+    Preview,
+    Raster,
+    Read,
+    Written,
+    replaced_atomically,
+)
 
 __all__ = [
     "AnyInput",
     "AnyOutput",
     "Attempt",
     "Capability",
+    "InputFolder",
     "Limits",
+    "OutputFolder",
     "PointCloud",
     "Preview",
     "Progress",

@@ -49,6 +49,9 @@ class Task(Generic[P, R]):
         """Check the parameters and run the function here, on the checked values: `cell="3ft"` is 0.9144 m."""
         checked = self.check(self.bind(*args, **kwargs))
         files = {parameter.name: _paths(checked[parameter.name]) for parameter in (*self.reads, *self.writes)}
+        for parameter in self.writes:
+            if parameter.is_folder and isinstance(folder := files[parameter.name], Path):
+                folder.mkdir(exist_ok=True)
         function = cast(Callable[..., R], self.function)  # all values have names now, which `P` cannot say
         return function(**checked | files)
 

@@ -7,7 +7,7 @@ A file in a signature is a `Path` to the task; the annotation says which way it 
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +20,7 @@ from hive.task.values import Json
 class _File:
     what: str
     suffixes: tuple[str, ...] = ()
+    is_folder: bool = field(default=False, kw_only=True)
 
     @property
     def metavar(self) -> str:
@@ -45,10 +46,14 @@ class _File:
         """Write the path."""
         return str(value)
 
+    def _schema(self, way: str) -> dict[str, Json]:
+        described: dict[str, Json] = {"type": "string", "x-file": way, "x-suffixes": list(self.suffixes)}
+        return described | ({"x-folder": True} if self.is_folder else {})
+
 
 @dataclass(frozen=True)
 class Read(_File):
-    """A file that the task reads. `inspect` looks at its first bytes before anything is sent."""
+    """A file, or a whole folder, that the task reads; `inspect` looks at it before anything is sent."""
 
     inspect: Callable[[Path], None] | None = None
 
@@ -60,10 +65,18 @@ class Read(_File):
         BadFileError
             Says which file and what is wrong with it.
         """
-        if path.is_dir():
-            raise BadFileError(f"{path} is a folder; a {self.what} is wanted.")
         if not path.exists():
             raise BadFileError(f"{path} does not exist; check the path.")
+        if path.is_dir() != self.is_folder:
+            raise BadFileError(f"{path} is a {'file' if self.is_folder else 'folder'}; a {self.what} is wanted.")
+        if self.is_folder:
+            _check_folder(path)
+        else:
+            self._check_file(path)
+        if self.inspect is not None:
+            self.inspect(path)
+
+    def _check_file(self, path: Path) -> None:
         try:
             with path.open("rb") as file:
                 is_empty = not file.read(1)
@@ -71,23 +84,24 @@ class Read(_File):
             raise BadFileError(f"{path} cannot be read: {error.strerror}.") from error
         if is_empty:
             raise BadFileError(f"{path} is empty; a {self.what} is wanted.")
-        if self.inspect is not None:
-            self.inspect(path)
 
     def schema(self) -> dict[str, Json]:
         """A JSON string: a reference, a URL, or on the command line a path."""
-        return {"type": "string", "x-file": "read", "x-suffixes": list(self.suffixes)}
+        return self._schema("read")
 
 
 @dataclass(frozen=True)
 class Written(_File):
-    """A file that the task writes. A preview is asked for by Hive even where the caller names none."""
+    """A file, or a folder, that the task writes; the folder is there and empty when the task starts.
+
+    A preview is asked for by Hive even where the caller names none.
+    """
 
     is_preview: bool = False
 
     def schema(self) -> dict[str, Json]:
         """A JSON string: the name of the file that is brought back."""
-        return {"type": "string", "x-file": "written", "x-suffixes": list(self.suffixes)}
+        return self._schema("written")
 
 
 PointCloud = Annotated[Path, Read("point cloud", (".las", ".laz"), check_las)]
@@ -95,6 +109,17 @@ Raster = Annotated[Path, Written("raster", (".tif", ".tiff"))]
 Preview = Annotated[Path, Written("preview", (".png",), is_preview=True)]
 AnyInput = Annotated[Path, Read("file")]
 AnyOutput = Annotated[Path, Written("file")]
+InputFolder = Annotated[Path, Read("folder", is_folder=True)]
+OutputFolder = Annotated[Path, Written("folder", is_folder=True)]
+
+
+def _check_folder(path: Path) -> None:
+    try:
+        is_empty = next(path.iterdir(), None) is None
+    except OSError as error:
+        raise BadFileError(f"{path} cannot be read: {error.strerror}.") from error
+    if is_empty:
+        raise BadFileError(f"{path} is empty; a folder with files is wanted.")
 
 
 @contextmanager

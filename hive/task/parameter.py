@@ -49,6 +49,11 @@ class Parameter:
         """The file kind, where the parameter is a file."""
         return self.kind if isinstance(self.kind, Read | Written) else None
 
+    @property
+    def is_folder(self) -> bool:
+        """Whether the parameter is a folder with all that is in it."""
+        return self.file is not None and self.file.is_folder
+
     def parse(self, text: str) -> object:
         """Read one value from command-line text.
 

@@ -14,9 +14,20 @@ import redis
 from hive.errors import HiveError, StagingError, StoppedError
 from hive.jobs import JobStore, State
 from hive.settings import Settings
-from hive.staging import BlobStore, Cache, Reference, digest_of, safe_name
+from hive.staging import (
+    BlobStore,
+    Cache,
+    Content,
+    FileContent,
+    Reference,
+    digest_of,
+    pack_folder,
+    safe_name,
+    unpack,
+)
 from hive.task import Attempt, Progress, Task
 from hive.task.context import running
+from hive.task.parameter import Parameter
 from hive.task.results import to_measures
 from hive.task.values import Json
 from hive.worker.checkpoints import Checkpoints
@@ -101,8 +112,9 @@ def _run(
 ) -> tuple[dict[str, Json], dict[str, Json]]:
     """Run the task on its files; returns the references of what it wrote, and its measures."""
     values = dict(asked["parameters"])
-    values |= {name: _fetch(place, scratch, name, wanted) for name, wanted in asked["inputs"].items()}
-    written = {name: _output_path(scratch, name, wanted) for name, wanted in asked["outputs"].items()}
+    files = {parameter.name: parameter for parameter in (*task.reads, *task.writes)}
+    values |= {name: _fetch(place, scratch, files[name], wanted) for name, wanted in asked["inputs"].items()}
+    written = {name: _output_path(scratch, files[name], wanted) for name, wanted in asked["outputs"].items()}
     try:
         with running(attempt):
             result = task.function(**task.check(values | written))
@@ -110,36 +122,55 @@ def _run(
         attempt.checkpoints.close()
         raise
     attempt.report.flush()
-    outputs: dict[str, Json] = {name: str(_store(place, task, name, path)) for name, path in written.items()}
+    outputs: dict[str, Json] = {name: str(_store(place, task, files[name], path)) for name, path in written.items()}
     attempt.checkpoints.close()
     attempt.checkpoints.discard()
     return outputs, to_measures(result)
 
 
-def _fetch(place: Place, scratch: Path, name: str, wanted: Json) -> Path | list[Path]:
+def _fetch(place: Place, scratch: Path, parameter: Parameter, wanted: Json) -> Path | list[Path]:
     """Put the file or files of one parameter into a folder of their own, so that equal names do not meet."""
+    folder = scratch / "in" / parameter.name
     if isinstance(wanted, list):
-        return [_fetch_one(place, scratch / "in" / f"{name}.{number}", one) for number, one in enumerate(wanted)]
-    return _fetch_one(place, scratch / "in" / name, wanted)
+        return [_fetch_one(place, folder / str(number), one) for number, one in enumerate(wanted)]
+    placed = _fetch_one(place, folder, wanted)
+    if parameter.is_repeated:  # many small files, which travelled as one
+        return sorted(path for path in placed.rglob("*") if path.is_file())
+    return placed
 
 
 def _fetch_one(place: Place, folder: Path, wanted: Json) -> Path:
+    reference = Reference.parse(str(wanted))
     folder.mkdir(parents=True)
-    return place.cache.place(Reference.parse(str(wanted)), folder)
+    placed = place.cache.place(reference, folder)
+    return _unpacked(placed) if reference.is_folder else placed
 
 
-def _output_path(scratch: Path, name: str, wanted: str) -> Path:
-    folder = scratch / "out" / safe_name(name)
-    folder.mkdir(parents=True)
-    return folder / safe_name(wanted)
+def _unpacked(pack: Path) -> Path:
+    """Replace a pack by the folder of its name."""
+    passing = pack.rename(pack.parent.with_suffix(".pack"))
+    pack.mkdir()
+    unpack(passing, pack)
+    passing.unlink()
+    return pack
 
 
-def _store(place: Place, task: Task[Any, Any], name: str, path: Path) -> Reference:
-    if not path.is_file():
-        raise StagingError(f"{task.wire_name} ended well but did not write its {name}. This is a mistake in the task.")
-    reference = Reference(digest_of(path), path.name)
+def _output_path(scratch: Path, parameter: Parameter, wanted: str) -> Path:
+    """Where the task shall write; a folder is there when the task starts."""
+    path = scratch / "out" / safe_name(parameter.name) / safe_name(wanted)
+    (path if parameter.is_folder else path.parent).mkdir(parents=True)
+    return path
+
+
+def _store(place: Place, task: Task[Any, Any], parameter: Parameter, path: Path) -> Reference:
+    if not (path.is_dir() if parameter.is_folder else path.is_file()):
+        raise StagingError(
+            f"{task.wire_name} ended well but did not write its {parameter.name}. This is a mistake in the task."
+        )
+    content: Content = pack_folder(path) if parameter.is_folder else FileContent(path)
+    reference = Reference(digest_of(content), path.name, is_folder=parameter.is_folder)
     if not place.blobs.has(reference.digest):
-        place.blobs.put(path, reference)
+        place.blobs.put(content, reference)
     return reference
 
 

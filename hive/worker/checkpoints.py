@@ -9,7 +9,7 @@ import redis
 
 from hive.errors import HiveError
 from hive.jobs import JobStore
-from hive.staging import BlobStore, Reference, digest_of, safe_name
+from hive.staging import BlobStore, FileContent, Reference, digest_of, safe_path
 
 logger = logging.getLogger(__name__)
 # A machine may vanish at any moment: what was written is safe this long afterwards.
@@ -56,7 +56,7 @@ class Checkpoints:
 
     def _restore(self, manifest: Mapping[str, str]) -> None:
         for name, text in manifest.items():
-            path = self._folder.joinpath(*(safe_name(part) for part in name.split("/")))
+            path = safe_path(self._folder, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             reference = Reference.parse(text)
             self._blobs.fetch(reference, path)
@@ -91,7 +91,7 @@ class Checkpoints:
             return known
         reference = Reference(digest_of(path), path.name)
         if not self._blobs.has(reference.digest):
-            self._blobs.put(path, reference)
+            self._blobs.put(FileContent(path), reference)
         return stamp, reference
 
 

@@ -6,7 +6,7 @@ from hive.broker import connect
 from hive.jobs import JobStore
 from hive.messages import make_application, send
 from hive.settings import Settings, host_name, load_settings
-from hive.staging import BlobStore, Cache
+from hive.staging import Cache, open_store
 from hive.worker.attempt import Place
 from hive.worker.outbox import Outbox
 from hive.worker.slots import Slots
@@ -19,7 +19,7 @@ def slots_of(settings: Settings, worker: str) -> Slots:
 
 def cache_of(settings: Settings) -> Cache:
     """The files that this machine keeps."""
-    return Cache(settings.cache, BlobStore(settings.store))
+    return Cache(settings.cache, open_store(settings, is_patient=True), settings.cache_max_bytes)
 
 
 def outbox_of(settings: Settings, store: JobStore) -> Outbox:
@@ -31,7 +31,7 @@ def outbox_of(settings: Settings, store: JobStore) -> Outbox:
 def this_place(worker: str, worker_pid: int) -> Place:
     """Connections of this process; made after the fork, because a connection cannot be shared with the parent."""
     settings = load_settings()
-    blobs = BlobStore(settings.store)
+    blobs = open_store(settings, is_patient=True)
     prompt = JobStore(connect(settings))
     return Place(
         settings=settings,

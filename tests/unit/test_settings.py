@@ -60,7 +60,11 @@ def test_a_setting_can_be_kept_where_there_was_no_file(tmp_path):
         ({"HIVE_REDIS_PORT": "abc"}, "HIVE_REDIS_PORT cannot be 'abc'"),
         ({"HIVE_REDIS_PORT": "70000"}, "it must be a port"),
         ({"MAX_CONCURRENT_TASKS": "0"}, "it must be at least 1"),
-        ({"HIVE_STORE": "s3://bucket"}, "HIVE_STORE cannot be 's3://bucket' .*: it must be file:///folder"),
+        ({"HIVE_STORE": "/folder"}, "HIVE_STORE cannot be '/folder' .*: it must be file:///folder or another URL"),
+        ({"HIVE_STORE": "file://"}, "HIVE_STORE cannot be"),
+        ({"HIVE_STORE": "s3:bucket"}, "HIVE_STORE cannot be"),
+        ({"HIVE_GATEWAY_URL": "localhost:8000"}, "HIVE_GATEWAY_URL cannot be .*: it must be http://HOST:PORT"),
+        ({"HIVE_CACHE_MAX_BYTES": "many"}, "HIVE_CACHE_MAX_BYTES cannot be 'many'"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused_with_its_origin(tmp_path, environment, words):
@@ -77,3 +81,17 @@ def test_a_broken_config_file_is_refused(tmp_path, text, words):
     (tmp_path / "config.toml").write_text(text)
     with pytest.raises(SettingError, match=words):
         load_settings({}, {"HIVE_HOME": str(tmp_path)})
+
+
+def test_a_machine_that_names_a_gateway_keeps_its_files_there(tmp_path):
+    own = load_settings({}, {"HIVE_HOME": str(tmp_path)})
+    far = load_settings({}, {"HIVE_HOME": str(tmp_path), "HIVE_GATEWAY_URL": "http://mac:8000/"})
+    assert own.store == (tmp_path / "store").as_uri()
+    assert own.gateway_url == "http://127.0.0.1:8000"
+    assert far.store == "http://mac:8000/blob"
+
+
+def test_the_token_of_the_local_gateway_is_found_under_the_home(tmp_path):
+    (tmp_path / "gateway.token").write_text("secret\n")
+    settings = load_settings({}, {"HIVE_HOME": str(tmp_path)})
+    assert (settings.token, settings.origins["token"]) == ("secret", str(tmp_path / "gateway.token"))

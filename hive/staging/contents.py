@@ -1,0 +1,268 @@
+"""What travels: a file as it is, or many files packed into one tar that depends on nothing but their content."""
+
+import stat
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import IO, Protocol
+
+from hive.errors import BadFileError, StagingError
+from hive.staging.reference import safe_path
+
+_READ_BYTES = 1 << 20
+_TAR_BLOCK = tarfile.BLOCKSIZE
+NOBODY: Callable[[int], None] = lambda _: None  # noqa: E731  a default for callers without progress bar
+
+
+class Content(Protocol):
+    """Bytes that can be read more than once, from any place on."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are."""
+
+    def read(self, start: int = 0) -> Iterator[bytes]:
+        """Read from a place to the end, in blocks."""
+
+
+@dataclass(frozen=True)
+class FileContent:
+    """One file."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The file's path, as it was named."""
+        return str(self.path)
+
+    @cached_property
+    def size(self) -> int:
+        """Size of the file [bytes]."""
+        return self.path.stat().st_size
+
+    def read(self, start: int = 0) -> Iterator[bytes]:
+        """Read the file from a place on."""
+        with self.path.open("rb") as file:
+            file.seek(start)
+            while block := file.read(_READ_BYTES):
+                yield block
+
+
+@dataclass(frozen=True)
+class _Member:
+    """One entry of a pack: its name there, and the file it comes from; None for an empty folder."""
+
+    name: str
+    path: Path | None
+    size: int
+    is_program: bool
+
+    @property
+    def header(self) -> bytes:
+        """The entry's header; no times and no owners, so that equal content has an equal digest."""
+        entry = tarfile.TarInfo(self.name)
+        entry.size = self.size
+        entry.mode = 0o755 if self.is_program or self.path is None else 0o644
+        entry.type = tarfile.DIRTYPE if self.path is None else tarfile.REGTYPE
+        return entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
+
+    @property
+    def padding(self) -> int:
+        """Zeros that fill the last block [bytes]."""
+        return -self.size % _TAR_BLOCK
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Many files as one tar (POSIX.1-2001, uncompressed), made while it is read: it needs no room on this disk."""
+
+    name: str
+    members: tuple[_Member, ...]
+
+    @cached_property
+    def size(self) -> int:
+        """Size of the tar [bytes]."""
+        return sum(len(one.header) + one.size + one.padding for one in self.members) + 2 * _TAR_BLOCK
+
+    def read(self, start: int = 0) -> Iterator[bytes]:
+        """Read the tar from a place on; files before it are not opened."""
+        position = 0
+        for piece, length in self._pieces():
+            skipped = min(max(start - position, 0), length)
+            position += length
+            if skipped == length:
+                continue
+            yield from _exactly(piece, skipped, length) if isinstance(piece, Path) else [piece[skipped:]]
+
+    def _pieces(self) -> Iterator[tuple[bytes | Path, int]]:
+        for member in self.members:
+            header = member.header
+            yield header, len(header)
+            if member.path is not None and member.size:
+                yield member.path, member.size
+            yield bytes(member.padding), member.padding
+        yield bytes(2 * _TAR_BLOCK), 2 * _TAR_BLOCK
+
+
+def _exactly(path: Path, start: int, size: int) -> Iterator[bytes]:
+    """Read a file that must still have the size that was announced for it."""
+    for block in FileContent(path).read(start):
+        start += len(block)
+        if start > size:
+            break
+        yield block
+    if start != size:
+        raise StagingError(f"{path} changed while it was sent. Send it again when it is finished.")
+
+
+def pack_files(name: str, paths: Sequence[Path]) -> Pack:
+    """Pack a list of files, in their order; equal names do not meet, because each lies in a folder with its number."""
+    return Pack(name, tuple(_member(path, f"{number:06d}/{path.name}") for number, path in enumerate(paths)))
+
+
+def pack_folder(folder: Path) -> Pack:
+    """Pack a folder with everything in it but what its `.hiveignore`, or else its `.gitignore`, names.
+
+    Raises
+    ------
+    BadFileError
+        Something in it is neither file nor folder, is a link out of it or to a folder, or has a name that is no UTF-8.
+    """
+    ignored = _ignored(folder)
+    root = folder.resolve()
+    members = []
+    for path, relative in _walk(folder, folder, ignored):
+        _refuse_strange(path, root)
+        members.append(_member(path, relative))
+    return Pack(str(folder), tuple(sorted(members, key=lambda one: one.name)))
+
+
+def _walk(folder: Path, top: Path, ignored: Callable[[str], bool]) -> Iterator[tuple[Path, str]]:
+    """Everything below a folder that is to be packed: files, and folders with nothing in them."""
+    children = sorted(folder.iterdir())
+    if not children and folder != top:
+        yield folder, folder.relative_to(top).as_posix()
+    for path in children:
+        relative = path.relative_to(top).as_posix()
+        is_folder = path.is_dir() and not path.is_symlink()
+        if ignored(f"{relative}/" if is_folder else relative):
+            continue
+        if is_folder:
+            yield from _walk(path, top, ignored)
+        else:
+            yield path, relative
+
+
+def _ignored(folder: Path) -> Callable[[str], bool]:
+    """What is left out, by the rules of gitignore(5)."""
+    rules = next((file for name in (".hiveignore", ".gitignore") if (file := folder / name).is_file()), None)
+    if rules is None:
+        return lambda relative: relative == ".git/"
+    from pathspec import GitIgnoreSpec  # noqa: PLC0415  30 ms that a folder without rules need not pay
+
+    try:
+        lines = rules.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadFileError(f"{rules} cannot be read: {error}.") from error
+    spec = GitIgnoreSpec.from_lines([".git/", *lines])
+    return lambda relative: bool(spec.match_file(relative))
+
+
+def _refuse_strange(path: Path, root: Path) -> None:
+    advice = "Remove it, or name it in the folder's .hiveignore."
+    try:
+        target = path.resolve(strict=True)
+        mode = target.stat().st_mode
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise BadFileError(f"{str(path)!r} has a name that is no UTF-8 and cannot be sent. {advice}") from error
+    except (OSError, RuntimeError) as error:
+        raise BadFileError(f"{path} cannot be read: {error}. {advice}") from error
+    if path.is_symlink() and not target.is_relative_to(root):
+        raise BadFileError(f"{path} is a link out of the folder, to {target}. {advice}")
+    if path.is_symlink() and target.is_dir():
+        raise BadFileError(f"{path} is a link to a folder. {advice}")
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise BadFileError(f"{path} is neither a file nor a folder. {advice}")
+
+
+def _member(path: Path, name: str) -> _Member:
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        return _Member(name, None, 0, is_program=False)
+    return _Member(name, path, status.st_size, is_program=bool(status.st_mode & stat.S_IXUSR))
+
+
+def digest_of(content: Content | Path, advance: Callable[[int], None] = NOBODY) -> str:
+    """SHA-256 as 64 hex digits.
+
+    Parameters
+    ----------
+    content : what is read; a path means that file
+    advance : told how many more bytes were read, for a progress bar
+    """
+    digest = sha256()
+    for block in (FileContent(content) if isinstance(content, Path) else content).read():
+        digest.update(block)
+        advance(len(block))
+    return digest.hexdigest()
+
+
+def checked(content: Content, digest: str, advance: Callable[[int], None] = NOBODY) -> Iterator[bytes]:
+    """Read a content to its end, and fail there if it is not what was hashed before.
+
+    Raises
+    ------
+    StagingError
+        It has changed meanwhile.
+    """
+    found = sha256()
+    for block in content.read():
+        found.update(block)
+        advance(len(block))
+        yield block
+    if found.hexdigest() != digest:
+        raise StagingError(f"{content.name} changed while it was sent. Send it again when it is finished.")
+
+
+def unpack(pack: Path, folder: Path) -> list[Path]:
+    """Write the files of a pack below a folder that exists; returns them in their order.
+
+    Raises
+    ------
+    StagingError
+        It is no pack, or an entry would land outside the folder.
+    """
+    files = []
+    try:
+        with tarfile.open(pack, "r:") as opened:
+            for entry in opened:
+                place = safe_path(folder, entry.name)
+                if entry.isdir():
+                    place.mkdir(parents=True, exist_ok=True)
+                    continue
+                source = opened.extractfile(entry) if entry.isreg() and not entry.issparse() else None
+                if source is None:
+                    raise StagingError(f"{pack.name} holds {entry.name!r}, which is neither a file nor a folder.")
+                place.parent.mkdir(parents=True, exist_ok=True)
+                _write(source, place, entry.mode)
+                files.append(place)
+    except tarfile.TarError as error:
+        raise StagingError(f"{pack.name} is no pack of files: {error}.") from error
+    return files
+
+
+def _write(source: IO[bytes], place: Path, mode: int) -> None:
+    with place.open("xb") as file:
+        while block := source.read(_READ_BYTES):
+            file.write(block)
+    if mode & stat.S_IXUSR:
+        place.chmod(0o755)  # a program stays a program

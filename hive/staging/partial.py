@@ -1,0 +1,89 @@
+"""A download in the making: it goes on where it was cut, also in another process, and appears only when it is right."""
+
+import contextlib
+import fcntl
+import os
+import secrets
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+_READ_BYTES = 1 << 20
+
+
+class Partial:
+    """The hidden file beside `path` that a download is written to; used as a context.
+
+    What was written stays there when the block ends early, and the next download of the same content goes on from it.
+    Where another process writes the same one just now, this one writes a file of its own and leaves none behind.
+    """
+
+    def __init__(self, path: Path, digest: str, advance: Callable[[int], None]) -> None:
+        self._path = path
+        self._digest = digest
+        self._advance = advance
+        self._hash = sha256()
+        self._file: BinaryIO
+        self._place: Path
+        self._is_shared = True
+        self.size = 0
+
+    def __enter__(self) -> Self:
+        """Open the file, and read what an earlier download has left in it."""
+        self._place = self._path.with_name(f".{self._digest[:16]}.part")
+        self._file = self._place.open("a+b")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not self._is_same_file():  # whoever held it has just finished and renamed it
+                raise BlockingIOError
+        except BlockingIOError:
+            self._file.close()
+            self._is_shared = False
+            self._place = self._path.with_name(f".{secrets.token_hex(8)}.part")
+            self._file = self._place.open("x+b")
+        self._file.seek(0)
+        while block := self._file.read(_READ_BYTES):
+            self._count(block)
+        return self
+
+    def _is_same_file(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self._file.fileno()), self._place.stat())
+        except FileNotFoundError:
+            return False
+
+    def _count(self, block: bytes) -> None:
+        self._hash.update(block)
+        self.size += len(block)
+        self._advance(len(block))
+
+    def write(self, block: bytes) -> None:
+        """Append what came."""
+        self._file.write(block)
+        self._count(block)
+
+    def restart(self) -> None:
+        """Forget what is there; it cannot be what is wanted."""
+        self._file.truncate(0)
+        self._advance(-self.size)
+        self._hash, self.size = sha256(), 0
+
+    def finish(self) -> bool:
+        """Put the file into its place. Returns False, and removes it, where its content is not what was asked for."""
+        self._file.flush()
+        if self._hash.hexdigest() != self._digest:
+            self._place.unlink(missing_ok=True)
+            return False
+        self._place.replace(self._path)
+        return True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file; only one that others may go on with, and that has something in it, stays."""
+        with contextlib.suppress(OSError):  # a full disk was told by `write` already
+            self._file.close()
+        if not self._is_shared or self.size == 0:
+            self._place.unlink(missing_ok=True)
