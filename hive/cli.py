@@ -25,6 +25,7 @@ COMMANDS = {
     "up": "services",
     "down": "services",
     "worker": "worker",
+    "gateway": "gateway",
     "config": "config",
     "completion": "config",
 }

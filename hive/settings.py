@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import platform
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,6 +135,11 @@ class Settings:
     )
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 
+    def flags_as_environment(self) -> dict[str, str]:
+        """What a process of this call must be told because it came as a flag; all else it finds by itself."""
+        given = [one for one in VARIABLES if self.origins.get(one.name, "").startswith("flag ")]
+        return {one.metadata["variable"]: str(getattr(self, one.name)) for one in given} | {"HIVE_HOME": str(self.home)}
+
     @property
     def config_file(self) -> Path:
         """The file of settings."""
@@ -225,11 +231,24 @@ def keep_setting(settings: Settings, name: str, value: int) -> None:
     new = f"{name} = {value}"
     lines = [new if line.partition("=")[0].strip() == name else line for line in lines]
     lines += [] if new in lines else [new]
-    unfinished = file.with_suffix(".new")
+    write_private(file, "\n".join([*lines, ""]))
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that nobody else can read at any moment, and that is never seen half-written."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    unfinished = path.with_suffix(".new")
     unfinished.unlink(missing_ok=True)
-    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as written:
-        written.write("\n".join([*lines, ""]))
-    unfinished.replace(file)
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    unfinished.replace(path)
+
+
+def secret(file: Path) -> str:
+    """The secret that a file holds; made on first use, readable by its owner only."""
+    if not file.exists():
+        write_private(file, secrets.token_urlsafe(32))
+    return file.read_text().strip()
 
 
 def _with_derived(settings: Settings, origins: dict[str, str]) -> Settings:

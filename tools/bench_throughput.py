@@ -102,7 +102,7 @@ def main() -> None:
         folder = Path(name)
         (folder / "plain.py").write_text(PLAIN)
         flags = {"home": folder / "home", "redis_port": free_port()}
-        start(load_settings(flags, {}))
+        start(load_settings(flags, {}), with_gateway=False)
         settings = load_settings(flags, {})
         environment = os.environ | {
             "HIVE_HOME": str(settings.home), "HIVE_BROKER_URL": settings.broker_url, "PYTHONPATH": str(folder),

@@ -8,13 +8,13 @@ from typing import Any, cast
 from hive.catalog import all_capabilities
 from hive.errors import BadFileError, BadParameterError, UnknownNameError, did_you_mean
 from hive.jobs import Priority
-from hive.staging import Reference, safe_name
+from hive.staging import Reference, Remote, safe_name
 from hive.task import Read, Task, Written
 from hive.task.parameter import Parameter
 from hive.task.values import Json
 
 # A parameter that reads files: what was named for it, in order.
-Source = Path | Reference
+Source = Path | Reference | Remote
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,48 @@ def make_request(
     )
 
 
+def make_remote_request(
+    task: Task[Any, Any],
+    values: Mapping[str, object],
+    queue: str | None = None,
+    priority: str = Priority.NORMAL,
+) -> Request:
+    """Check a call that comes from elsewhere: its files are references or URLs, and nothing of this machine is read.
+
+    Raises
+    ------
+    UsageError
+        A value, a file or a name is not acceptable; the text says which.
+    """
+    for parameter in task.reads:
+        given = values.get(parameter.name)
+        for name in given if isinstance(given, list) else [given]:
+            if isinstance(name, str) and not (Reference.matches(name) or Remote.matches(name)):
+                raise BadFileError(
+                    f"{parameter.name} cannot be {name!r}: over HTTP a file is a URL that workers can read, or after "
+                    "PUT /blob/<sha256> a reference, sha256:<64 hex digits>/NAME."
+                )
+    for parameter in task.writes:
+        name = values.get(parameter.name)
+        if isinstance(name, str):
+            safe_name(name)
+    return make_request(task, values, queue, priority)
+
+
+def with_files(task: Task[Any, Any], values: Mapping[str, object]) -> dict[str, object]:
+    """Let `files` stand for the first parameter that reads files, where no parameter has that name itself."""
+    named = dict(values)
+    first = next(iter(task.reads), None)
+    if first is None or "files" not in named or any(one.name == "files" for one in task.parameters):
+        return named
+    files = named.pop("files")
+    if first.name in named:
+        raise BadParameterError(f"files and {first.name} are the same for {task.wire_name}; name them once.")
+    if not first.is_repeated and isinstance(files, list) and len(files) == 1:
+        files = files[0]
+    return {first.name: files} | named
+
+
 def _check_queue(task: Task[Any, Any], queue: str) -> None:
     """A probe may go to any queue that a worker can serve, any other task to a capability's."""
     if task.capability != "test":
@@ -107,8 +149,8 @@ def _sources(task: Task[Any, Any], parameter: Parameter, values: Mapping[str, ob
 def _source(kind: Read, name: str) -> Source:
     if Reference.matches(name):
         return Reference.parse(name)
-    if "://" in name:
-        raise BadFileError(f"{name} is a URL, which workers cannot read yet. Download it and give its path.")
+    if Remote.matches(name):
+        return Remote.parse(name)
     path = Path(name).expanduser()
     kind.check_content(path)
     return path

@@ -9,7 +9,7 @@ from threading import Event
 from hive.client.observer import Observer
 from hive.client.request import Request, Source
 from hive.errors import BadFileError, StagingError
-from hive.staging import BlobStore, Content, FileContent, Pack, Reference, pack_files, pack_folder
+from hive.staging import BlobStore, Content, FileContent, Pack, Reference, Remote, pack_files, pack_folder
 from hive.staging.digests import Digests
 from hive.task.parameter import Parameter
 from hive.task.values import Json
@@ -24,7 +24,7 @@ class _Piece:
     """One thing that travels: what it is called at the other end, and where it comes from."""
 
     name: str
-    source: Content | Reference
+    source: Content | Reference | Remote
 
 
 _Named = _Piece | list[_Piece]
@@ -52,7 +52,7 @@ class Uploads:
         asked = [_pieces(request) for request in requests]
         sources = [piece.source for one in asked for named in one.values() for piece in _listed(named)]
         self._refuse_unknown([one for one in sources if isinstance(one, Reference)])
-        digests = self._hash([one for one in sources if not isinstance(one, Reference)], watcher)
+        digests = self._hash([one for one in sources if not isinstance(one, Reference | Remote)], watcher)
         self._upload(digests, watcher)
         return [{name: _written(named, digests) for name, named in one.items()} for one in asked]
 
@@ -124,7 +124,7 @@ def _listed_pieces(parameter: Parameter, sources: Sequence[Source]) -> _Named:
 
 
 def _piece(source: Source) -> _Piece:
-    if isinstance(source, Reference):
+    if isinstance(source, Reference | Remote):
         return _Piece(source.name, source)
     if source.is_dir():
         return _Piece(source.resolve().name, pack_folder(source))
@@ -140,6 +140,6 @@ def _written(named: _Named, digests: Mapping[Content, str]) -> Json:
     if isinstance(named, list):
         return [_written(piece, digests) for piece in named]
     source = named.source
-    if isinstance(source, Reference):
+    if isinstance(source, Reference | Remote):
         return str(source)
     return str(Reference(digests[source], named.name, is_folder=isinstance(source, Pack)))

@@ -13,14 +13,13 @@ _SHELLS = ("bash", "zsh", "fish")
 @json_option
 def config(show_origin: bool, as_json: bool) -> None:
     """Show all settings. Flags go before the environment, that before config.toml, that before the default."""
-    from hive.broker import public_address
     from hive.settings import VARIABLES
 
     settings = current_settings()
     shown = []
     for one in VARIABLES:
         value = getattr(settings, one.name)
-        text = f"redis://{public_address(value)}" if one.metadata["is_secret"] else "" if value is None else str(value)
+        text = _shown(one.name, "" if value is None else str(value), is_secret=one.metadata["is_secret"])
         entry = {"variable": one.metadata["variable"], "value": text, "help": one.metadata["help"]}
         shown.append(entry | ({"origin": settings.origins[one.name]} if show_origin else {}))
     if as_json:
@@ -29,6 +28,15 @@ def config(show_origin: bool, as_json: bool) -> None:
     columns = ["variable", "value", "origin"] if show_origin else ["variable", "value", "help"]
     rows = [[entry[column] for column in columns] for entry in shown]
     print_table([column.upper() for column in columns], rows, "There are no settings.")
+
+
+def _shown(name: str, value: str, *, is_secret: bool) -> str:
+    """A setting without what nobody should read over a shoulder."""
+    from hive.broker import public_address
+
+    if not is_secret or not value:
+        return value
+    return f"redis://{public_address(value)}" if name == "broker_url" else "(set)"
 
 
 @click.command()

@@ -2,7 +2,7 @@
 
 import click
 
-from hive.commands.common import current_settings, json_option, open_session, pairs, print_json, print_table
+from hive.commands.common import json_option, open_session, pairs, print_json, print_table
 
 _MIB = 1 << 20
 
@@ -54,30 +54,18 @@ def queues(as_json: bool) -> None:
 @json_option
 def status(as_json: bool) -> None:
     """Show the whole of this Hive: broker, what the Mac side costs, workers, jobs."""
-    from hive.broker import public_address, reachable
-    from hive.orchestrator import usage
+    from hive.orchestrator import overview
 
-    session = open_session()
-    with reachable(session.settings):
-        session.broker.ping()
-        found = session.registry.queues()
-        count = len(session.registry.workers())
-    cpu_percent, memory_bytes = usage(current_settings())
-    document = {
-        "broker": {"address": public_address(session.settings.broker_url), "state": "up"},
-        "gateway": {"state": "none"},
-        "orchestrator": {"cpu_percent": cpu_percent, "memory_bytes": memory_bytes},
-        "workers": count,
-        "queued": sum(one.queued for one in found),
-        "running": sum(one.running for one in found),
-    }
+    document = overview(open_session())
     if as_json:
         print_json(document)
         return
+    cost = document["orchestrator"]
     lines = {
-        "broker": f"{public_address(session.settings.broker_url)} (up)",
-        "this machine": f"{cpu_percent:.1f} % of a core, {memory_bytes / _MIB:.0f} MiB",
-        "workers": count,
+        "broker": f"{document['broker']['address']} ({document['broker']['state']})",
+        "gateway": f"{document['gateway']['address']} ({document['gateway']['state']})",
+        "this machine": f"{cost['cpu_percent']:.1f} % of a core, {cost['memory_bytes'] / _MIB:.0f} MiB",
+        "workers": document["workers"],
         "queued": document["queued"],
         "running": document["running"],
     }

@@ -15,22 +15,29 @@ if TYPE_CHECKING:
 @click.option(
     "--redis-port", type=int, metavar="PORT", help="Port of Redis, also for all later commands [HIVE_REDIS_PORT, 6379]."
 )
+@click.option(
+    "--gateway-port",
+    type=int,
+    metavar="PORT",
+    help="Port of the gateway, also for all later commands [HIVE_GATEWAY_PORT, 8000].",
+)
+@click.option("--redis-only", is_flag=True, help="Start no gateway: no HTTP API, no web page, no files from elsewhere.")
 @json_option
-def up(redis_port: int | None, as_json: bool) -> None:
-    """Start the Mac side here: Redis, bound to this machine, with a password. Safe to call twice."""
+def up(redis_port: int | None, gateway_port: int | None, redis_only: bool, as_json: bool) -> None:
+    """Start the Mac side here: Redis and the gateway, bound to this machine, with secrets. Safe to call twice."""
     from hive.orchestrator import start
 
-    settings = current_settings(redis_port=redis_port)
-    service = start(settings)
-    if redis_port is not None:
-        _keep_port(settings)
+    settings = current_settings(redis_port=redis_port, gateway_port=gateway_port)
+    services = start(settings, with_gateway=not redis_only)
+    for name, port in (("redis_port", redis_port), ("gateway_port", gateway_port)):
+        if port is not None:
+            _keep_port(settings, name)
     sent = _send_missing(settings)
     if as_json:
-        print_json({"services": [vars(service)], "home": str(settings.home), "sent_again": sent})
+        print_json({"services": [vars(one) for one in services], "home": str(settings.home), "sent_again": sent})
         return
-    click.echo(
-        f"{service.name} {'started' if service.is_new else 'runs already'}: {service.address}, process {service.pid}"
-    )
+    for one in services:
+        click.echo(f"{one.name} {'started' if one.is_new else 'runs already'}: {one.address}, process {one.pid}")
     click.echo(f"home: {settings.home}")
     click.echo("Next: start a worker (hive worker --capabilities gis=2), then hive submit.", err=True)
 
@@ -51,14 +58,16 @@ def _send_missing(settings: "Settings") -> list[str]:
     return sent
 
 
-def _keep_port(settings: "Settings") -> None:
-    """Write the port down where the next command looks for it, and say so."""
+def _keep_port(settings: "Settings", name: str) -> None:
+    """Write a port down where the next command looks for it, and say so."""
     from hive.settings import keep_setting, load_settings
 
-    keep_setting(settings, "redis_port", settings.redis_port)
-    said = f"Port {settings.redis_port} is kept in {settings.config_file}; later commands find it there."
-    if load_settings({"home": settings.home}).redis_port != settings.redis_port:
-        said = f"{said[:-1]}, once HIVE_REDIS_PORT is no longer set in your shell: unset HIVE_REDIS_PORT."
+    port = getattr(settings, name)
+    keep_setting(settings, name, port)
+    said = f"Port {port} is kept in {settings.config_file}; later commands find it there."
+    if getattr(load_settings({"home": settings.home}), name) != port:
+        variable = f"HIVE_{name.upper()}"
+        said = f"{said[:-1]}, once {variable} is no longer set in your shell: unset {variable}."
     click.echo(said, err=True)
 
 
@@ -69,8 +78,10 @@ def down(as_json: bool) -> None:
     from hive.orchestrator import stop
 
     settings = current_settings()
-    pid = stop(settings)
+    stopped = stop(settings)
     if as_json:
-        print_json({"stopped": [] if pid is None else [{"name": "redis", "pid": pid}]})
-    else:
-        click.echo(f"Nothing runs under {settings.home}." if pid is None else f"redis stopped: process {pid}")
+        print_json({"stopped": [{"name": name, "pid": pid} for name, pid in stopped.items()]})
+    elif not stopped:
+        click.echo(f"Nothing runs under {settings.home}.")
+    for name, pid in stopped.items() if not as_json else ():
+        click.echo(f"{name} stopped: process {pid}")

@@ -91,7 +91,10 @@ def submit(ctx: click.Context, /, type_: str | None, params: str | None, **own: 
     if type_ is None:
         click.echo(ctx.get_help())
         return 0
-    return _carry_out(find_task(type_), _read_params(params), **own)
+    from hive.client.request import with_files
+
+    task = find_task(type_)
+    return _carry_out(task, with_files(task, _read_params(params)), **own)
 
 
 def _read_params(text: str | None) -> dict[str, object]:

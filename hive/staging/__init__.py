@@ -3,6 +3,7 @@
 from hive.staging.cache import Cache
 from hive.staging.contents import Content, FileContent, Pack, digest_of, pack_files, pack_folder, unpack
 from hive.staging.reference import Reference, safe_name, safe_path
+from hive.staging.remote import Remote
 from hive.staging.store import BlobStore, open_store
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "FileContent",
     "Pack",
     "Reference",
+    "Remote",
     "digest_of",
     "open_store",
     "pack_files",

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -169,6 +169,21 @@ class ObjectBlobs:
                 logger.warning("the store %s does not answer; it is tried again: %s", self.url, _words(error))
             except BaseError as error:
                 raise StagingError(f"The store {self.url} failed: {_words(error)}.") from error
+
+
+def read_object(url: str, path: str) -> Iterator[bytes]:
+    """Read one object of any store, in blocks.
+
+    Raises
+    ------
+    StagingError
+        It is not there, or does not come.
+    """
+    try:
+        for part in obstore.get(_open(url), path).stream(_PART_BYTES):
+            yield bytes(part)
+    except (BaseError, OSError) as error:
+        raise StagingError(f"{url}/{path} could not be fetched: {_words(error)}.") from error
 
 
 def _open(url: str) -> ObjectStore:

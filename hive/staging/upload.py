@@ -34,7 +34,7 @@ class Upload:
 
     @property
     def _end(self) -> int:
-        return min(self._start + PART_BYTES, self.content.size)
+        return max(self._start, min(self._start + PART_BYTES, self.content.size))
 
     def reach(self, offset: int) -> None:
         """Note how much is there."""
@@ -51,7 +51,8 @@ class Upload:
         """What the next part says of itself."""
         headers = {"Content-Length": str(self._end - self._start), "Content-Type": "application/octet-stream"}
         if self.content.size:
-            headers["Content-Range"] = f"bytes {self._start}-{self._end - 1}/{self.content.size}"
+            span = f"{self._start}-{self._end - 1}" if self._start < self._end else "*"
+            headers["Content-Range"] = f"bytes {span}/{self.content.size}"
         return headers
 
     def part(self) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from hive.errors import BadFileError
 from hive.task.formats import check_las
@@ -38,7 +39,8 @@ class _File:
         name = str(value)
         if not name or "\0" in name:
             raise ValueError(f"the path of a {self.what}, not {name!r}")
-        if self.suffixes and not name.lower().endswith(self.suffixes):
+        path = urlsplit(name).path if "://" in name else name
+        if self.suffixes and not path.lower().endswith(self.suffixes):
             raise ValueError(f"a {self.what} whose name ends in {' or '.join(self.suffixes)}, not {name!r}")
         return value
 

@@ -20,6 +20,7 @@ from hive.staging import (
     Content,
     FileContent,
     Reference,
+    Remote,
     digest_of,
     pack_folder,
     safe_name,
@@ -140,8 +141,10 @@ def _fetch(place: Place, scratch: Path, parameter: Parameter, wanted: Json) -> P
 
 
 def _fetch_one(place: Place, folder: Path, wanted: Json) -> Path:
-    reference = Reference.parse(str(wanted))
     folder.mkdir(parents=True)
+    if Remote.matches(str(wanted)):
+        return Remote.parse(str(wanted)).fetch(folder)
+    reference = Reference.parse(str(wanted))
     placed = place.cache.place(reference, folder)
     return _unpacked(placed) if reference.is_folder else placed
 

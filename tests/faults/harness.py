@@ -132,7 +132,7 @@ def redis_paused(hive: Hive, seconds: float) -> Iterator[None]:
     wait_until(lambda: running_pid(hive.settings) is None, "Redis is gone")
     yield
     time.sleep(seconds)  # the fault itself: so long nobody can reach Redis
-    hive.run("up")
+    hive.run("up", "--redis-only")
 
 
 def kill_tree(worker: psutil.Process) -> None:

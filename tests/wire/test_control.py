@@ -169,7 +169,7 @@ def test_a_cancelled_job_stays_cancelled_and_a_retried_one_comes_back_when_redis
         hive_up.run("cancel", job_id)
     hive_up.run("retry", retried, "--detach")
     wipe(hive_up)
-    assert hive_up.json("up")["sent_again"] == [retried]
+    assert hive_up.json("up", "--redis-only")["sent_again"] == [retried]
 
 
 def test_a_job_is_cancelled_though_the_ledger_is_damaged(hive_up):

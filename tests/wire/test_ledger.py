@@ -74,7 +74,7 @@ class Told(Observer):
 def test_jobs_that_redis_has_lost_are_sent_again_and_run(hive_up):
     sent = submit_many(hive_up, 20)
     wipe(hive_up)
-    assert "20 jobs of this laptop were missing in Redis and are sent again" in hive_up.run("up").stderr
+    assert "20 jobs of this laptop were missing in Redis and are sent again" in hive_up.run("up", "--redis-only").stderr
     assert {job["id"] for job in hive_up.json("jobs")} == set(sent)
     with hive_up.worker("gis"):
         assert [hive_up.wait(job_id, code=0)["measures"]["message"] for job_id in sent[:3]] == ["0", "1", "2"]
@@ -90,7 +90,7 @@ def test_what_had_ended_before_is_not_run_again(hive_up, tmp_path):
         hive_up.wait(hive_up.submit("test"), code=0)
     waiting = hive_up.submit("test")
     wipe(hive_up)
-    assert hive_up.json("up")["sent_again"] == [waiting]
+    assert hive_up.json("up", "--redis-only")["sent_again"] == [waiting]
     assert [job["id"] for job in hive_up.json("jobs")] == [waiting]
 
 
@@ -98,9 +98,9 @@ def test_a_job_that_ended_while_nobody_looked_is_noted_by_up(hive_up):
     with hive_up.worker("gis"):
         job_id = hive_up.submit("test")
         wait_until(lambda: hive_up.redis.hget(f"hive:job:{job_id}", "state") == "succeeded", "it has ended")
-    assert hive_up.json("up")["sent_again"] == []
+    assert hive_up.json("up", "--redis-only")["sent_again"] == []
     wipe(hive_up)
-    assert hive_up.json("up")["sent_again"] == []
+    assert hive_up.json("up", "--redis-only")["sent_again"] == []
 
 
 def test_a_result_that_was_not_fetched_is_made_again(hive_up, tmp_path):
@@ -108,7 +108,7 @@ def test_a_result_that_was_not_fetched_is_made_again(hive_up, tmp_path):
         job_id = hive_up.submit("test", tmp_path / "out.bin", "--output-bytes", "10")
         hive_up.wait(job_id, code=0)
         wipe(hive_up)
-        assert hive_up.json("up")["sent_again"] == [job_id]
+        assert hive_up.json("up", "--redis-only")["sent_again"] == [job_id]
         hive_up.wait(job_id, code=0)
         hive_up.run("fetch", job_id)
     assert (tmp_path / "out.bin").stat().st_size == 10
@@ -141,7 +141,7 @@ def test_a_waiting_submit_survives_a_redis_that_comes_back_empty(hive_up):
         job_id = newest(hive_up)
         kill_redis(hive_up)
         shutil.rmtree(hive_up.home / "redis" / "appendonlydir")
-        hive_up.run("up")
+        hive_up.run("up", "--redis-only")
         output, errors = waiting.communicate(timeout=60)
     assert waiting.returncode == 0, errors
     assert f'"id": "{job_id}"' in output
@@ -161,7 +161,7 @@ def test_a_waiting_submit_outlasts_a_redis_that_is_killed(hive_up):
     with hive_up.worker("gis"), running(hive_up, "submit", "test", "--seconds", "3", "--json") as waiting:
         job_id = newest(hive_up)
         kill_redis(hive_up)
-        hive_up.run("up")
+        hive_up.run("up", "--redis-only")
         output, errors = waiting.communicate(timeout=60)
     assert waiting.returncode == 0, errors
     assert f'"id": "{job_id}"' in output
@@ -175,7 +175,7 @@ def test_an_outage_is_told_once_and_so_is_its_end(hive_up):
     waiting.start()
     kill_redis(hive_up)
     wait_until(lambda: told.words == ["away"], "the outage is told")
-    hive_up.run("up")
+    hive_up.run("up", "--redis-only")
     wait_until(lambda: told.words == ["away", "back"], "its end is told")
     with hive_up.worker("gis"):
         waiting.join(timeout=30)
@@ -212,7 +212,7 @@ def test_submit_in_an_outage_is_exit_code_4_and_leaves_nothing_half_sent(hive_up
     hive_up.submit("test")
     kill_redis(hive_up)
     assert "does not answer. Start it: hive up." in hive_up.run("submit", "test", code=4).stderr
-    assert hive_up.json("up")["sent_again"] == []
+    assert hive_up.json("up", "--redis-only")["sent_again"] == []
     assert len(hive_up.json("jobs")) == 1
 
 
@@ -235,7 +235,7 @@ def test_a_broker_that_goes_away_between_record_and_message_has_the_job(hive_up,
 
     monkeypatch.setattr(hive.messages, "send", die)
     job_id = session.submit(request)
-    hive_up.run("up")
+    hive_up.run("up", "--redis-only")
     with hive_up.worker("gis", HIVE_LEASE_S="2"):
         assert hive_up.wait(job_id, code=0)["attempts"] == 1
 
@@ -250,7 +250,7 @@ def test_a_message_that_is_refused_takes_its_record_back(hive_up, monkeypatch):
     with pytest.raises(UnreachableError, match="refuses"):
         session.submit(make_request(probe, {}))
     assert hive_up.json("jobs") == []
-    assert hive_up.json("up")["sent_again"] == []
+    assert hive_up.json("up", "--redis-only")["sent_again"] == []
 
 
 @pytest.mark.parametrize("trouble", ["damaged", "locked"])
@@ -266,6 +266,6 @@ def test_a_ledger_that_cannot_be_used_is_one_sentence_and_stops_only_what_needs_
     assert said.startswith(f"hive: The list of what was submitted from here, {file}, cannot be used: ")
     assert len(said.splitlines()) == 1
     assert [job["id"] for job in hive_up.json("jobs")] == [job_id]
-    up = hive_up.run("up").stderr
+    up = hive_up.run("up", "--redis-only").stderr
     assert ("cannot be used" in up) == (trouble == "damaged")  # a locked list can still be read
     holder.close()

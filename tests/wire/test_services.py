@@ -9,36 +9,45 @@ import stat
 import psutil
 import pytest
 
-from hive.orchestrator import find_redis_server, running_pid
+from hive.orchestrator import running_pid
+from hive.orchestrator.redis_server import find_redis_server
 from tests.support import Hive, free_port
 
 pytestmark = pytest.mark.wire
 
 
 def test_up_and_down_may_be_called_twice(hive):
-    first = hive.json("up")["services"][0]
-    second = hive.json("up")["services"][0]
-    assert (first["is_new"], second["is_new"]) == (True, False)
-    assert first["pid"] == second["pid"] == running_pid(hive.settings)
-    assert hive.json("down")["stopped"] == [{"name": "redis", "pid": first["pid"]}]
-    assert not psutil.pid_exists(first["pid"])
+    first, second = hive.json("up")["services"], hive.json("up")["services"]
+    assert [(one["name"], one["is_new"]) for one in first] == [("redis", True), ("gateway", True)]
+    assert second == [one | {"is_new": False} for one in first]
+    assert first[0]["pid"] == running_pid(hive.settings)
+    stopped = hive.json("down")["stopped"]
+    assert stopped == [{"name": one["name"], "pid": one["pid"]} for one in reversed(first)]
+    assert not any(psutil.pid_exists(one["pid"]) for one in first)
     assert "Nothing runs under" in hive.run("down").stdout
 
 
-def test_redis_is_closed_to_the_network_and_asks_for_a_password(hive_up):
-    [service] = hive_up.json("up")["services"]
-    listening = {one.laddr.ip for one in psutil.Process(service["pid"]).net_connections() if one.status == "LISTEN"}
-    assert listening == {"127.0.0.1"}
+def test_both_services_are_closed_to_the_network_and_redis_asks_for_a_password(hive_up):
+    for service in hive_up.json("up")["services"]:
+        sockets = psutil.Process(service["pid"]).net_connections()
+        assert {one.laddr.ip for one in sockets if one.status == "LISTEN"} == {"127.0.0.1"}
     with socket.create_connection(("127.0.0.1", hive_up.port)) as connection:
         connection.sendall(b"PING\r\n")
         assert connection.recv(100).startswith(b"-NOAUTH")
 
 
 def test_secrets_are_readable_by_their_owner_only(hive_up):
-    for path in (hive_up.home / "redis.password", hive_up.home / "redis" / "redis.conf"):
+    hive_up.run("up")
+    for path in (
+        hive_up.home / "redis.password",
+        hive_up.home / "redis" / "redis.conf",
+        hive_up.home / "gateway.token",
+    ):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(hive_up.home.stat().st_mode) == 0o700
-    assert hive_up.settings.broker_url.split("@")[0].removeprefix("redis://:") not in hive_up.run("config").stdout
+    shown = hive_up.run("config").stdout
+    assert hive_up.settings.broker_url.split("@")[0].removeprefix("redis://:") not in shown
+    assert hive_up.settings.token not in shown
 
 
 def test_jobs_that_wait_survive_down_and_up(hive_up):
@@ -159,10 +168,10 @@ def test_where_path_has_no_redis_the_one_from_the_wheel_is_taken(monkeypatch):
 
 
 def test_without_any_redis_it_is_said_how_to_get_one(hive, monkeypatch):
-    import hive.orchestrator
     from hive.errors import ServiceError
+    from hive.orchestrator import redis_server
 
-    monkeypatch.setattr(hive.orchestrator, "find_spec", lambda _: None)
+    monkeypatch.setattr(redis_server, "find_spec", lambda _: None)
     monkeypatch.setattr(shutil, "which", lambda _: None)
     with pytest.raises(ServiceError, match="brew install redis, or in Hive's folder: .venv/bin/pip install -e"):
         find_redis_server()

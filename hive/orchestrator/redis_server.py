@@ -1,10 +1,8 @@
-"""The Mac side: start and stop the Redis of this Hive, without root and without Docker."""
+"""Start and stop the Redis of this Hive, without root and without Docker."""
 
 import os
-import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from dataclasses import dataclass
@@ -15,9 +13,10 @@ import psutil
 import redis
 
 from hive.errors import ServiceError
-from hive.settings import Settings
+from hive.orchestrator.service import HOST as _HOST
+from hive.orchestrator.service import Service, refuse_taken_port
+from hive.settings import Settings, secret, write_private
 
-_HOST = "127.0.0.1"
 _START_S = 10.0
 _STOP_S = 20.0
 _OLDEST = (7, 0)
@@ -38,16 +37,6 @@ save ""
 hz 1
 maxmemory-policy noeviction
 """
-
-
-@dataclass(frozen=True)
-class Service:
-    """A service on this machine."""
-
-    name: str
-    address: str
-    pid: int
-    is_new: bool
 
 
 @dataclass(frozen=True)
@@ -86,7 +75,7 @@ def start(settings: Settings) -> Service:
     if running is not None:
         return _already_running(settings, running)
     files.pid.unlink(missing_ok=True)  # stale: its process is gone
-    _refuse_taken_port(settings)
+    refuse_taken_port(settings.redis_port, "--redis-port")
     program = find_redis_server()
     _write_config(settings, files)
     log_start = files.log.stat().st_size if files.log.exists() else 0
@@ -137,10 +126,7 @@ def running_pid(settings: Settings) -> int | None:
 
 def password(settings: Settings) -> str:
     """The password of this Hive's Redis; made on first use, readable by its owner only."""
-    file = settings.password_file
-    if not file.exists():
-        _write_private(file, secrets.token_urlsafe(32))
-    return file.read_text().strip()
+    return secret(settings.password_file)
 
 
 def find_redis_server() -> str:
@@ -184,18 +170,6 @@ def _already_running(settings: Settings, pid: int) -> Service:
     return Service("redis", f"{_HOST}:{settings.redis_port}", pid, is_new=False)
 
 
-def _refuse_taken_port(settings: Settings) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((_HOST, settings.redis_port))
-        except OSError as error:
-            raise ServiceError(
-                f"Port {settings.redis_port} is taken by another program. "
-                f"Choose another: hive up --redis-port {settings.redis_port + 1}."
-            ) from error
-
-
 def _write_config(settings: Settings, files: _Files) -> None:
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     files.folder.mkdir(exist_ok=True, mode=0o700)
@@ -207,17 +181,7 @@ def _write_config(settings: Settings, files: _Files) -> None:
         pid_file=files.pid,
         log_file=files.log,
     )
-    _write_private(files.config, text)
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Write a file that nobody else can read at any moment."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    unfinished = path.with_suffix(".new")
-    unfinished.unlink(missing_ok=True)
-    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    unfinished.replace(path)
+    write_private(files.config, text)
 
 
 def _answers(settings: Settings) -> bool:
@@ -244,12 +208,3 @@ def _last_words(log: Path, since: int, ended: subprocess.CompletedProcess[str]) 
         file.seek(since)
         lines = [line for line in (*file.readlines(), *ended.stderr.splitlines()) if line.strip()]
     return lines[-1].strip() if lines else f"exit code {ended.returncode}"
-
-
-def usage(settings: Settings) -> tuple[float, int]:
-    """What the Mac side costs now: CPU over a short moment [% of one core] and resident memory [bytes]."""
-    pid = running_pid(settings)
-    if pid is None:
-        return 0.0, 0
-    process = psutil.Process(pid)
-    return process.cpu_percent(interval=0.2), process.memory_info().rss

@@ -1,0 +1,72 @@
+"""Who may come in: whoever shows the token, in a header or, in a browser, in a cookie that was given for it."""
+
+import hashlib
+import hmac
+import time
+from collections import deque
+from urllib.parse import urlsplit
+
+from tornado.httputil import HTTPServerRequest
+
+COOKIE = "hive"
+_SESSION_S = 30 * 86_400
+# Wrong tokens within this time, from anywhere, before the door stays shut for as long.
+_MOST_WRONG, _WRONG_S = 10, 60.0
+_HARMLESS = ("GET", "HEAD", "OPTIONS")
+
+
+class Door:
+    """Checks every request, before any handler sees it."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+        self._wrong: deque[float] = deque(maxlen=_MOST_WRONG)
+
+    def admits(self, request: HTTPServerRequest) -> bool:
+        """Whether a request shows the token or a cookie that stands for it."""
+        header = request.headers.get("Authorization", "")
+        if header:
+            kind, _, shown = header.partition(" ")
+            return kind.lower() == "bearer" and self._is_token(shown.strip())
+        cookie = request.cookies.get(COOKIE)
+        return cookie is not None and self._is_session(cookie.value) and is_from_here(request)
+
+    def log_in(self, shown: str) -> str | None:
+        """Exchange the token for the value of a cookie; None where it is wrong.
+
+        Raises
+        ------
+        PermissionError
+            Too many wrong tokens came within a minute.
+        """
+        now = time.monotonic()
+        if len(self._wrong) == _MOST_WRONG and now - self._wrong[0] < _WRONG_S:
+            raise PermissionError
+        if not self._is_token(shown):
+            self._wrong.append(now)
+            return None
+        ends = str(int(time.time()) + _SESSION_S)
+        return f"{ends}.{self._sign(ends)}"
+
+    def _is_token(self, shown: str) -> bool:
+        return hmac.compare_digest(shown.encode(), self._token.encode())
+
+    def _is_session(self, cookie: str) -> bool:
+        ends, _, signature = cookie.partition(".")
+        is_ours = hmac.compare_digest(signature.encode(), self._sign(ends).encode())
+        return is_ours and ends.isdecimal() and int(ends) > time.time()
+
+    def _sign(self, ends: str) -> str:
+        """A new token makes all cookies worthless, because they are signed with it."""
+        return hmac.new(self._token.encode(), b"session" + ends.encode(), hashlib.sha256).hexdigest()
+
+
+def is_from_here(request: HTTPServerRequest) -> bool:
+    """Whether a browser's request that changes something comes from a page of ours."""
+    if request.method in _HARMLESS:
+        return True
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site == "same-origin"
+    origin = request.headers.get("Origin")
+    return origin is not None and urlsplit(origin).netloc == request.host

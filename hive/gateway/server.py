@@ -1,0 +1,111 @@
+"""The web server: Flower's application with Hive's handlers in front. All use of Flower's internals is in this file."""
+
+import dataclasses
+import logging
+import signal
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import unquote, urlsplit
+
+from flower.app import Flower
+from flower.options import default_options
+from flower.urls import settings as flower_settings
+from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
+from tornado.ioloop import IOLoop
+from tornado.netutil import bind_sockets
+from tornado.web import url
+
+from hive.client import Session
+from hive.errors import SettingError
+from hive.gateway import blobs, fleet, openapi, pages, tasks
+from hive.gateway.answers import Stranger, Unknown
+from hive.gateway.door import Door
+from hive.gateway.incoming import Store
+from hive.messages import make_application
+from hive.settings import Settings
+
+logger = logging.getLogger(__name__)
+PREFIX = "flower"
+_JOB = r"([0-9a-zA-Z]{1,64})"
+_CHUNK_BYTES = 1 << 18
+# Of a body that is not streamed; a file's own limit is set when its head has been read.
+_MOST_BODY_BYTES = 1 << 20
+# Flower keeps about 5 kB for each job it has seen, and forgets the oldest beyond this many.
+_MOST_TASKS = 5_000
+# What a stranger may see: the page that asks for the token, and what it is made of.
+_OPEN = ("/login",)
+_HANDLERS = [
+    url(r"/", pages.Home),
+    url(r"/login", pages.LogIn),
+    url(r"/logout", pages.LogOut),
+    url(r"/healthcheck", pages.Healthcheck),
+    url(r"/openapi.json", openapi.OpenApi),
+    url(r"/task", tasks.Tasks),
+    url(rf"/task/{_JOB}", tasks.OneTask),
+    url(rf"/task/{_JOB}/cancel", tasks.Cancel),
+    url(r"/workers", fleet.Workers),
+    url(r"/queue", fleet.Queue),
+    url(r"/status", fleet.Status),
+    url(r"/blob/missing", blobs.Missing),
+    url(r"/blob/([0-9a-f]{64})", blobs.Blob),
+    url(rf"/(?!{PREFIX}(?:/|$)).*", Unknown),
+]
+
+
+class Gateway(Flower):  # type: ignore[misc]  # Flower has no types
+    """Flower under `/flower/`, everything else Hive's own, and nothing open without the token."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.session = Session(settings)
+        self.door = Door(settings.token)
+        self.store = Store(_folder(settings.store))
+        default_options.url_prefix = PREFIX
+        default_options.read_only = True
+        default_options.max_tasks = _MOST_TASKS
+        default_options.enable_events = False  # Hive's workers send events by themselves
+        super().__init__(
+            options=default_options,
+            capp=make_application(settings),
+            **flower_settings
+            | {"login_url": "/login", "static_url_prefix": f"/{PREFIX}/static/", "cookie_secret": settings.token},
+        )
+        self.add_handlers(r".*", _HANDLERS)
+
+    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> HTTPMessageDelegate:  # noqa: ANN401  tornado's own
+        """Let nobody in who does not show the token; Flower's own checks come after that."""
+        if request.path not in _OPEN and not self.door.admits(request):
+            return cast(HTTPMessageDelegate, self.get_handler_delegate(request, Stranger))
+        return cast(HTTPMessageDelegate, super().find_handler(request, **kwargs))
+
+    def listen_at(self, port: int, address: str) -> None:
+        """Open the port."""
+        server = HTTPServer(self, chunk_size=_CHUNK_BYTES, max_body_size=_MOST_BODY_BYTES, idle_connection_timeout=120)
+        server.add_sockets(bind_sockets(port, address=address))
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises
+    ------
+    SettingError
+        There is no token, so that the door could not be shut.
+    """
+    if not settings.token:
+        raise SettingError("The gateway needs a token: start it with hive up, which makes one, or set HIVE_TOKEN.")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for name in ("tornado.access", "tornado.general", "flower.inspector"):  # what visitors do wrong is told to them
+        logging.getLogger(name).setLevel(logging.ERROR)
+    store = settings.store if settings.store.startswith("file:") else (settings.home / "store").as_uri()
+    gateway = Gateway(dataclasses.replace(settings, store=store))
+    gateway.listen_at(settings.gateway_port, "127.0.0.1")
+    loop = IOLoop.current()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: loop.add_callback_from_signal(gateway.stop))
+    logger.info("serving at port %d", settings.gateway_port)
+    gateway.start()
+
+
+def _folder(store: str) -> Path:
+    return Path(unquote(urlsplit(store).path))
