@@ -157,7 +157,7 @@ class Blob(Answer):
     def on_finish(self) -> None:
         """Let go of the upload."""
         if self._incoming is not None and self._incoming.sender is self:
-            self._incoming.leave()
+            self.application.store.leave(self._incoming)
 
     async def head(self, _: str) -> None:
         """Say how large the file is; where it is not here, how much of it has come."""

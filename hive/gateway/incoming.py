@@ -73,16 +73,16 @@ class Incoming:
         self.path.replace(place)
         return True
 
-    def leave(self) -> None:
-        """Let the sender go; what only it could go on with is removed."""
-        self.sender = None
-        if not self._is_shared:
-            self.discard()
+    @property
+    def is_worth_keeping(self) -> bool:
+        """Whether somebody could go on with what is here."""
+        return self._is_shared and self.size > 0
 
     def discard(self) -> None:
         """Remove what was written."""
         if self._file is not None:
             self._file.close()
+            self._file = None
         self.path.unlink(missing_ok=True)
 
 
@@ -123,6 +123,13 @@ class Store:
 
     def _passing(self, area: str, digest: str) -> Path:
         return self.folder / "incoming" / f"{area.replace('/', '.')}.{digest}"
+
+    def leave(self, incoming: Incoming) -> None:
+        """Let a sender go; what nobody could go on with is removed."""
+        incoming.sender = None
+        if not incoming.is_worth_keeping:
+            incoming.discard()
+            self.forget(incoming)
 
     def forget(self, incoming: Incoming) -> None:
         """Drop an upload that has ended, well or not."""

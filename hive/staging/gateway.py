@@ -84,6 +84,7 @@ class GatewayBlobs:
             The gateway does not answer, or refuses access; what it has got is kept for the next try.
         """
         upload = Upload(content, reference, advance)
+        self._look(upload)
         patience = self._patience()
         while not upload.is_stored:
             if upload.offset is None:
