@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -147,10 +147,12 @@ def kill_tree(worker: psutil.Process) -> None:
 
 
 class Proxy:
-    """Forwards a port of another address to the local Redis, so that a network namespace can reach it."""
+    """Forwards a port of another address to a local one, so that a network namespace can reach it; counts the bytes."""
 
     def __init__(self, address: str, target_port: int) -> None:
         self.address, self.port, self._target = address, free_port(), target_port
+        self.up_bytes = self.down_bytes = 0  # towards the local port, and back
+        self._open: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -179,21 +181,43 @@ class Proxy:
         except OSError:
             writer.transport.abort()
             return
-        ways = [asyncio.create_task(_copy(reader, target_writer)), asyncio.create_task(_copy(target_reader, writer))]
+        ways = [
+            asyncio.create_task(_copy(reader, target_writer, self._count_up)),
+            asyncio.create_task(_copy(target_reader, writer, self._count_down)),
+        ]
+        self._open.add(writer)
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._open.discard(writer)
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
             for one in (writer, target_writer):
                 one.transport.abort()
 
+    def cut(self) -> None:
+        """Break every connection, as a router does that forgets them."""
+        for writer in list(self._open):
+            self._loop.call_soon_threadsafe(writer.transport.abort)
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65536):
+    def _count_up(self, count: int) -> None:
+        self.up_bytes += count
+
+    def _count_down(self, count: int) -> None:
+        self.down_bytes += count
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, count: Callable[[int], None]) -> None:
+    while data := await reader.read(1 << 18):
         writer.write(data)
+        count(len(data))
         await writer.drain()
+
+
+def far_environment(hive: Hive, gateway: Proxy) -> Mapping[str, str]:
+    """What a machine is told that reaches the files of a Hive through its gateway."""
+    return {"HIVE_GATEWAY_URL": f"http://{gateway.address}:{gateway.port}", "HIVE_TOKEN": hive.settings.token}
 
 
 class Host:
@@ -229,8 +253,15 @@ class Host:
         subprocess.run(["/usr/bin/env", "ip", *arguments], check=True, capture_output=True)
 
     @contextmanager
-    def worker(self, field: Field, name: str, queue: str = "gis", slots: int = 2) -> Iterator[psutil.Process]:
-        """Run a worker on that machine; it reaches Redis through its cable only."""
+    def worker(
+        self,
+        field: Field,
+        name: str,
+        queue: str = "gis",
+        slots: int = 2,
+        gateway: Proxy | None = None,
+    ) -> Iterator[psutil.Process]:
+        """Run a worker on that machine; it reaches Redis, and a gateway where it is given one, through its cable."""
         hive = field.hive
         with Proxy(self.outside, hive.port) as proxy:
             secret = (hive.home / "redis.password").read_text()
@@ -238,6 +269,8 @@ class Host:
                 "HIVE_BROKER_URL": f"redis://:{secret}@{proxy.address}:{proxy.port}/0",
                 "HIVE_CACHE": str(hive.home / f"cache-{name}"),
             }
+            if gateway is not None:  # then it has nothing else of this machine, its home neither
+                environment |= far_environment(hive, gateway) | {"HIVE_HOME": str(hive.home.with_name(f"home-{name}"))}
             command = ["ip", "netns", "exec", self.name, str(BIN / "celery"), "-A", "hive", "worker", "-Q", queue]
             with (hive.home / f"{name}.log").open("a") as log:
                 process = subprocess.Popen(
