@@ -118,6 +118,8 @@ class ObjectBlobs:
 
         try:
             self._try(send)
+        except FileNotFoundError as error:
+            raise StagingError(f"There is no bucket at {self.url}. Make it, or correct HIVE_STORE.") from error
         except OSError as error:
             raise StagingError(f"{content.name} could not be stored at {self.url}: {_words(error)}.") from error
 

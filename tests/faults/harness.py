@@ -152,6 +152,7 @@ class Proxy:
     def __init__(self, address: str, target_port: int) -> None:
         self.address, self.port, self._target = address, free_port(), target_port
         self.up_bytes = self.down_bytes = 0  # towards the local port, and back
+        self.was_cut = False
         self._open: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -198,6 +199,7 @@ class Proxy:
 
     def cut(self) -> None:
         """Break every connection, as a router does that forgets them."""
+        self.was_cut = True
         for writer in list(self._open):
             self._loop.call_soon_threadsafe(writer.transport.abort)
 
