@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tornado.ioloop import IOLoop
+from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
 from hive.errors import HiveError, JobStateError, NotFoundError, UnknownNameError, UnreachableError, UsageError
@@ -86,11 +87,18 @@ class Answer(RequestHandler):
         elif status_code == HTTPStatus.INTERNAL_SERVER_ERROR:
             self.refuse(status_code, "bug", "This is a mistake in Hive; the gateway's log has more.")
         else:
+            if status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+                self.set_header("Allow", ", ".join(self._methods()))
             self.refuse(status_code, "http", f"{self._reason}.")
+
+    def _methods(self) -> list[str]:
+        """What this handler can be asked."""
+        known = ("GET", "HEAD", "POST", "PUT", "DELETE")
+        return [name for name in known if getattr(type(self), name.lower()) is not getattr(Answer, name.lower())]
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:  # noqa: ANN401  tornado's own signature
         """Keep tracebacks for mistakes in Hive."""
-        if not isinstance(value, HiveError):
+        if not isinstance(value, HiveError | StreamClosedError):
             super().log_exception(typ, value, tb)
 
 

@@ -28,13 +28,17 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 class Blob(Answer):
     """One file by its digest."""
 
-    async def prepare(self) -> None:
-        """Look at the request's head before any of its body is read."""
-        self._area = self.get_query_argument("area", "sha256")
+    def initialize(self) -> None:
+        """Begin with nothing."""
+        self._area = ""
         self._answer: tuple[int, str, str] | None = None
         self._incoming: Incoming | None = None
         self._total = 0
         self._pending: list[bytes] = []
+
+    async def prepare(self) -> None:
+        """Look at the request's head before any of its body is read."""
+        self._area = self.get_query_argument("area", "sha256")
         if not _AREA.fullmatch(self._area):
             raise HTTPError(HTTPStatus.BAD_REQUEST, reason="area must be checkpoint and the id of a job")
         if self.request.method == "PUT":

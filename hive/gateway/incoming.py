@@ -137,6 +137,7 @@ class Store:
 
     def has_room(self, size: int) -> bool:
         """Whether the disk can take so many more bytes."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return shutil.disk_usage(self.folder).free >= size + _RESERVE_BYTES
 
     def remove_damaged(self, area: str, digest: str) -> None:

@@ -181,12 +181,12 @@ def _blob() -> _Document:
         "put": {
             "summary": "Store a file, whole or, with Content-Range, part after part.",
             "requestBody": {"required": True} | bytes_,
-            "responses": stored | _refusals(400, 409, 411, 422, 507),
+            "responses": stored | _refusals(400, 404, 409, 411, 422, 507),
         },
         "delete": {
             "summary": "Remove a file of a checkpoint, or one that is damaged.",
             "parameters": [damaged],
-            "responses": {"204": {"description": "It is not here any more."}} | _refusals(400, 403),
+            "responses": {"204": {"description": "It is not here any more."}} | _refusals(400, 403, 404),
         },
     }
 
