@@ -86,6 +86,11 @@ class Help:
 
 
 @dataclass(frozen=True)
+class Rest:
+    """A list of text takes every word behind `--` on the command line, as it is."""
+
+
+@dataclass(frozen=True)
 class Matching:
     """Text must match a regular expression as a whole; `words` say what that means, after "must be"."""
 

@@ -90,12 +90,17 @@ def _task(task: Task[Any, Any]) -> str:
 
 
 def _word(parameter: Parameter) -> str:
+    if parameter.takes_rest:
+        return f"-- {parameter.name.upper()}"
     return parameter.name.upper() if parameter.is_positional else parameter.option
 
 
 def _takes(parameter: Parameter) -> str:
     """What may be given, with its unit and limits."""
-    return ("one or more: " if parameter.is_repeated else "") + _value(parameter.kind)
+    if parameter.takes_rest:
+        return "all words behind `--`"
+    several = "one or more: " if parameter.is_required else "any number: "
+    return (several if parameter.is_repeated else "") + _value(parameter.kind)
 
 
 def _value(kind: Kind) -> str:

@@ -1,4 +1,4 @@
-"""A task's signature in the words of `--help` and `hive describe`: what each file and option means."""
+"""A task's signature in the words of the command line and `hive describe`: what each file and option means."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,24 +11,46 @@ from hive.task.values import Choice, Kind, Number, Text
 
 
 class TaskCommand(click.Command):
-    """The command of a task; its help tells the files apart, which click shows in the usage line only."""
+    """The command of a task; its help tells the files apart, which click shows in the usage line only.
+
+    Where a parameter takes the rest of the command line, every word behind the first `--` is its.
+    """
 
     def __init__(self, task: Task[Any, Any], **more: Any) -> None:  # noqa: ANN401  click's own
         super().__init__(task.name, help=_help(task), **more)
         self.task = task
+        self.rest = next((one for one in task.parameters if one.takes_rest), None)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the words before `--`; those behind it stay as they are."""
+        if self.rest is None:
+            return super().parse_args(ctx, args)
+        at = args.index("--") if "--" in args else len(args)
+        left = super().parse_args(ctx, args[:at])
+        ctx.params[self.rest.name] = tuple(args[at + 1 :])
+        return left
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """The words of the usage line."""
+        return [*super().collect_usage_pieces(ctx), *([f"[{_behind(self.rest)}]"] if self.rest else [])]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the files, then the options."""
-        files = [(one.name.upper(), meaning(self.task, one)) for one in self.task.parameters if one.is_positional]
-        if files:
-            with formatter.section("Files"):
-                formatter.write_dl(files)
+        rows = [(one.name.upper(), meaning(self.task, one)) for one in self.task.parameters if one.is_positional]
+        rows += [(_behind(self.rest), meaning(self.task, self.rest))] if self.rest else []
+        if rows:
+            with formatter.section("Files and words" if self.rest else "Files"):
+                formatter.write_dl(rows)
         super().format_options(ctx, formatter)
 
 
 def _help(task: Task[Any, Any]) -> str:
     measured = ", ".join(f"{one.name} [{one.unit}]" if one.unit else one.name for one in task.measures)
     return f"{task.help}\n\nMeasures: {measured}." if measured else task.help
+
+
+def _behind(rest: Parameter) -> str:
+    return f"-- {rest.name.upper()}..."
 
 
 def usage_word(task: Task[Any, Any], parameter: Parameter) -> str:
@@ -62,7 +84,9 @@ def meaning(task: Task[Any, Any], parameter: Parameter) -> str:
         place = _place(task, parameter)
         return f"{words}; default: {place}." if place else f"{words}."
     words = parameter.help or f"{_accepted(kind)}."
-    return f"{words[:-1]}; one or more." if parameter.is_repeated and not parameter.help else words
+    if parameter.is_repeated and not parameter.help:
+        return f"{words[:-1]}; {'one or more' if parameter.is_required else 'any number'}."
+    return words
 
 
 def _accepted(kind: Kind) -> str:

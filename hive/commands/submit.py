@@ -109,7 +109,7 @@ def _read_params(text: str | None) -> dict[str, object]:
 
 def task_command(task: Task[Any, Any]) -> click.Command:
     """Make the command of a task from its signature."""
-    parameters: list[click.Parameter] = [_as_click(task, parameter) for parameter in task.parameters]
+    parameters: list[click.Parameter] = [_as_click(task, one) for one in task.parameters if not one.takes_rest]
     own: list[click.Parameter] = [
         click.Option(["--queue"], metavar="NAME", help=f"Send to another queue than {task.capability}."),
         click.Option(["--priority"], metavar="LEVEL", help=_PRIORITY_HELP),

@@ -153,6 +153,8 @@ class Task(Generic[P, R]):
         """
         if self.result_type is None:
             return None  # type: ignore[return-value]  # a task without record returns None
+        if self.result_type is dict:
+            return cast(R, dict(measures))
         names = {field.name for field in dataclasses.fields(self.result_type)}
         built: R = self.result_type(**{name: value for name, value in measures.items() if name in names})
         return built

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 from hive.errors import BadParameterError, TaskDeclarationError
 from hive.task.files import Read, Written
 from hive.task.values import Choice, Json, Kind, Number, Switch, Text
-from hive.units import PLAIN, Help, Limit, Matching, Unit
+from hive.units import PLAIN, Help, Limit, Matching, Rest, Unit
 
 
 class _Required:
@@ -33,6 +33,7 @@ class Parameter:
     is_repeated: bool
     is_optional: bool
     is_positional: bool
+    takes_rest: bool = False
 
     @property
     def option(self) -> str:
@@ -114,10 +115,13 @@ def read_parameters(function: Callable[..., object]) -> tuple[Parameter, ...]:
         A parameter has no type, a type that Hive does not know, or a name that `hive submit` uses itself.
     """
     hints = typing.get_type_hints(function, include_extras=True)
-    return tuple(
+    found = tuple(
         _read_parameter(function.__name__, parameter, hints.get(name))
         for name, parameter in inspect.signature(function).parameters.items()
     )
+    if sum(parameter.takes_rest for parameter in found) > 1:
+        raise TaskDeclarationError(f"Two parameters of task {function.__name__!r} take what is behind `--`; one can.")
+    return found
 
 
 def _read_parameter(task: str, parameter: inspect.Parameter, hint: object) -> Parameter:
@@ -139,6 +143,7 @@ def _read_parameter(task: str, parameter: inspect.Parameter, hint: object) -> Pa
         is_repeated=shape.is_repeated,
         is_optional=shape.is_optional,
         is_positional=parameter.kind is parameter.POSITIONAL_OR_KEYWORD,
+        takes_rest=_one(shape.notes, Rest, None) is not None,
     )
     _check_declaration(read, where)
     return read
@@ -149,6 +154,8 @@ def _check_declaration(parameter: Parameter, where: str) -> None:
         raise TaskDeclarationError(f"{where} is no file; put it behind the `*` so that it becomes an option.")
     if parameter.is_repeated and isinstance(parameter.kind, Written):
         raise TaskDeclarationError(f"{where} is a list of written files; a task writes a fixed number of files.")
+    if parameter.takes_rest and not (parameter.is_repeated and isinstance(parameter.kind, Text)):
+        raise TaskDeclarationError(f"{where} takes what is behind `--`; its type must be list[str].")
     if not parameter.is_required:
         try:
             parameter.check(parameter.default)

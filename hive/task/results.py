@@ -29,11 +29,13 @@ def read_result(function: Callable[..., object]) -> tuple[type[Any] | None, tupl
     Raises
     ------
     TaskDeclarationError
-        The task returns something else than a frozen dataclass of plain values, or None.
+        The task returns something else than a frozen dataclass of plain values, a dictionary or None.
     """
     hint = typing.get_type_hints(function, include_extras=True).get("return")
     if hint is None or hint is type(None):
         return None, ()
+    if get_origin(hint) is dict:
+        return dict, ()  # only the run itself knows what it measures
     if not (isinstance(hint, type) and dataclasses.is_dataclass(hint)):
         raise TaskDeclarationError(f"Task {function.__name__!r} must return a frozen dataclass or None, not {hint!r}.")
     hints = typing.get_type_hints(hint, include_extras=True)
@@ -84,6 +86,8 @@ def to_measures(result: object) -> dict[str, Json]:
     """Turn what a task returned into the JSON object that its job's record keeps."""
     if result is None:
         return {}
+    if isinstance(result, dict):
+        return result
     if not dataclasses.is_dataclass(result) or isinstance(result, type):
         raise TaskDeclarationError(f"A task returned {type(result).__name__}, not the record that it declares.")
     return dataclasses.asdict(result)

@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+import click
 import jsonschema
 import pytest
 
+from hive.commands.submit import task_command
 from hive.errors import BadParameterError, TaskDeclarationError, UnknownNameError
 from hive.task import Capability, PointCloud, Preview, Raster
-from hive.units import AtMost, Bytes, Help, Matching, Metres, MoreThan
+from hive.units import AtMost, Bytes, Help, Matching, Metres, MoreThan, Rest
 
 rocks = Capability("rocks", "For these tests.")
 
@@ -181,6 +183,58 @@ def test_the_result_keeps_its_type_on_the_way_through_json():
     assert survey.result_from({**measures, "from_a_newer_version": 1}) == found
 
 
+@rocks.task
+def crush(
+    cloud: PointCloud,
+    *,
+    fast: bool = False,
+    words: Annotated[list[str], Rest(), Help("For the crusher.")] = [],  # noqa: B006  as above
+) -> dict[str, float | str]:
+    """Crush some rocks, as the words say."""
+    return {"words": " ".join(words)}
+
+
+@pytest.mark.parametrize(
+    ("line", "words", "is_fast"),
+    [
+        (["a.laz"], (), False),
+        (["a.laz", "--"], (), False),
+        (
+            ["a.laz", "--fast", "--", "--no-fast", "b c", "--", "$(d)", "-o"],
+            ("--no-fast", "b c", "--", "$(d)", "-o"),
+            True,
+        ),
+        (["a.laz", "--", "--help"], ("--help",), False),
+    ],
+)
+def test_every_word_behind_two_dashes_goes_to_the_parameter_that_takes_the_rest(line, words, is_fast):
+    given = task_command(crush).make_context("crush", line).params
+    assert (given["words"], given["cloud"], bool(given["fast"])) == (words, "a.laz", is_fast)
+
+
+def test_words_that_are_not_behind_two_dashes_are_refused():
+    with pytest.raises(click.UsageError, match="unexpected extra argument"):
+        task_command(crush).make_context("crush", ["a.laz", "b"])
+
+
+def test_the_help_says_what_the_rest_is_for():
+    command = task_command(crush)
+    shown = command.get_help(click.Context(command, info_name="crush"))
+    assert "crush [OPTIONS] CLOUD [-- WORDS...]" in shown
+    assert "-- WORDS...  For the crusher." in shown
+    assert "--words" not in shown
+
+
+def test_the_names_of_measures_may_be_known_to_the_run_alone():
+    from hive.task.results import to_measures
+
+    measures = to_measures(crush(Path("a.laz"), words=["b", "c"]))
+    assert measures == {"words": "b c"}
+    assert crush.measures == ()
+    assert crush.result_from(measures) == measures
+    jsonschema.validate(measures, crush.result_schema())
+
+
 def _untyped(cloud, *, cell=1.0) -> None: ...
 def _reserved(*, queue: str = "") -> None: ...
 def _option_in_front(cell: Metres) -> None: ...
@@ -189,6 +243,9 @@ def _bad_default(*, cell: Annotated[Metres, MoreThan(0)] = 0.0) -> None: ...
 def _many_written(rasters: list[Raster]) -> None: ...
 def _anything(*values: int) -> None: ...
 def _bad_result() -> set: ...
+def _rest_of_numbers(*, counts: Annotated[list[int], Rest()] = [1]) -> None: ...  # noqa: B006  never changed
+def _rest_of_one(*, word: Annotated[str, Rest()] = "") -> None: ...
+def _two_rests(*, some: Annotated[list[str], Rest()] = [], more: Annotated[list[str], Rest()] = []) -> None: ...  # noqa: B006
 
 
 @pytest.mark.parametrize(
@@ -201,6 +258,9 @@ def _bad_result() -> set: ...
         (_bad_default, "has a default that it does not accept"),
         (_many_written, "a task writes a fixed number of files"),
         (_anything, "must be an ordinary or keyword-only parameter"),
+        (_rest_of_numbers, "its type must be list\\[str\\]"),
+        (_rest_of_one, "its type must be list\\[str\\]"),
+        (_two_rests, "Two parameters of task '_two_rests' take what is behind `--`"),
         (_bad_result, "must return a frozen dataclass or None"),
     ],
 )
