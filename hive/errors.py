@@ -15,6 +15,8 @@ HiveError                     1   base; `kind` is what a job's record carries
 ├── JobFailedError            1   the job that was waited for failed
 ├── InputError                1   a file is readable, but the task cannot work on it
 ├── EngineError               1   a program that a task drives failed
+├── ScriptError               1   a script of the user's own failed
+├── NotAllowedError           1   the owner of the worker has not allowed this
 ├── StagingError              1   a file was damaged or lost on its way
 └── StoppedError              1   a task has saved its state because its worker wants to stop
 """
@@ -115,6 +117,18 @@ class EngineError(HiveError):
     """A program or library that a task drives (PDAL, say) failed; the text has its own words."""
 
     kind = "engine"
+
+
+class ScriptError(HiveError):
+    """A script of the user's own ended with an error, or was ended by a signal; the text has its last words."""
+
+    kind = "script"
+
+
+class NotAllowedError(HiveError):
+    """The owner of the worker has not allowed this there; the text says how they would."""
+
+    kind = "not-allowed"
 
 
 class StagingError(HiveError):

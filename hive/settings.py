@@ -69,6 +69,13 @@ def _bytes(text: str) -> int:
     return number
 
 
+def _yes_or_no(text: str) -> bool:
+    words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    if text.lower() not in words:
+        raise ValueError("it must be 1 or 0, true or false")
+    return words[text.lower()]
+
+
 def _folder(text: str) -> Path:
     return Path(text).expanduser().absolute()
 
@@ -132,6 +139,12 @@ class Settings:
     )
     trace_dir: Path | None = _setting(
         "HIVE_TRACE_DIR", "Worker: folder in which `hive submit test --trace` may write.", _folder, default=None
+    )
+    allow_scripts: bool = _setting(
+        "HIVE_ALLOW_SCRIPTS",
+        "Worker: 1 lets everybody who can submit run scripts of their own here, as this worker's user.",
+        _yes_or_no,
+        default=False,
     )
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 

@@ -78,13 +78,14 @@ def _tasks() -> str:
 
 def _task(task: Task[Any, Any]) -> str:
     parameters = [(f"`{_word(one)}`", _takes(one), _default(one), one.help) for one in task.parameters]
+    loose = [("known to each run alone", "", "", "")] if task.result_type is dict else []
     measures = [(f"`{one.name}`", _type(one), one.unit, one.help) for one in task.measures]
     return "\n".join(
         (
             f"### `{task.wire_name}`\n",
             f"{task.help}\n",
             _table(("parameter", "takes", "default", "meaning"), parameters),
-            _table(("measure", "type", "unit", "meaning"), measures),
+            _table(("measure", "type", "unit", "meaning"), [*measures, *loose]),
         )
     )
 

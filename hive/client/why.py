@@ -26,6 +26,8 @@ _REMEDIES: Mapping[str, str] = {
     "time-limit": "Give it less at once (smaller tiles) and submit it again; the same work takes the same time.",
     "engine": "These are the words of the program that the task drives, mostly about the file {files}. "
     "Where that is sound: hive retry {id}",
+    "script": "These are the last words of your own script. Mend it and submit it again.",
+    "not-allowed": "Ask the owner of {host} to allow it, or send it to a worker of your own.",
     "staging": "Submit it again: that sends what the store lacks.",
     "os-error": "Look at {host}: is its disk full, may Hive write there? Then: hive retry {id}",
     "task-error": "This is a mistake in the task; tell who wrote it. Once it is mended: hive retry {id}",

@@ -36,6 +36,5 @@ def describe(task: str | None, as_json: bool) -> None:
     rows = [(one.name, one.kind.metavar, default_words(one), meaning(found, one)) for one in found.parameters]
     print_table(("PARAMETER", "TAKES", "DEFAULT", ""), rows, "It takes nothing.")
     click.echo()
-    print_table(
-        ("MEASURE", "UNIT", ""), [(one.name, one.unit, one.help) for one in found.measures], "It measures nothing."
-    )
+    nothing = "Its measures are known to each run alone." if found.result_type is dict else "It measures nothing."
+    print_table(("MEASURE", "UNIT", ""), [(one.name, one.unit, one.help) for one in found.measures], nothing)

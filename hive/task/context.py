@@ -44,7 +44,11 @@ class CheckpointFolder(Protocol):
 
 @dataclass(frozen=True)
 class Attempt:
-    """One start of a job on a worker."""
+    """One start of a job on a worker.
+
+    `cache_folder` is for what later jobs of this machine use too; `allows_scripts` whether its owner lets scripts of
+    users run here.
+    """
 
     job: str
     number: int
@@ -55,6 +59,8 @@ class Attempt:
     stop_flag: Path
     report: Reporter
     checkpoints: CheckpointFolder
+    cache_folder: Path
+    allows_scripts: bool
 
 
 _current: ContextVar[Attempt | None] = ContextVar("hive_attempt", default=None)

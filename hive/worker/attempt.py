@@ -105,6 +105,8 @@ def _attempt(place: Place, job_id: str, number: int, scratch: Path) -> Attempt:
         checkpoints=Checkpoints(
             job_id, number, scratch / "checkpoint", place.prompt, place.blobs.area(f"checkpoint/{job_id}")
         ),
+        cache_folder=place.settings.cache / "tasks",
+        allows_scripts=place.settings.allow_scripts,
     )
 
 

@@ -64,6 +64,7 @@ def test_a_setting_can_be_kept_where_there_was_no_file(tmp_path):
         ({"HIVE_STORE": "file://"}, "HIVE_STORE cannot be"),
         ({"HIVE_STORE": "s3:bucket"}, "HIVE_STORE cannot be"),
         ({"HIVE_GATEWAY_URL": "localhost:8000"}, "HIVE_GATEWAY_URL cannot be .*: it must be http://HOST:PORT"),
+        ({"HIVE_ALLOW_SCRIPTS": "maybe"}, "HIVE_ALLOW_SCRIPTS cannot be 'maybe' .*: it must be 1 or 0, true or false"),
         ({"HIVE_CACHE_MAX_BYTES": "many"}, "HIVE_CACHE_MAX_BYTES cannot be 'many'"),
     ],
 )
@@ -81,6 +82,22 @@ def test_a_broken_config_file_is_refused(tmp_path, text, words):
     (tmp_path / "config.toml").write_text(text)
     with pytest.raises(SettingError, match=words):
         load_settings({}, {"HIVE_HOME": str(tmp_path)})
+
+
+@pytest.mark.parametrize(
+    ("file", "variable", "is_allowed"),
+    [
+        ("", "", False),
+        ("", "1", True),
+        ("", "true", True),
+        ("allow_scripts = true", "", True),
+        ("allow_scripts = true", "0", False),
+    ],
+)
+def test_scripts_are_off_until_the_owner_of_a_worker_turns_them_on(tmp_path, file, variable, is_allowed):
+    (tmp_path / "config.toml").write_text(file)
+    settings = load_settings({}, {"HIVE_HOME": str(tmp_path), "HIVE_ALLOW_SCRIPTS": variable})
+    assert settings.allow_scripts is is_allowed
 
 
 def test_a_machine_that_names_a_gateway_keeps_its_files_there(tmp_path):
