@@ -30,9 +30,10 @@ check: $(READY)  ## Check style, types and layers
 faults: $(READY)  ## Inject every fault as long and as often as the promises say; prints a table
 	$(BIN)/pytest tests/faults --full --table docs/faults.md
 
-bench: $(READY)  ## Measure beside plain Celery: start-up of the command line, throughput
+bench: $(READY)  ## Measure beside plain Celery and nginx: start-up, throughput, files
 	$(BIN)/python tools/bench.py
-	$(BIN)/python tools/bench_throughput.py
+	$(BIN)/python -m tools.bench_throughput
+	$(BIN)/python -m tools.bench_files
 
 docs: $(READY)  ## Write docs/reference.md from signatures and --help
 	$(BIN)/python tools/reference.py docs/reference.md

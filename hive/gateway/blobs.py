@@ -35,6 +35,7 @@ class Blob(Answer):
         self._incoming: Incoming | None = None
         self._total = 0
         self._pending: list[bytes] = []
+        self._pending_bytes = 0
 
     async def prepare(self) -> None:
         """Look at the request's head before any of its body is read."""
@@ -108,20 +109,20 @@ class Blob(Answer):
     async def data_received(self, chunk: bytes) -> None:
         """Take a piece of the body."""
         self._pending.append(chunk)
-        if sum(map(len, self._pending)) >= _BLOCK_BYTES:
+        self._pending_bytes += len(chunk)
+        if self._pending_bytes >= _BLOCK_BYTES:
             await self._write()
 
     async def _write(self) -> None:
-        block = b"".join(self._pending)
-        self._pending.clear()
+        blocks, self._pending, self._pending_bytes = self._pending, [], 0
         incoming = self._incoming
-        if self._answer is not None or incoming is None or not block:
+        if self._answer is not None or incoming is None or not blocks:
             return
         if incoming.sender is not self:
             self._unwanted(HTTPStatus.CONFLICT, "busy", "Somebody else has gone on with this file.")
             return
         try:
-            await self.blocking(incoming.append, block)
+            await self.blocking(incoming.append, blocks)
         except OSError as error:
             if error.errno not in _FULL:
                 raise
