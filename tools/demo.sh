@@ -6,9 +6,11 @@ cd "$(dirname "$0")/.."
 export PATH="$PWD/${1:-.venv/bin}:$PATH"
 
 HIVE_HOME=$(mktemp -d "${TMPDIR:-/tmp}/hive-demo.XXXXXX")
-HIVE_REDIS_PORT=$(python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-export HIVE_HOME HIVE_REDIS_PORT
-unset HIVE_BROKER_URL HIVE_STORE HIVE_CACHE
+free_port() { python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+HIVE_REDIS_PORT=$(free_port)
+HIVE_GATEWAY_PORT=$(free_port)
+export HIVE_HOME HIVE_REDIS_PORT HIVE_GATEWAY_PORT
+unset HIVE_BROKER_URL HIVE_GATEWAY_URL HIVE_TOKEN HIVE_STORE HIVE_CACHE
 worker=
 stop() {
   if [[ -n $worker ]]; then kill "$worker" 2>/dev/null; wait "$worker" 2>/dev/null; fi || true
