@@ -17,6 +17,8 @@ from hive.task.values import Json
 
 P = ParamSpec("P")
 R = TypeVar("R")
+# Looks at all checked values of a call together; raises BadParameterError where they do not fit each other.
+TogetherCheck = Callable[[Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,12 @@ class Task(Generic[P, R]):
     Calling it runs the function here, on files, with no queue: `dtm(Path("tile.laz"), Path("dtm.tif"), cell=0.5)`.
     """
 
-    def __init__(self, capability: str, function: Callable[P, R], limits: Limits) -> None:
+    def __init__(
+        self, capability: str, function: Callable[P, R], limits: Limits, together: TogetherCheck | None = None
+    ) -> None:
         self.capability = capability
         self.limits = limits
+        self.together = together
         self.function = function
         self.name = function.__name__
         self.parameters: tuple[Parameter, ...] = read_parameters(function)
@@ -101,10 +106,13 @@ class Task(Generic[P, R]):
         UnknownNameError
             A value has a name that is no parameter.
         BadParameterError
-            A value is missing, or is not accepted.
+            A value is missing, is not accepted, or does not fit another one.
         """
         self.check_names(values)
-        return {parameter.name: self._value(parameter, values) for parameter in self.parameters}
+        checked = {parameter.name: self._value(parameter, values) for parameter in self.parameters}
+        if self.together is not None:
+            self.together(checked)
+        return checked
 
     def check_names(self, values: Mapping[str, object]) -> None:
         """Refuse names that are no parameter.
@@ -193,10 +201,18 @@ class Capability:
     def task(self, function: Callable[P, R]) -> Task[P, R]: ...
 
     @overload
-    def task(self, *, limits: Limits) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+    def task(
+        self, *, limits: Limits = ..., together: TogetherCheck | None = ...
+    ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
-    def task(self, function: Callable[P, R] | None = None, *, limits: Limits = Limits()) -> Any:
-        """Declare a task; used as a decorator, with or without limits.
+    def task(
+        self,
+        function: Callable[P, R] | None = None,
+        *,
+        limits: Limits = Limits(),
+        together: TogetherCheck | None = None,
+    ) -> Any:
+        """Declare a task; used as a decorator, with or without limits and a check of the values together.
 
         Raises
         ------
@@ -204,11 +220,11 @@ class Capability:
             The signature cannot be read, or the name is taken.
         """
         if function is None:
-            return functools.partial(self._declare, limits=limits)
-        return self._declare(function, limits=limits)
+            return functools.partial(self._declare, limits=limits, together=together)
+        return self._declare(function, limits=limits, together=together)
 
-    def _declare(self, function: Callable[P, R], *, limits: Limits) -> Task[P, R]:
-        declared = Task(self.name, function, limits)
+    def _declare(self, function: Callable[P, R], *, limits: Limits, together: TogetherCheck | None) -> Task[P, R]:
+        declared = Task(self.name, function, limits, together)
         if declared.name in self.tasks:
             raise TaskDeclarationError(f"Two tasks are called {declared.wire_name!r}; rename one.")
         self.tasks[declared.name] = declared

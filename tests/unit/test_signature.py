@@ -45,6 +45,16 @@ def survey(
     return Found(1, 2.0, [cloud.name, *(path.name for path in more), raster.name])
 
 
+def _check_together(values):
+    if values["low"] >= values["high"]:
+        raise BadParameterError(f"low must be less than high, {values['high']:g}, not {values['low']:g}.")
+
+
+@rocks.task(together=_check_together)
+def sieve(*, low: float = 1.0, high: float = 2.0) -> None:
+    """Sieve some rocks."""
+
+
 FILES = {"cloud": "a.laz", "more": ["b.laz"], "raster": "c.tif"}
 
 
@@ -277,3 +287,11 @@ def test_two_tasks_of_one_name_are_refused():
     twice.task(job)
     with pytest.raises(TaskDeclarationError, match="Two tasks are called 'twice.job'"):
         twice.task(job)
+
+
+def test_values_that_do_not_fit_each_other_are_refused_also_where_one_is_a_default():
+    assert sieve.check({"low": 1.5}) == {"low": 1.5, "high": 2.0}
+    with pytest.raises(BadParameterError, match="low must be less than high, 2, not 3."):
+        sieve.check({"low": 3})
+    with pytest.raises(BadParameterError, match="low must be less than high, 0.5, not 1."):
+        sieve(high=0.5)
