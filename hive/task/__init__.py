@@ -11,6 +11,7 @@ from hive.task.files import (
     Preview,
     Raster,
     Read,
+    Waveform,
     Written,
     replaced_atomically,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "Raster",
     "Read",
     "Task",
+    "Waveform",
     "Written",
     "checkpoint",
     "current_attempt",

@@ -13,7 +13,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from hive.errors import BadFileError
-from hive.task.formats import check_las
+from hive.task.formats import check_las, check_waveform
 from hive.task.values import Json
 
 
@@ -107,6 +107,7 @@ class Written(_File):
 
 
 PointCloud = Annotated[Path, Read("point cloud", (".las", ".laz"), check_las)]
+Waveform = Annotated[Path, Read("waveform file", (), check_waveform)]
 Raster = Annotated[Path, Written("raster", (".tif", ".tiff"))]
 Preview = Annotated[Path, Written("preview", (".png",), is_preview=True)]
 AnyInput = Annotated[Path, Read("file")]

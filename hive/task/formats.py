@@ -4,6 +4,7 @@ These checks run on the laptop before anything is sent, so they read a few hundr
 """
 
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 
 from hive.errors import BadFileError
@@ -16,6 +17,16 @@ _LARGE_COUNT_AT = 247
 # position of its chunk table (Isenburg 2013, LASzip: lossless compression of LiDAR data).
 _COMPRESSED = 0b1100_0000
 _CHUNK_TABLE = struct.Struct("<q")
+# Waveform formats have no common mark: SAC begins with a number, plain columns with a digit. These beginnings are none
+# of theirs, and are what is named by mistake: a station's metadata, a page of an archive that asks for a log-in.
+_NO_WAVEFORM: Mapping[bytes, str] = {
+    b"<": "XML or HTML, such as StationXML, QuakeML or a web page",
+    b"PK\3\4": "a ZIP archive; unpack it",
+    b"BZh": "packed with bzip2; unpack it",
+    b"%PDF": "a PDF",
+    b"\x89PNG": "a picture",
+    b"LASF": "a point cloud",
+}
 
 
 def check_las(path: Path) -> None:
@@ -56,3 +67,18 @@ def _end_of_compressed(start: bytes, points_at: int) -> int:
 
 def _truncated(path: Path, size: int) -> BadFileError:
     return BadFileError(f"{path} is truncated: it has {size} bytes, fewer than its header announces. Copy it again.")
+
+
+def check_waveform(path: Path) -> None:
+    """Refuse a file that begins as no waveform file does. What a waveform really is, only its reader can tell.
+
+    Raises
+    ------
+    BadFileError
+        Says what the file is.
+    """
+    with path.open("rb") as file:
+        start = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
+    for mark, what in _NO_WAVEFORM.items():
+        if start.startswith(mark):
+            raise BadFileError(f"{path} is no waveform file: it is {what}.")

@@ -7,7 +7,7 @@ import pytest
 
 from hive.client import make_request
 from hive.errors import BadFileError, BadParameterError, UnknownNameError, UsageError
-from hive.task.formats import check_las
+from hive.task.formats import check_las, check_waveform
 from tests.support import DATA, TILE
 from workers.gis.dtm import dtm
 from workers.test.probe import probe
@@ -122,3 +122,27 @@ def test_an_empty_file_and_a_folder_are_refused(tmp_path, make):
     path.mkdir() if make == "folder" else path.touch()
     with pytest.raises(BadFileError, match="is empty|is a folder"):
         make_request(dtm, {"cloud": path})
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"<?xml version='1.0'?>\n<FDSNStationXML/>", "XML or HTML, such as StationXML, QuakeML or a web page"),
+        (b"\xef\xbb\xbf\n <!DOCTYPE html>", "XML or HTML"),
+        (b"PK\x03\x04....", "a ZIP archive; unpack it"),
+        (b"%PDF-1.7", "a PDF"),
+        (b"LASF....", "a point cloud"),
+    ],
+)
+def test_a_file_that_cannot_be_a_waveform_is_noticed_before_it_is_sent(tmp_path, content, what):
+    (tmp_path / "a.mseed").write_bytes(content)
+    with pytest.raises(BadFileError, match=f"a.mseed is no waveform file: it is {what}"):
+        check_waveform(tmp_path / "a.mseed")
+
+
+@pytest.mark.parametrize(
+    "content", [b"000001D BW", b"TIMESERIES BW_UH1", b"WID2 ", b"14.57\n", b"\x1f\x8b\x08", b"\x00"]
+)
+def test_the_beginning_of_a_waveform_file_is_let_pass(tmp_path, content):
+    (tmp_path / "a").write_bytes(content)
+    check_waveform(tmp_path / "a")
