@@ -12,7 +12,7 @@ import pytest
 from tests.support import BIN
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("numpy", "torch", "pdal", "open3d", "obspy", "rasterio", "laspy", "scipy")
+HEAVY = ("numpy", "torch", "pdal", "open3d", "obspy", "rasterio", "laspy", "scipy", "matplotlib")
 
 
 def run(*command, **more):
@@ -20,7 +20,14 @@ def run(*command, **more):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["submit", "gis", "dtm", "--help"], ["submit", "test", "--help"], ["--help"], ["up", "--help"]]
+    "arguments",
+    [
+        ["submit", "gis", "dtm", "--help"],
+        ["submit", "geophysics", "detect", "--help"],
+        ["submit", "test", "--help"],
+        ["--help"],
+        ["up", "--help"],
+    ],
 )
 def test_help_imports_no_heavy_library_and_no_broker(arguments):
     code = f"""
@@ -46,7 +53,7 @@ def test_every_task_can_be_imported_where_no_heavy_library_is():
         print(*(task.wire_name for task in all_tasks()))
     """
     ended = run(sys.executable, "-c", textwrap.dedent(code))
-    assert {"gis.dtm", "test.probe"} <= set(ended.stdout.split()), ended.stderr
+    assert {"geophysics.detect", "gis.dtm", "test.probe"} <= set(ended.stdout.split()), ended.stderr
 
 
 @pytest.fixture

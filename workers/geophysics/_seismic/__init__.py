@@ -1,0 +1,1 @@
+"""What the tasks of this capability share: reading waveforms, cutting them at gaps, QuakeML, pictures."""
