@@ -53,7 +53,7 @@ def test_every_task_can_be_imported_where_no_heavy_library_is():
         print(*(task.wire_name for task in all_tasks()))
     """
     ended = run(sys.executable, "-c", textwrap.dedent(code))
-    assert {"geophysics.detect", "gis.dtm", "test.probe"} <= set(ended.stdout.split()), ended.stderr
+    assert {"geophysics.detect", "geophysics.pick", "gis.dtm", "test.probe"} <= set(ended.stdout.split()), ended.stderr
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Detecting for real: a real redis-server, a real Celery worker, real waveforms."""
+"""Detecting and picking for real: a real redis-server, a real Celery worker, real waveforms."""
 
 import csv
 import shutil
@@ -9,6 +9,7 @@ from tests.support import DATA, Hive, missing
 
 pytestmark = pytest.mark.wire
 WAVEFORMS = sorted((DATA / "geophysics").glob("BW.UH*"))
+RECORD = sorted((DATA / "geophysics").glob("loc_RJOB*"))
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,15 @@ def test_the_default_task_and_places_need_no_names(quakes, tmp_path):
     assert (tmp_path / "BW.UH1._.SHZ.D.2010.147.cut.slist_detect.png").exists()
 
 
+def test_picks_come_back_too(quakes, tmp_path):
+    job = quakes.json(
+        "submit", "geophysics", "pick", *RECORD, "--picks", tmp_path / "a.xml", "--sampling-rate", "200Hz"
+    )
+    assert job["measures"]["p_after_start"] == {"STA": 30.635}
+    assert job["measures"]["s_after_start"] == {"STA": 31.165}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "a.xml", "a_table.csv"]
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -51,6 +61,8 @@ def test_the_default_task_and_places_need_no_names(quakes, tmp_path):
         ("detect quake.gz station.xml", "station.xml is no waveform file: it is XML or HTML"),
         ("detect quake.gz --events quake.gz", "events must be a QuakeML file whose name ends in .xml"),
         ("detect", "geophysics.detect needs waveforms: name the waveform file that it shall read."),
+        ("pick quake.gz --method baer --sta-p 2", "sta_p belongs to the method ar; add --method ar, or leave it out."),
+        ("pick quake.gz --sampling-rate 30Hz", "high must be less than half the sampling rate, 15 Hz, not 20 Hz."),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_sent(quakes, tmp_path, words, says):

@@ -1,10 +1,10 @@
-"""Earthquakes and seismic waveforms: detections with ObsPy."""
+"""Earthquakes and seismic waveforms: detections and onsets with ObsPy."""
 
 from hive.task import Capability
 
 geophysics = Capability(
     "geophysics",
-    "Earthquakes: detect events in the waveforms of a network, with ObsPy.",
+    "Earthquakes: detect events in the waveforms of a network, pick P and S onsets, with ObsPy.",
     needs=("obspy", "matplotlib"),
     extra="geophysics",
     default="detect",

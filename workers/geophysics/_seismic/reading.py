@@ -147,7 +147,7 @@ def _recognise(plain: Path, file: Path, columns: Columns | None) -> str:
     if columns is None:
         raise InputError(
             f"{file.name} is a plain column of numbers: nothing in it says the station, the time and the sampling "
-            "rate. Convert it to miniSEED or SAC."
+            "rate. Convert it to miniSEED or SAC; for geophysics.pick you may say the rate: --sampling-rate 200Hz."
         )
     return PLAIN
 
