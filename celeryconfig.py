@@ -47,3 +47,4 @@ task_track_started = True
 # A worker that is started without -Q serves nothing but checks of the fleet.
 task_default_queue = "test"
 worker_hijack_root_logger = True
+worker_redirect_stdouts = False  # what a task prints reaches its job's log as it is (hive.worker.capture)

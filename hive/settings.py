@@ -134,6 +134,9 @@ class Settings:
     keep_days: float = _setting(
         "HIVE_KEEP_DAYS", "Days after which finished jobs are forgotten.", _seconds, default=30.0
     )
+    log_lines: int = _setting(
+        "HIVE_LOG_LINES", "Worker: newest lines of its log that are kept for a job.", _whole, default=5000
+    )
     spot_notice: str = _setting(
         "HIVE_SPOT_NOTICE_URL", "Worker on a spot machine: where the notice of its end appears; empty: do not look."
     )

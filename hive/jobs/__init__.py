@@ -1,7 +1,20 @@
-"""Jobs: their records, and who works on them."""
+"""Jobs: their records, their logs, and who works on them."""
 
+from hive.jobs.logs import LogEntry, LogStore
 from hive.jobs.record import Job, Priority, Specification, State
 from hive.jobs.registry import QueueReport, Registry, WorkerReport
 from hive.jobs.store import JobStore, new_id
 
-__all__ = ["Job", "JobStore", "Priority", "QueueReport", "Registry", "Specification", "State", "WorkerReport", "new_id"]
+__all__ = [
+    "Job",
+    "JobStore",
+    "LogEntry",
+    "LogStore",
+    "Priority",
+    "QueueReport",
+    "Registry",
+    "Specification",
+    "State",
+    "WorkerReport",
+    "new_id",
+]

@@ -3,6 +3,7 @@
 Keys, all under `hive:`
     job:ID          hash: specification, state, times, attempts, losses, worker, progress, outputs, measures, error
     job:ID:story    list of JSON, every change with its time
+    job:ID:log      stream of the lines that its attempts logged and printed
     jobs            sorted set of ids by time of submission
     ids             the same ids in dictionary order, so that a prefix finds its job
     waiting:QUEUE   sorted set of queued ids by the time since which they wait
@@ -104,7 +105,7 @@ if not queue then return 0 end
 for _, key in ipairs({'jobs', 'ids', 'leases', 'finished', 'waiting:' .. queue, 'running:' .. queue}) do
   redis.call('ZREM', 'hive:' .. key, ARGV[1])
 end
-return redis.call('DEL', KEYS[1], KEYS[1] .. ':story')
+return redis.call('DEL', KEYS[1], KEYS[1] .. ':story', KEYS[1] .. ':log')
 """
 
 # KEYS: job. ARGV: id, worker, host, lease [ms]. Returns the attempt's number; 0 where there is nothing to do: the job
@@ -133,14 +134,41 @@ return attempt
 """
 )
 
-# KEYS: job. ARGV: attempt, progress.
-PROGRESS = (
+# KEYS: job. ARGV: attempt, where this part of its log starts and ends, progress or '', most lines, and for each line
+# its time [ms], level, text, and for how many others it stands that are left out, or 0. A part that does not start
+# where the attempt's log ends is not kept; returns where it ends then, and '' where all is well. A log that has become
+# too long, or too heavy with 1 KiB for each line, loses its oldest lines.
+LOG = (
     _COMMON
     + """
-if not is_newest(KEYS[1], ARGV[1]) then return 0 end
-redis.call('HSET', KEYS[1], 'progress', ARGV[2])
-redis.call('PUBLISH', KEYS[1], 'progress')
-return 1
+local job, attempt, most, log = KEYS[1], ARGV[1], tonumber(ARGV[5]), KEYS[1] .. ':log'
+if redis.call('EXISTS', job) == 0 then return '' end
+local at = redis.call('HGET', job, 'log_at_' .. attempt) or '0 0 0'
+if at ~= ARGV[2] then return at end
+redis.call('HSET', job, 'log_at_' .. attempt, ARGV[3])
+if ARGV[4] ~= '' and is_newest(job, attempt) then
+  redis.call('HSET', job, 'progress', ARGV[4])
+  redis.call('PUBLISH', job, 'progress')
+end
+if #ARGV == 5 then return '' end
+local new = 0
+for n = 6, #ARGV, 4 do
+  local entry = {'ms', ARGV[n], 'level', ARGV[n + 1], 'attempt', attempt, 'text', ARGV[n + 2], 'for', ARGV[n + 3]}
+  redis.call('XADD', log, '*', unpack(entry, 1, ARGV[n + 3] == '0' and 8 or 10))
+  new = new + #ARGV[n + 2] + 1
+end
+local lines, bytes = redis.call('XLEN', log), redis.call('HINCRBY', job, 'log_bytes', new)
+local keep = math.min(most, math.floor(lines * most * 1024 / bytes))
+if keep < lines then
+  local dropped = 0
+  for _, entry in ipairs(redis.call('XRANGE', log, '-', '+', 'COUNT', lines - keep)) do
+    dropped = dropped + (entry[2][10] or 1)
+  end
+  redis.call('XTRIM', log, 'MAXLEN', keep)
+  redis.call('HSET', job, 'log_bytes', math.floor(bytes * keep / lines))
+  redis.call('HINCRBY', job, 'log_dropped', dropped)
+end
+return ''
 """
 )
 

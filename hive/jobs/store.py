@@ -1,4 +1,4 @@
-"""Keeping jobs in Redis: create, start, progress, finish, look up, watch."""
+"""Keeping jobs in Redis: create, start, finish, look up, watch."""
 
 import json
 import secrets
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, cast
 from hive.errors import BadParameterError, NotFoundError
 from hive.jobs import scripts
 from hive.jobs.record import Job, Specification, State, job_from_hash
-from hive.task import Progress
 from hive.task.values import Json
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ class JobStore:
         self._create = client.register_script(scripts.CREATE)
         self._forget = client.register_script(scripts.FORGET)
         self._start = client.register_script(scripts.START)
-        self._progress = client.register_script(scripts.PROGRESS)
         self._checkpoint = client.register_script(scripts.CHECKPOINT)
         self._finish = client.register_script(scripts.FINISH)
         self._lose = client.register_script(scripts.LOSE)
@@ -65,10 +63,6 @@ class JobStore:
     def start(self, job_id: str, worker: str, host: str, lease_s: float) -> int:
         """Begin an attempt. Returns its number, or 0 where the job is finished, unknown or being worked on."""
         return int(self._start(keys=[_key(job_id)], args=[job_id, worker, host, int(lease_s * 1000)]))
-
-    def report(self, job_id: str, attempt: int, progress: Progress) -> bool:
-        """Keep the progress of an attempt, if it is the newest."""
-        return bool(self._progress(keys=[_key(job_id)], args=[attempt, json.dumps(vars(progress))]))
 
     def finish(
         self,

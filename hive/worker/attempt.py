@@ -2,9 +2,9 @@
 
 import contextlib
 import logging
-import time
+import os
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,25 +26,28 @@ from hive.staging import (
     safe_name,
     unpack,
 )
-from hive.task import Attempt, Progress, Task
+from hive.task import Attempt, Task
 from hive.task.context import running
 from hive.task.parameter import Parameter
 from hive.task.results import to_measures
 from hive.task.values import Json
+from hive.worker.capture import captured
 from hive.worker.checkpoints import Checkpoints
 from hive.worker.outbox import Outbox, Outcome
+from hive.worker.progress import Reporter
+from hive.worker.scribe import Scribe
 from hive.worker.slots import Slots, this_process
+from hive.worker.spool import Spool, Writer
 
 logger = logging.getLogger(__name__)
-# Progress goes to Redis at most this often; the last one of an attempt always does.
-_PROGRESS_EVERY_S = 0.2
 
 
 @dataclass(frozen=True)
 class Place:
     """Where attempts run: this worker's name, its folders and its connections.
 
-    `patient` waits for a Redis that is away, `prompt` gives up at once; `resend` sends a job's message again.
+    `logs` is the folder in which the attempts' logs wait; `scribe` carries them to Redis. `patient` waits for a Redis
+    that is away, `prompt` gives up at once; `resend` sends a job's message again.
     """
 
     settings: Settings
@@ -52,6 +55,8 @@ class Place:
     prompt: JobStore
     outbox: Outbox
     slots: Slots
+    scribe: Scribe
+    logs: Path
     blobs: BlobStore
     cache: Cache
     worker: str
@@ -72,18 +77,34 @@ def run_attempt(place: Place, task: Task[Any, Any], job_id: str, asked: Mapping[
         return
     limits = asked["limits"]
     with place.slots.occupy(this_process(job_id, number, limits["time_s"], limits["memory_bytes"])):
-        outcome = _outcome(place, task, job_id, number, asked)
+        with _logged(place, task, job_id, number) as writer:
+            outcome = _outcome(place, task, job_id, number, asked, Reporter(writer))
         place.outbox.send(outcome)
     if outcome.state is None:
         with contextlib.suppress(HiveError):  # the next sweep finds that the job has no message, and sends one
             place.resend(job_id)
 
 
-def _outcome(place: Place, task: Task[Any, Any], job_id: str, number: int, asked: Mapping[str, Any]) -> Outcome:
+@contextlib.contextmanager
+def _logged(place: Place, task: Task[Any, Any], job_id: str, number: int) -> Iterator[Writer | None]:
+    """Keep what the block logs and prints; when it ends, all of it is in Redis, where that is there."""
+    name = f"{job_id}.{number}"
+    owns_process = place.worker_pid != os.getpid()
+    try:
+        with captured(Spool(place.logs, name), task.function.__module__, owns_process=owns_process) as writer:
+            yield writer
+    finally:
+        with contextlib.suppress(redis.RedisError):
+            place.scribe.finish(name)
+
+
+def _outcome(
+    place: Place, task: Task[Any, Any], job_id: str, number: int, asked: Mapping[str, Any], reporter: Reporter
+) -> Outcome:
     """Run the task; whatever it does becomes an outcome."""
     try:
         with place.cache.scratch(f"{job_id}.{number}") as scratch:
-            outputs, measures = _run(place, task, _attempt(place, job_id, number, scratch), asked, scratch)
+            outputs, measures = _run(place, task, _attempt(place, job_id, number, scratch, reporter), asked, scratch)
     except StoppedError:
         return Outcome(job_id, number, None)
     except Exception as error:
@@ -92,7 +113,7 @@ def _outcome(place: Place, task: Task[Any, Any], job_id: str, number: int, asked
     return Outcome(job_id, number, State.SUCCEEDED, outputs, measures)
 
 
-def _attempt(place: Place, job_id: str, number: int, scratch: Path) -> Attempt:
+def _attempt(place: Place, job_id: str, number: int, scratch: Path, reporter: Reporter) -> Attempt:
     return Attempt(
         job=job_id,
         number=number,
@@ -101,7 +122,7 @@ def _attempt(place: Place, job_id: str, number: int, scratch: Path) -> Attempt:
         worker_pid=place.worker_pid,
         trace_folder=place.settings.trace_dir,
         stop_flag=place.slots.stop_flag,
-        report=_Reporter(lambda progress: place.prompt.report(job_id, number, progress)),
+        report=reporter,
         checkpoints=Checkpoints(
             job_id, number, scratch / "checkpoint", place.prompt, place.blobs.area(f"checkpoint/{job_id}")
         ),
@@ -124,7 +145,8 @@ def _run(
     except BaseException:
         attempt.checkpoints.close()
         raise
-    attempt.report.flush()
+    finally:
+        attempt.report.flush()
     outputs: dict[str, Json] = {name: str(_store(place, task, files[name], path)) for name, path in written.items()}
     attempt.checkpoints.close()
     attempt.checkpoints.discard()
@@ -189,29 +211,3 @@ def _describe(error: BaseException) -> dict[str, str]:
     where = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(where.filename).name}:{where.lineno}"
     return {"kind": "task-error", "message": f"{type(error).__name__}: {error} (in {place})"}
-
-
-class _Reporter:
-    """Sends progress on, but not more often than anybody can read it, and never waits for a Redis that is away."""
-
-    def __init__(self, send: Callable[[Progress], object]) -> None:
-        self._send = send
-        self._next = 0.0
-        self._held: Progress | None = None
-
-    def __call__(self, progress: Progress) -> None:
-        """Send the progress now if it is time, otherwise hold it."""
-        self._held = progress
-        if time.monotonic() >= self._next:
-            self.flush()
-
-    def flush(self) -> None:
-        """Send what is held."""
-        if self._held is None:
-            return
-        try:
-            self._send(self._held)
-            self._next = time.monotonic() + _PROGRESS_EVERY_S
-        except redis.RedisError:
-            self._next = time.monotonic() + 50 * _PROGRESS_EVERY_S
-        self._held = None

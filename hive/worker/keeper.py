@@ -24,7 +24,8 @@ from hive.jobs.scripts import RENEW
 from hive.messages import queue_lists
 from hive.settings import Settings, load_settings
 from hive.worker.outbox import Outbox, Outcome
-from hive.worker.place import outbox_of, slots_of
+from hive.worker.place import outbox_of, scribe_of, slots_of
+from hive.worker.scribe import EVERY_S, Scribe
 from hive.worker.slots import Slot
 from hive.worker.sweeper import Sweeper
 
@@ -50,11 +51,13 @@ class Keeper(bootsteps.StartStopStep):
     def start(self, parent: Any) -> None:  # noqa: ANN401
         """Begin to keep and to sweep."""
         settings = load_settings()
-        duties = Duties(settings, parent)
+        scribe = scribe_of(settings, parent.hostname, connect(settings))
+        duties = Duties(settings, parent, scribe)
         sweeper = Sweeper(settings, parent.app, parent.hostname)
         duties.take_over()
         parent.wait_for_soft_shutdown = duties.wait_for_tasks
         self._run("keeper", duties.look, _LOOK_EVERY_S)
+        self._run("scribe", scribe.look, EVERY_S)
         self._run("sweeper", sweeper.sweep, settings.lease_s / _SWEEPS_PER_LEASE)
 
     def stop(self, parent: Any) -> None:  # noqa: ANN401
@@ -83,9 +86,10 @@ class Keeper(bootsteps.StartStopStep):
 class Duties:
     """What a keeper does for its worker."""
 
-    def __init__(self, settings: Settings, worker: Any) -> None:  # noqa: ANN401  celery's WorkController
+    def __init__(self, settings: Settings, worker: Any, scribe: Scribe) -> None:  # noqa: ANN401  celery's WorkController
         self._settings = settings
         self._worker = worker
+        self._scribe = scribe
         self._redis = connect(settings)
         self._renew = self._redis.register_script(RENEW)
         self._store = JobStore(self._redis)
@@ -103,6 +107,7 @@ class Duties:
         for slot in self._slots.all():
             if not slot.is_alive:
                 with contextlib.suppress(redis.RedisError):
+                    self._scribe.finish(slot.name)
                     self._store.lose(slot.job, slot.attempt, "its worker died")
                 self._slots.clear(slot)
         self._slots.prepare()
@@ -114,6 +119,8 @@ class Duties:
             self._check_limits(slot)
         self._note_dead(slots)
         if time.monotonic() >= self._next_renewal:
+            if self._outbox.waiting():
+                self._scribe.look_now()  # a job's log comes before its end
             self._outbox.flush()
             self._next_renewal = time.monotonic() + self._settings.lease_s / _RENEWALS_PER_LEASE
             end_unwanted(slots, self._renewed(slots))
@@ -125,6 +132,7 @@ class Duties:
         """Note attempts whose process is gone; after some looks, because Celery mostly notes them, with the signal."""
         self._dead = {slot: self._dead.get(slot, 0) + 1 for slot in slots if not slot.is_alive}
         for slot in [slot for slot, looks in self._dead.items() if looks >= _LOOKS_AT_DEAD]:
+            self._scribe.finish(slot.name)
             self._store.lose(slot.job, slot.attempt, "its process died")
             self._slots.clear(slot)
 
@@ -186,6 +194,7 @@ class Duties:
             self._fail(slot, "time-limit", f"It ran for longer than its limit of {slot.time_s:g} s.")
 
     def _fail(self, slot: Slot, kind: str, message: str) -> None:
+        self._scribe.hurry(slot.name)
         outcome = Outcome(slot.job, slot.attempt, State.FAILED, error={"kind": kind, "message": message})
         self._outbox.send(outcome)
         end_process(slot)
@@ -200,6 +209,7 @@ class Duties:
         while (slots := self._slots.all()) and time.monotonic() < deadline:
             time.sleep(_LOOK_EVERY_S / 5)
         for slot in slots:
+            self._scribe.hurry(slot.name)
             self._outbox.send(Outcome(slot.job, slot.attempt, None))
             end_process(slot)
 

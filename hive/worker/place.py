@@ -1,14 +1,18 @@
 """Where a worker keeps its things, and the connections of one of its processes."""
 
 from functools import cache
+from pathlib import Path
+
+import redis
 
 from hive.broker import connect
-from hive.jobs import JobStore
+from hive.jobs import JobStore, LogStore
 from hive.messages import make_application, send
 from hive.settings import Settings, host_name, load_settings
 from hive.staging import Cache, open_store
 from hive.worker.attempt import Place
 from hive.worker.outbox import Outbox
+from hive.worker.scribe import Scribe
 from hive.worker.slots import Slots
 
 
@@ -27,18 +31,32 @@ def outbox_of(settings: Settings, store: JobStore) -> Outbox:
     return Outbox(settings.cache / "outbox", store)
 
 
+def logs_of(settings: Settings, worker: str) -> Path:
+    """Where the logs of one worker's attempts wait."""
+    return settings.cache / "logs" / worker
+
+
+def scribe_of(settings: Settings, worker: str, client: redis.Redis) -> Scribe:
+    """Who carries the logs of one worker's attempts."""
+    logs = LogStore(client, settings.log_lines)
+    return Scribe(logs_of(settings, worker), slots_of(settings, worker), logs, settings.log_lines)
+
+
 @cache
 def this_place(worker: str, worker_pid: int) -> Place:
     """Connections of this process; made after the fork, because a connection cannot be shared with the parent."""
     settings = load_settings()
     blobs = open_store(settings, is_patient=True)
-    prompt = JobStore(connect(settings))
+    client = connect(settings)
+    prompt = JobStore(client)
     return Place(
         settings=settings,
         patient=JobStore(connect(settings, patient=True)),
         prompt=prompt,
         outbox=outbox_of(settings, prompt),
         slots=slots_of(settings, worker),
+        scribe=scribe_of(settings, worker, client),
+        logs=logs_of(settings, worker),
         blobs=blobs,
         cache=cache_of(settings),
         worker=worker,

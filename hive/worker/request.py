@@ -10,7 +10,7 @@ from celery.worker.request import Request
 from hive.broker import connect
 from hive.jobs import JobStore
 from hive.settings import load_settings
-from hive.worker.place import slots_of
+from hive.worker.place import scribe_of, slots_of
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +33,13 @@ def note_loss(worker: str, job_id: str, words: str) -> None:
     """
     settings = load_settings()
     slots = slots_of(settings, worker)
+    client = connect(settings)
     reason = words.partition(":")[2].partition(" Job:")[0].strip() or words or "an exit"
     for slot in slots.all():
         if slot.job == job_id and not slot.is_alive:
             try:
-                JobStore(connect(settings)).lose(job_id, slot.attempt, f"its process was ended by {reason}")
+                scribe_of(settings, worker, client).finish(slot.name)
+                JobStore(client).lose(job_id, slot.attempt, f"its process was ended by {reason}")
             except (redis.RedisError, OSError) as error:
                 logger.warning("job %s lost its process, and Redis is away: %s", job_id, error)
                 return  # the keeper finds it again

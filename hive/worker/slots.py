@@ -105,6 +105,10 @@ class Slots:
                 continue  # it ended since the folder was listed
         return found
 
+    def is_shown(self, name: str) -> bool:
+        """Whether the attempt of that name is shown."""
+        return (self._folder / f"{name}.json").exists()
+
     def clear(self, slot: Slot) -> None:
         """Take away what an attempt whose process died has left: its file here and its scratch folder."""
         self._cache.clear_scratch(slot.name)

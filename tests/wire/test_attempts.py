@@ -3,12 +3,13 @@
 import pytest
 
 from hive.broker import connect
-from hive.jobs import JobStore, Specification, State
+from hive.jobs import JobStore, LogStore, Specification, State
 from hive.task import Progress
 from tests.support import wait_until
 
 pytestmark = pytest.mark.wire
 LEASE_S = 15.0
+BEGIN = "0 0 0"
 ASKED = Specification("test", "test.probe", "test", {}, {}, {})
 
 
@@ -24,11 +25,12 @@ def test_a_late_result_of_an_older_attempt_is_dropped(store):
     store.lose("one", 1, "its worker vanished")
     assert store.start("one", "w2", "h", LEASE_S) == 2
     assert not store.finish("one", 1, State.SUCCEEDED, measures={"from": 1})
-    assert not store.report("one", 1, Progress(1, 1, "", ""))
+    LogStore(store._redis).append("one", 1, BEGIN, "0 0 9", [], Progress(1, 1, "", ""))
     assert store.finish("one", 2, State.SUCCEEDED, measures={"from": 2})
     assert not store.finish("one", 2, State.FAILED)
     job = store.get("one")
     assert (job.state, job.measures, job.worker, job.attempts) == (State.SUCCEEDED, {"from": 2}, "w2", 2)
+    assert job.progress is None
     assert [event["event"] for event in job.story] == ["submitted", "started", "lost", "started", "succeeded"]
 
 
