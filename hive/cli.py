@@ -14,6 +14,7 @@ COMMANDS = {
     "jobs": "jobs",
     "show": "jobs",
     "why": "jobs",
+    "logs": "logs",
     "wait": "jobs",
     "fetch": "jobs",
     "cancel": "control",

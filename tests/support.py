@@ -135,7 +135,13 @@ class Hive:
 
     @contextmanager
     def worker(
-        self, queue: str = "gis", slots: int = 2, pool: str = "prefork", name: str = "w1", **environment: str
+        self,
+        queue: str = "gis",
+        slots: int = 2,
+        pool: str = "prefork",
+        name: str = "w1",
+        level: str = "INFO",
+        **environment: str,
     ) -> Iterator[psutil.Process]:
         """Run a real Celery worker until the block ends, and wait until it reports."""
         full_name = f"{name}@test"
@@ -156,7 +162,7 @@ class Hive:
         ]
         with log.open("a") as output:
             process = subprocess.Popen(
-                [*command, "--loglevel", "INFO"],
+                [*command, "--loglevel", level],
                 env=self.environment | environment,
                 stdout=output,
                 stderr=output,

@@ -19,7 +19,7 @@ from hive.client.sending import Sender
 from hive.client.uploads import Uploads
 from hive.client.watching import watch
 from hive.errors import BadFileError, LedgerError
-from hive.jobs import Job, JobStore, Registry, Specification, new_id
+from hive.jobs import Job, JobStore, LogStore, Registry, Specification, new_id
 from hive.settings import Settings
 from hive.staging import BlobStore, Reference, open_store
 from hive.staging.digests import Digests
@@ -42,6 +42,11 @@ class Session:
     def jobs(self) -> JobStore:
         """The records of all jobs."""
         return JobStore(self.broker)
+
+    @cached_property
+    def logs(self) -> LogStore:
+        """The logs of all jobs."""
+        return LogStore(self.broker)
 
     @cached_property
     def sender(self) -> Sender:

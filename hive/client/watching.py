@@ -1,6 +1,7 @@
 """Waiting for a job, through everything that may happen to the broker meanwhile."""
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import redis
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
 # A refused password is a ConnectionError to redis-py as well, but no outage: it does not pass by itself.
-_REFUSED = (redis.AuthenticationError, redis.exceptions.AuthorizationError)
-_AWAY = (redis.ConnectionError, redis.TimeoutError)
+REFUSED = (redis.AuthenticationError, redis.exceptions.AuthorizationError)
+AWAY = (redis.ConnectionError, redis.TimeoutError)
 
 
 def watch(session: "Session", job_id: str, watcher: Observer, timeout_s: float | None = None) -> Job:
@@ -57,10 +58,10 @@ class _Watch:
             try:
                 if self._follow():
                     break
-            except _REFUSED:
+            except REFUSED:
                 raise
-            except _AWAY:
-                if not self._wait_for_broker():
+            except AWAY:
+                if not outlast(self._session, self._watcher, self._left_s):
                     if self._last is None:
                         raise
                     break
@@ -89,25 +90,27 @@ class _Watch:
     def _left_s(self) -> float | None:
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
-    def _wait_for_broker(self) -> bool:
-        """Wait until the broker answers; False where the time is over before."""
-        pause = _FIRST_PAUSE_S
-        time.sleep(pause)
-        if self._answers():
-            return True  # only the connection had broken
-        self._watcher.away()
-        while (left := self._left_s()) is None or left > 0:
-            time.sleep(pause if left is None else min(pause, left))
-            if self._answers():
-                self._watcher.back()
-                return True
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
-        return False
 
-    def _answers(self) -> bool:
-        try:
-            return bool(self._session.broker.ping())
-        except _REFUSED:
-            raise
-        except _AWAY:
-            return False
+def outlast(session: "Session", watcher: Observer, left_s: Callable[[], float | None] = lambda: None) -> bool:
+    """Wait until a broker that is away answers; False where the time [s] that is left is over before."""
+    pause = _FIRST_PAUSE_S
+    time.sleep(pause)
+    if _answers(session):
+        return True  # only the connection had broken
+    watcher.away()
+    while (left := left_s()) is None or left > 0:
+        time.sleep(pause if left is None else min(pause, left))
+        if _answers(session):
+            watcher.back()
+            return True
+        pause = min(2 * pause, _LONGEST_PAUSE_S)
+    return False
+
+
+def _answers(session: "Session") -> bool:
+    try:
+        return bool(session.broker.ping())
+    except REFUSED:
+        raise
+    except AWAY:
+        return False

@@ -20,7 +20,7 @@ _REMEDIES: Mapping[str, str] = {
     "bad-input": "Look at the file {files}; correct it and submit it again.",
     "bad-file": "Look at the file {files}; correct it and submit it again.",
     "bad-parameter": "Submit it again with another value.",
-    "worker-lost": _MEMORY,
+    "worker-lost": "Its last lines: hive logs {id}. " + _MEMORY,
     "memory-limit": _MEMORY,
     "out-of-memory": _MEMORY,
     "time-limit": "Give it less at once (smaller tiles) and submit it again; the same work takes the same time.",
@@ -30,9 +30,10 @@ _REMEDIES: Mapping[str, str] = {
     "not-allowed": "Ask the owner of {host} to allow it, or send it to a worker of your own.",
     "staging": "Submit it again: that sends what the store lacks.",
     "os-error": "Look at {host}: is its disk full, may Hive write there? Then: hive retry {id}",
-    "task-error": "This is a mistake in the task; tell who wrote it. Once it is mended: hive retry {id}",
+    "task-error": "This is a mistake in the task; tell who wrote it, with what hive logs {id} says. "
+    "Once it is mended: hive retry {id}",
 }
-_REMEDY = "The whole story: hive show {id}. Run it again: hive retry {id}"
+_REMEDY = "What it wrote: hive logs {id}. The whole story: hive show {id}. Run it again: hive retry {id}"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from rich.text import Text
 from hive.client import Observer
 from hive.client.why import starter
 from hive.commands.common import printable
+from hive.commands.report import progress_text
 from hive.jobs import Job, State
 from hive.task import Progress as JobProgress
 
@@ -97,10 +98,7 @@ class Display(Observer):
             self._say(text)
 
     def _progress(self, progress: JobProgress, *, is_last: bool) -> None:
-        message = printable(progress.message)
-        counted = f"{progress.done:g}" + (f" of {progress.total:g}" if progress.total is not None else "")
-        counted += f" {progress.unit}" if progress.unit else ""
-        line = f"{counted}  {message}".rstrip()
+        message, line = progress.message, progress_text(progress)
         if self._is_live:
             if self._row is not None:
                 self._bar.update(self._row, completed=progress.done, total=progress.total, detail=line)

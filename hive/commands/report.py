@@ -9,6 +9,7 @@ from hive.commands.common import pairs, printable
 from hive.errors import HiveError
 from hive.jobs import Job, State
 from hive.jobs.record import rfc3339
+from hive.task import Progress
 from hive.task.values import Json, Kind
 
 # What says nothing is not shown; 0 and "no" say something.
@@ -77,6 +78,13 @@ def duration(time: timedelta) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
+def progress_text(progress: Progress) -> str:
+    """How far a job has come: `3 of 12 tiles  gridding`."""
+    total = "" if progress.total is None else f" of {progress.total:g}"
+    unit = f" {progress.unit}" if progress.unit else ""
+    return printable(f"{progress.done:g}{total}{unit}  {progress.message}".rstrip())
+
+
 def story_text(job: Job) -> str:
     """Everything that happened to a job, in order."""
     lines = []
@@ -100,6 +108,7 @@ def job_text(job: Job) -> str:
         "duration": took,
         "attempts": job.attempts,
         "worker": job.worker,
+        "progress": progress_text(job.progress) if job.progress and job.state is not State.SUCCEEDED else None,
     }
     parts = [f"job {job.id}", pairs({name: value for name, value in lines.items() if value is not None})]
     if job.error:

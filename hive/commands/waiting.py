@@ -9,7 +9,7 @@ from hive.commands.common import print_json
 from hive.errors import HiveError
 
 if TYPE_CHECKING:
-    from hive.client import Session
+    from hive.client import Observer, Session
     from hive.jobs import Job
 
 _FAILED = 1
@@ -23,17 +23,31 @@ def watch(session: "Session", job_id: str, timeout_s: float | None = None) -> "J
         with Display() as display:
             return session.watch(job_id, display, timeout_s)
     except KeyboardInterrupt:
-        click.echo(f"\nThe job {_left(session, job_id)}", err=True)
+        click.echo(f"\nThe job {left_text(session, job_id, 'wait')}", err=True)
         raise
 
 
-def _left(session: "Session", job_id: str) -> str:
-    """How a job that is not waited for any more stands, and how to come back to it."""
+def outages() -> "Observer":
+    """An observer that tells only of a broker that is away, and back."""
+    from hive.client import Observer
+
+    class Outages(Observer):
+        def away(self) -> None:
+            click.echo("The broker is away; waiting for it", err=True)
+
+        def back(self) -> None:
+            click.echo("The broker is back", err=True)
+
+    return Outages()
+
+
+def left_text(session: "Session", job_id: str, command: str) -> str:
+    """How a job that is not waited for any more stands, and the command to come back to it."""
     try:
         left = session.find(job_id)
     except HiveError:  # the broker is away
-        return f"{job_id[:8]} goes on. Come back to it: hive wait {job_id[:8]}"
-    return f"{left.short_id} stays {left.state}. Come back to it: hive wait {left.short_id}"
+        return f"{job_id[:8]} goes on. Come back to it: hive {command} {job_id[:8]}"
+    return f"{left.short_id} stays {left.state}. Come back to it: hive {command} {left.short_id}"
 
 
 def tell(job: "Job", *, as_json: bool) -> int:
@@ -46,6 +60,8 @@ def tell(job: "Job", *, as_json: bool) -> int:
         click.echo(f"The job {job.short_id} is still {job.state}. Come back to it: hive wait {job.short_id}", err=True)
         return _FAILED
     click.echo(outcome_text(job), err=True)
+    if job.state == "failed":
+        click.echo(f"What it wrote: hive logs {job.short_id}", err=True)
     if job.measures and not as_json:
         click.echo(measures_text(job))
     return 0 if job.state == "succeeded" else _FAILED

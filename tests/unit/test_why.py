@@ -113,6 +113,7 @@ def test_a_failure_tells_its_kind_its_reason_and_how_often_it_was_started():
         "It failed at 2026-11-23 12:00:00 UTC (worker-lost, started 3 times): It was killed by signal 9."
     )
     assert reason.todo == (
+        "Its last lines: hive logs 01234567. "
         "Start a worker with more memory, or give it less at once (smaller tiles). Then: hive retry 01234567"
     )
 
@@ -127,7 +128,7 @@ def test_a_failure_tells_its_kind_its_reason_and_how_often_it_was_started():
         ("engine", "program that the task drives, mostly about the file tile.laz"),
         ("staging", "Submit it again"),
         ("os-error", "Look at studio: is its disk full"),
-        ("task-error", "a mistake in the task"),
+        ("task-error", "a mistake in the task; tell who wrote it, with what hive logs 01234567 says."),
         ("error", "hive show 01234567"),
         ("something-new", "hive retry 01234567"),
     ],

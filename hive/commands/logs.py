@@ -1,0 +1,96 @@
+"""`hive logs`: what a job logged and printed."""
+
+import json
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import click
+
+from hive.commands.common import json_option, open_session, print_json, printable
+
+if TYPE_CHECKING:
+    from hive.client import Session
+    from hive.jobs import Job, LogEntry
+
+_COLOURS = {
+    "DEBUG": "blue",
+    "WARNING": "yellow",
+    "ERROR": "red",
+    "CRITICAL": "red",
+    "STDERR": "magenta",
+    "HIVE": "cyan",
+}
+_WIDTH = max(map(len, _COLOURS))
+
+
+@click.command()
+@click.argument("job_id", metavar="ID")
+@click.option("-f", "--follow", is_flag=True, help="Go on with each new line until the job has ended.")
+@click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="Only what attempt N wrote.")
+@json_option
+def logs(job_id: str, follow: bool, attempt: int | None, as_json: bool) -> None:
+    """Print what a job logged and printed: time (UTC), level and text.
+
+    With --follow, --json prints one JSON object per line.
+    """
+    session = open_session()
+    job = session.find(job_id)
+    if follow:
+        _follow(session, job, attempt, as_json=as_json)
+    else:
+        _read(session, job, attempt, as_json=as_json)
+
+
+def _read(session: "Session", job: "Job", attempt: int | None, *, as_json: bool) -> None:
+    from hive.broker import reachable
+
+    with reachable(session.settings):
+        # What an attempt left behind when its worker died may have come after the first lines of the next one.
+        entries = sorted(session.logs.read(job.id, attempt=attempt), key=lambda entry: entry.attempt)
+    if as_json:
+        print_json([entry.to_json() for entry in entries])
+        return
+    _print(entries)
+    if not entries:
+        click.echo(f"The job {job.short_id} has written nothing{'' if job.state.is_final else ' yet'}.", err=True)
+
+
+def _follow(session: "Session", job: "Job", attempt: int | None, *, as_json: bool) -> None:
+    from hive.client.following import follow
+    from hive.commands.report import outcome_text
+    from hive.commands.waiting import left_text, outages
+
+    try:
+        entries = follow(session, job.id, outages(), attempt)
+        if as_json:
+            for entry in entries:
+                click.echo(json.dumps(entry.to_json(), ensure_ascii=False))
+        else:
+            _print(entries)
+        click.echo(outcome_text(session.find(job.id)), err=True)
+    except KeyboardInterrupt:
+        click.echo(f"\nThe job {left_text(session, job.id, 'logs -f')}", err=True)
+        raise
+
+
+def _print(entries: Iterable["LogEntry"]) -> None:
+    """Print entries as they come; another attempt than the one before begins with a line that says so."""
+    colour = False if os.environ.get("NO_COLOR") else None  # None: as the terminal is
+    before = 1
+    for entry in entries:
+        if entry.attempt != before:
+            click.secho(f"--- attempt {entry.attempt} ---", bold=True, color=colour)
+        before = entry.attempt
+        click.echo(_text(entry), color=colour)
+
+
+def _text(entry: "LogEntry") -> str:
+    """One entry: its time, its level, and its text; further lines of the text stand below its first one."""
+    from hive.jobs.record import rfc3339
+
+    time = rfc3339(entry.time) or ""
+    level = click.style(f"{entry.level:<{_WIDTH}}", fg=_COLOURS.get(entry.level))
+    first, *more = printable(entry.text.expandtabs()).split("\n")
+    indent = " " * (len(time) + _WIDTH + 4)
+    return "\n".join([f"{time}  {level}  {first}".rstrip(), *(f"{indent}{line}" for line in more)])
