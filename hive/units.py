@@ -99,6 +99,13 @@ class Matching:
 
 
 @dataclass(frozen=True)
+class OneOf:
+    """Text must be one of these words; for words that are only known when Hive runs, others are a `Literal`."""
+
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Limit:
     """A bound that a number must keep."""
 

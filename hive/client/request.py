@@ -179,7 +179,7 @@ def _default_place(
     sources: Mapping[str, tuple[Source, ...]],
     found: Mapping[str, Path],
 ) -> Path:
-    """`tile.laz` of `gis.dtm` gives `tile_dtm.tif`, and its preview `tile_dtm.png`."""
+    """`tile.laz` of `gis.dtm` gives `tile_dtm.tif`, and its preview `tile_dtm.png`; without a tile, `gis_dtm.tif`."""
     suffix = kind.suffixes[0] if kind.suffixes else ""
     if found:
         main = next(iter(found.values()))
@@ -187,7 +187,7 @@ def _default_place(
         return main.with_name(stem + suffix)
     first = next((source for named in sources.values() for source in named), None)
     if first is None:
-        raise BadParameterError(f"{task.wire_name} needs {parameter.name}: name the file that it shall write.")
+        return Path(f"{task.capability}_{task.name}{suffix}")
     return (first.parent if isinstance(first, Path) else Path()) / f"{Path(first.name).stem}_{task.name}{suffix}"
 
 

@@ -117,7 +117,9 @@ def _place(task: Task[Any, Any], parameter: Parameter) -> str:
     suffix = next(iter(kind.suffixes), "")
     main = next(one for one in task.writes if _gets_place(one))
     if parameter is main:
-        return f"beside {_word(task.reads[0])}, as NAME_{task.name}{suffix}" if task.reads else ""
+        if not task.reads:
+            return f"here, as {task.capability}_{task.name}{suffix}"
+        return f"beside {_word(task.reads[0])}, as NAME_{task.name}{suffix}"
     stem = "with its name" if kind.is_preview else f"as NAME_{parameter.name}{suffix}"
     return f"beside {_word(main)}, {stem}"
 

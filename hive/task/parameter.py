@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 from hive.errors import BadParameterError, TaskDeclarationError
 from hive.task.files import Read, Written
 from hive.task.values import Choice, Json, Kind, Number, Switch, Text
-from hive.units import PLAIN, Help, Limit, Matching, Rest, Unit
+from hive.units import PLAIN, Help, Limit, Matching, OneOf, Rest, Unit
 
 
 class _Required:
@@ -196,6 +196,9 @@ def _kind_of(shape: _Shape, where: str) -> Kind:
     if shape.base is bool:
         return Switch()
     if shape.base is str:
+        words = _one(shape.notes, OneOf, None)
+        if words is not None:
+            return Choice(words.words)
         return Text(_one(shape.notes, Matching, None))
     if get_origin(shape.base) is Literal and all(isinstance(word, str) for word in get_args(shape.base)):
         return Choice(get_args(shape.base))

@@ -11,7 +11,7 @@ import pytest
 from hive.commands.submit import task_command
 from hive.errors import BadParameterError, TaskDeclarationError, UnknownNameError
 from hive.task import Capability, PointCloud, Preview, Raster
-from hive.units import AtMost, Bytes, Help, Matching, Metres, MoreThan, Rest
+from hive.units import AtMost, Bytes, Help, Matching, Metres, MoreThan, OneOf, Rest
 
 rocks = Capability("rocks", "For these tests.")
 
@@ -277,6 +277,18 @@ def _two_rests(*, some: Annotated[list[str], Rest()] = [], more: Annotated[list[
 def test_a_signature_that_cannot_be_read_is_refused_at_once(function, words):
     with pytest.raises(TaskDeclarationError, match=words):
         Capability("broken", "").task(function)
+
+
+def test_words_that_are_only_known_at_run_time_are_a_choice():
+    words = tuple(f"rock-{number}" for number in range(2))
+
+    @Capability("most-rocks", "For this test.").task
+    def name(*, kind: Annotated[str, OneOf(words)] = words[0]) -> None:
+        """Name."""
+
+    assert name.schema()["properties"]["kind"] == {"enum": ["rock-0", "rock-1"], "default": "rock-0"}
+    with pytest.raises(BadParameterError, match="kind must be one of rock-0, rock-1, not 'rock-2'"):
+        name.check({"kind": "rock-2"})
 
 
 def test_two_tasks_of_one_name_are_refused():
