@@ -210,6 +210,24 @@ def test_a_new_task_answers_as_its_page_shows(tree_with_task: Path) -> None:
     assert found.stdout == answer.text, found.stderr
 
 
+def test_a_model_of_your_own_learns(tmp_path: Path) -> None:
+    pytest.importorskip("lightning")
+    shutil.copytree(ROOT / "workers", tmp_path / "workers", ignore=shutil.ignore_patterns("__pycache__"))
+    written_out(HOW_TO / "train-a-model.md", tmp_path)
+    rows = [f"{number / 50},{number % 7},{'low' if number < 25 else 'high'}" for number in range(50)]
+    (tmp_path / "rocks.csv").write_text("\n".join(["depth,grain,rock", *rows]) + "\n")
+    call = """if True:
+        from pathlib import Path
+        from workers.training.fit import fit
+        print(fit([Path("rocks.csv")], out=Path("out"), model="table").scores["accuracy"])
+    """
+    found = run_with(tmp_path, "-c", call, folder=tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert float(found.stdout) > 0.8
+    shown = "from hive.cli import main; main(['submit', 'training', 'fit', '--help'])"
+    assert "digits|gis-lidar|table" in run_with(tmp_path, "-c", shown, folder=tmp_path).stdout
+
+
 def test_the_package_of_a_new_capability_brings_its_commands(tmp_path: Path) -> None:
     page = HOW_TO / "add-a-capability.md"
     package, site = written_out(page, tmp_path / "package"), tmp_path / "site"

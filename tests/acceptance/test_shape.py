@@ -12,7 +12,7 @@ import pytest
 from tests.support import BIN
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("numpy", "torch", "pdal", "open3d", "obspy", "rasterio", "laspy", "scipy", "matplotlib")
+HEAVY = ("numpy", "torch", "lightning", "pdal", "open3d", "obspy", "rasterio", "laspy", "scipy", "matplotlib")
 
 
 def run(*command, **more):
@@ -24,6 +24,7 @@ def run(*command, **more):
     [
         ["submit", "gis", "dtm", "--help"],
         ["submit", "geophysics", "detect", "--help"],
+        ["submit", "training", "fit", "--help"],
         ["submit", "test", "--help"],
         ["--help"],
         ["up", "--help"],
@@ -53,7 +54,8 @@ def test_every_task_can_be_imported_where_no_heavy_library_is():
         print(*(task.wire_name for task in all_tasks()))
     """
     ended = run(sys.executable, "-c", textwrap.dedent(code))
-    assert {"geophysics.detect", "geophysics.pick", "gis.dtm", "test.probe"} <= set(ended.stdout.split()), ended.stderr
+    wanted = {"geophysics.detect", "geophysics.pick", "gis.dtm", "training.fit", "test.probe"}
+    assert wanted <= set(ended.stdout.split()), ended.stderr
 
 
 @pytest.fixture

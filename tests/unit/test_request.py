@@ -2,15 +2,19 @@
 
 import shutil
 import struct
+from pathlib import Path
+from typing import Annotated
 
 import pytest
 
 from hive.client import make_request
 from hive.errors import BadFileError, BadParameterError, UnknownNameError, UsageError
+from hive.task import Capability, Written
 from hive.task.formats import check_las, check_waveform
 from tests.support import DATA, TILE
 from workers.gis.dtm import dtm
 from workers.test.probe import probe
+from workers.training.fit import fit
 
 
 @pytest.fixture
@@ -27,6 +31,19 @@ def test_the_preview_goes_beside_the_result(tile, tmp_path):
     (tmp_path / "out").mkdir()
     request = make_request(dtm, {"cloud": tile, "raster": tmp_path / "out" / "a.tif"})
     assert request.destinations["preview"] == tmp_path / "out" / "a.png"
+
+
+def test_a_result_of_a_task_that_reads_nothing_goes_here():
+    @Capability("dice", "For this test.").task
+    def throw(*, table: Annotated[Path, Written("table", (".csv",))]) -> None:
+        """Throw."""
+
+    assert make_request(throw, {}).destinations == {"table": Path("dice_throw.csv")}
+
+
+def test_values_that_do_not_go_together_are_refused_before_a_file_is_asked_for():
+    with pytest.raises(BadParameterError, match=r"^gis-lidar needs classified LiDAR tiles \(.las or .laz\)"):
+        make_request(fit, {"model": "gis-lidar", "epochs": 100})
 
 
 def test_an_optional_file_that_is_no_preview_is_not_asked_for():
