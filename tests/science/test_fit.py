@@ -186,7 +186,10 @@ class StopAt:
 
 def attempt(folder, stop_at):
     flag = folder / f"stop-{stop_at}"
-    return Attempt("job", 1, "w1", "host", 1, None, flag, StopAt(flag, stop_at), Folder(folder / "kept"))
+    return Attempt(
+        job="job", number=1, worker="w1", host="host", worker_pid=1, trace_folder=None, stop_flag=flag,
+        report=StopAt(flag, stop_at), checkpoints=Folder(folder / "kept"), cache_folder=folder, allows_scripts=False,
+    )  # fmt: skip
 
 
 def fit_interrupted(fit, tmp_path, *stops, **call):

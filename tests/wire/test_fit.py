@@ -99,7 +99,9 @@ def test_a_folder_comes_back_with_all_that_was_learned(lab, tmp_path):
     names = {"README.md", "best.pt", "confusion.png", "loss.png", "metrics.csv", "model.json", "weights.pt"}
     assert {path.name for path in (tmp_path / "digits").iterdir()} == names
     assert (tmp_path / "digits.png").read_bytes().startswith(b"\x89PNG")
-    assert json.loads(said.stdout)["measures"]["steps"] == 45
+    job = json.loads(said.stdout)
+    assert job["measures"]["steps"] == 45
+    assert "epoch 1 of 1: loss 2.163964, accuracy 0.6667" in lab.run("logs", job["id"]).stdout
 
 
 @pytest.mark.parametrize(
