@@ -6,13 +6,14 @@ Paths of this machine stay here and never travel. What is unfinished here is sen
 import json
 import shlex
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from hive.errors import LedgerError
-from hive.jobs import Specification
+from hive.jobs import Specification, in_batches
 from hive.jobs.record import rfc3339
 
 _SCHEMA = """
@@ -22,14 +23,27 @@ CREATE TABLE IF NOT EXISTS job (
     specification TEXT NOT NULL,
     destinations  TEXT NOT NULL,
     finished      TEXT,
-    broker        TEXT
+    broker        TEXT,
+    request       TEXT
 )
 """
-# Columns that older ledgers lack. A job without a broker may have been sent to any.
-_ADDED = ("finished", "broker")
+# Columns that older ledgers lack. A job without a broker may have been sent to any; `request` says by a digest what was
+# asked, so that a map that is given again finds its jobs.
+_ADDED = ("finished", "broker", "request")
+_INDEX = "CREATE INDEX IF NOT EXISTS job_request ON job (request) WHERE request IS NOT NULL"
 _NOW = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
 # Another command writes for a millisecond; whoever holds the file for longer than that does not let go by itself.
 _PATIENCE_S = 2.0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One job as the ledger notes it: what was asked, where each written file is wanted, and the request's digest."""
+
+    id: str
+    asked: Specification
+    destinations: Mapping[str, Path]
+    request: str | None = None
 
 
 class Ledger:
@@ -58,12 +72,31 @@ class Ledger:
 
     def note(self, job_id: str, asked: Specification, destinations: Mapping[str, Path], broker: str) -> None:
         """Remember a job before it is sent, where each written file is wanted, and which broker has it."""
-        places = json.dumps({name: str(path.absolute()) for name, path in destinations.items()})
+        self.note_many([Entry(job_id, asked, destinations)], broker)
+
+    def note_many(self, entries: Iterable["Entry"], broker: str) -> None:
+        """Remember many jobs in one step; one that is known already is unfinished again."""
+        rows = [(one.id, one.asked.to_json(), _places_json(one.destinations), broker, one.request) for one in entries]
         with self._open() as connection:
-            connection.execute(
-                "INSERT INTO job (id, specification, destinations, broker) VALUES (?, ?, ?, ?)",
-                (job_id, asked.to_json(), places, broker),
+            connection.executemany(
+                "INSERT INTO job (id, specification, destinations, broker, request) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT (id) DO UPDATE SET finished = NULL, submitted_at = excluded.submitted_at",
+                rows,
             )
+
+    def requested(self, requests: Sequence[str], broker: str) -> dict[str, str]:
+        """The newest job of each request that was sent to a broker before."""
+        if not self._file.exists():
+            return {}
+        found: dict[str, str] = {}
+        with self._open() as connection:
+            for batch in in_batches(requests):
+                marks = ", ".join("?" * len(batch))
+                found |= connection.execute(
+                    f"SELECT request, id FROM job WHERE request IN ({marks}) AND ifnull(broker, ?) = ? ORDER BY rowid",  # noqa: S608  question marks
+                    (*batch, broker, broker),
+                )
+        return found
 
     def strike(self, job_id: str) -> None:
         """Forget a job that could not be sent."""
@@ -72,9 +105,16 @@ class Ledger:
 
     def finish(self, job_id: str) -> None:
         """Note that nothing is left to be done for a job: it need not run again, whatever Redis forgets."""
-        if self._file.exists():
+        self.finish_many([job_id])
+
+    def finish_many(self, job_ids: Sequence[str]) -> None:
+        """Note in one step that nothing is left to be done for many jobs."""
+        if job_ids and self._file.exists():
             with self._open() as connection:
-                connection.execute(f"UPDATE job SET finished = {_NOW} WHERE id = ? AND finished IS NULL", (job_id,))  # noqa: S608  our own constant
+                connection.executemany(
+                    f"UPDATE job SET finished = {_NOW} WHERE id = ? AND finished IS NULL",  # noqa: S608  our own constant
+                    [(job_id,) for job_id in job_ids],
+                )
 
     def reopen(self, job_id: str) -> None:
         """Note that a job which had ended is tried again."""
@@ -119,6 +159,11 @@ def _prepare(connection: sqlite3.Connection) -> None:
         if name not in columns:
             with suppress(sqlite3.OperationalError):  # meanwhile another command has added it
                 connection.execute(f"ALTER TABLE job ADD COLUMN {name} TEXT")
+    connection.execute(_INDEX)
+
+
+def _places_json(destinations: Mapping[str, Path]) -> str:
+    return json.dumps({name: str(path.absolute()) for name, path in destinations.items()})
 
 
 def _in_words(file: Path, error: Exception) -> str:

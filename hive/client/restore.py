@@ -30,8 +30,7 @@ def send_missing(session: "Session") -> list[str]:
         return []
     with reachable(session.settings):
         found = dict(zip(ids, session.jobs.states(ids), strict=True))
-        missing = [job_id for job_id, state in found.items() if state is None]
-        sent = [job_id for job_id in missing if _send(session, job_id, unfinished[job_id])]
+    sent = session.sender.send_many([(job_id, unfinished[job_id]) for job_id in ids if found[job_id] is None])
     for job_id, state in found.items():
         if state is not None and is_over(state, unfinished[job_id]):
             session.ledger.finish(job_id)

@@ -1,5 +1,7 @@
 """A job's record and its message: the record makes the job known, the message makes it run."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -7,7 +9,7 @@ import redis
 
 from hive.broker import reachable
 from hive.errors import UnreachableError
-from hive.jobs import JobStore, Specification
+from hive.jobs import JobStore, Specification, in_batches
 from hive.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,12 +40,28 @@ class Sender:
         _ = self._application  # where it cannot be made, nothing is left behind
         with reachable(self._settings):
             self._jobs.create(job_id, asked)
-        try:
+        with self._all_or_none([job_id]):
             self.send_message(job_id, asked)
-        except BaseException as error:
-            # A record that cannot be taken back is a sent job: workers see that it has no message, and send one.
-            if self._take_back(job_id) or not isinstance(error, UnreachableError):
-                raise
+
+    def send_many(self, jobs: Sequence[tuple[str, Specification]]) -> list[str]:
+        """Send jobs as `send` does with one, batch by batch. Returns the ids that were free and are sent now.
+
+        Raises
+        ------
+        UnreachableError
+            The broker does not answer. Batches before are sent; of the last one it may have the records and workers
+            then send their messages, or it has nothing.
+        """
+        _ = self._application  # as above
+        sent: list[str] = []
+        for batch in in_batches(jobs):
+            with reachable(self._settings):
+                created = self._jobs.create_many(batch)
+            free = set(created)
+            with self._all_or_none(created):
+                self.send_messages([(job_id, asked) for job_id, asked in batch if job_id in free])
+            sent += created
+        return sent
 
     def send_message(self, job_id: str, asked: Specification) -> None:
         """Send the message of a job whose record is there.
@@ -57,9 +75,26 @@ class Sender:
 
         send(self._settings, self._application, job_id, asked)
 
-    def _take_back(self, job_id: str) -> bool:
+    def send_messages(self, jobs: Sequence[tuple[str, Specification]]) -> None:
+        """Send the messages of many jobs whose records are there; fails as `send_message` does."""
+        from hive.messages import send_many  # noqa: PLC0415  as above
+
+        for batch in in_batches(jobs):
+            send_many(self._settings, self._application, batch)
+
+    @contextmanager
+    def _all_or_none(self, job_ids: Sequence[str]) -> Iterator[None]:
+        """Take records back whose messages could not be sent."""
         try:
-            self._jobs.forget(job_id)
+            yield
+        except BaseException as error:
+            # A record that cannot be taken back is a sent job: workers see that it has no message, and send one.
+            if self._take_back(job_ids) or not isinstance(error, UnreachableError):
+                raise
+
+    def _take_back(self, job_ids: Sequence[str]) -> bool:
+        try:
+            self._jobs.forget(*job_ids)
         except redis.RedisError:
             return False
         return True

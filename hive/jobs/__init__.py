@@ -3,7 +3,7 @@
 from hive.jobs.logs import LogEntry, LogStore
 from hive.jobs.record import Job, Priority, Specification, State
 from hive.jobs.registry import QueueReport, Registry, WorkerReport
-from hive.jobs.store import JobStore, new_id
+from hive.jobs.store import JobStore, in_batches, new_id
 
 __all__ = [
     "Job",
@@ -16,5 +16,6 @@ __all__ = [
     "Specification",
     "State",
     "WorkerReport",
+    "in_batches",
     "new_id",
 ]

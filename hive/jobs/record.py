@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Self
 
 from hive.task import Limits, Progress
@@ -53,6 +54,11 @@ class Specification:
 
     def to_json(self) -> str:
         """Write the specification as one line of JSON."""
+        return self._json
+
+    @cached_property
+    def _json(self) -> str:
+        # Written once: the ledger and the record of each of many jobs need it.
         return json.dumps(vars(self) | {"limits": vars(self.limits)}, separators=(",", ":"), allow_nan=False)
 
     @classmethod

@@ -80,21 +80,27 @@ local function is_newest(job, attempt)
 end
 """
 
-# KEYS: job. ARGV: id, specification, queue, most losses. Returns 1, or 0 where the id is taken.
+# KEYS: jobs. ARGV: id, specification, queue, most losses of each. Returns the ids that were free and are created.
+# Their order is kept within the millisecond: it is that of their messages, which the sweep relies on.
 CREATE = (
     _COMMON
     + """
-local job, id, queue = KEYS[1], ARGV[1], ARGV[3]
-if redis.call('EXISTS', job) == 1 then return 0 end
-local ms = now()
-redis.call('HSET', job, 'specification', ARGV[2], 'state', 'queued', 'queue', queue, 'submitted_ms', ms,
-  'most_losses', ARGV[4])
-redis.call('ZADD', 'hive:jobs', ms, id)
-redis.call('ZADD', 'hive:ids', 0, id)
-redis.call('ZADD', 'hive:waiting:' .. queue, ms, id)
-redis.call('SADD', 'hive:queues', queue)
-tell(job, {event = 'submitted', ms = ms, queue = queue})
-return 1
+local ms, created = now(), {}
+for number, job in ipairs(KEYS) do
+  local id, asked, queue, most_losses = unpack(ARGV, 4 * number - 3, 4 * number)
+  if redis.call('EXISTS', job) == 0 then
+    local time = ms + (number - 1) / 1000
+    redis.call('HSET', job, 'specification', asked, 'state', 'queued', 'queue', queue, 'submitted_ms', ms,
+      'most_losses', most_losses)
+    redis.call('ZADD', 'hive:jobs', time, id)
+    redis.call('ZADD', 'hive:ids', 0, id)
+    redis.call('ZADD', 'hive:waiting:' .. queue, time, id)
+    redis.call('SADD', 'hive:queues', queue)
+    tell(job, {event = 'submitted', ms = ms, queue = queue})
+    created[#created + 1] = id
+  end
+end
+return created
 """
 )
 

@@ -4,7 +4,7 @@ import json
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from hive.errors import BadParameterError, NotFoundError
 from hive.jobs import scripts
@@ -13,16 +13,26 @@ from hive.task.values import Json
 
 if TYPE_CHECKING:
     import redis
+    from redis.commands.core import Script
 
 # A watcher looks at the record this often even where no message came: a message can be lost with its connection.
 _LOOK_AGAIN_S = 5.0
 _ID_BYTES = 8
 _AT_ONCE = 1000
+# Jobs that are created by one script: others wait for Redis no longer than some 20 ms.
+BATCH = 500
+T = TypeVar("T")
 
 
 def new_id() -> str:
     """Make an id: random, so that a short prefix already tells jobs apart."""
     return secrets.token_hex(_ID_BYTES)
+
+
+def in_batches(many: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Cut a list into batches of as many jobs as are sent at once."""
+    for start in range(0, len(many), BATCH):
+        yield many[start : start + BATCH]
 
 
 def _key(job_id: str) -> str:
@@ -52,13 +62,29 @@ class JobStore:
         BadParameterError
             The id is taken.
         """
-        attempts = asked.limits.attempts or 1
-        if not self._create(keys=[_key(job_id)], args=[job_id, asked.to_json(), asked.queue, attempts]):
+        if not self.create_many([(job_id, asked)]):
             raise BadParameterError(f"There is a job {job_id} already.")
 
-    def forget(self, job_id: str) -> None:
-        """Remove the record of a job whose message could not be sent."""
-        self._forget(keys=[_key(job_id)], args=[job_id])
+    def create_many(self, jobs: Sequence[tuple[str, Specification]]) -> list[str]:
+        """Write the records of new jobs, in order. Returns the ids that were free; the others stay as they are."""
+        created: list[str] = []
+        for batch in in_batches(jobs):
+            arguments: list[str | int] = []
+            for job_id, asked in batch:
+                arguments += (job_id, asked.to_json(), asked.queue, asked.limits.attempts or 1)
+            created += self._create(keys=[_key(job_id) for job_id, _ in batch], args=arguments)
+        return created
+
+    def forget(self, *job_ids: str) -> None:
+        """Remove the records of jobs whose messages could not be sent."""
+        self._in_pipeline(self._forget, job_ids)
+
+    def _in_pipeline(self, script: "Script", job_ids: Sequence[str]) -> list[int]:
+        """Run a script on each of many jobs; returns its answers."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for job_id in job_ids:
+            script(keys=[_key(job_id)], args=[job_id], client=pipeline)
+        return [int(answer) for answer in pipeline.execute()]
 
     def start(self, job_id: str, worker: str, host: str, lease_s: float) -> int:
         """Begin an attempt. Returns its number, or 0 where the job is finished, unknown or being worked on."""
@@ -100,7 +126,12 @@ class JobStore:
 
     def retry(self, job_id: str) -> bool:
         """Let a failed or cancelled job wait again. Returns False where it is neither."""
-        return bool(self._retry(keys=[_key(job_id)], args=[job_id]))
+        return bool(self.retry_many([job_id]))
+
+    def retry_many(self, job_ids: Sequence[str]) -> list[str]:
+        """Let failed or cancelled jobs wait again. Returns those that do; the others are neither."""
+        answers = self._in_pipeline(self._retry, job_ids)
+        return [job_id for job_id, answer in zip(job_ids, answers, strict=True) if answer]
 
     def get(self, job_id: str) -> Job:
         """Look up a job by its whole id, with its story.

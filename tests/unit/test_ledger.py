@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hive.client import ledger as ledger_module
-from hive.client.ledger import Ledger
+from hive.client.ledger import Entry, Ledger
 from hive.errors import LedgerError
 from hive.jobs import Specification
 
@@ -40,6 +40,27 @@ def test_a_job_that_is_tried_again_is_unfinished_again(ledger):
     assert list(ledger.unfinished("home", LONG_AGO)) == ["a"]
 
 
+def test_many_jobs_are_noted_in_one_step_and_found_by_what_they_were_asked(ledger):
+    ledger.note_many([Entry(f"job{number}", ASKED, {}, f"digest{number}") for number in range(1200)], "home")
+    wanted = [f"digest{number}" for number in range(0, 1300, 100)]
+    assert ledger.requested(wanted, "home") == {f"digest{number}": f"job{number}" for number in range(0, 1200, 100)}
+    assert ledger.requested(wanted, "studio:6379/0") == {}
+    assert len(ledger.unfinished("home", LONG_AGO)) == 1200
+
+
+def test_of_several_jobs_with_the_same_request_the_newest_is_found(ledger):
+    for job_id in ("first", "second"):
+        ledger.note_many([Entry(job_id, ASKED, {}, "digest")], "home")
+    assert ledger.requested(["digest"], "home") == {"digest": "second"}
+
+
+def test_a_job_that_is_noted_again_is_unfinished_again(ledger):
+    note(ledger, "a", "b")
+    ledger.finish_many(["a", "b"])
+    note(ledger, "a")
+    assert list(ledger.unfinished("home", LONG_AGO)) == ["a"]
+
+
 def test_jobs_of_another_broker_and_old_ones_are_left_out(ledger):
     note(ledger, "here")
     note(ledger, "there", broker="studio:6379/0")
@@ -50,6 +71,7 @@ def test_jobs_of_another_broker_and_old_ones_are_left_out(ledger):
 def test_looking_makes_no_file(ledger, tmp_path):
     assert ledger.unfinished("home", LONG_AGO) == {}
     assert ledger.destinations("a") == {}
+    assert ledger.requested(["digest"], "home") == {}
     ledger.finish("a")
     ledger.reopen("a")
     assert list(tmp_path.iterdir()) == []
@@ -66,6 +88,8 @@ def test_an_older_ledger_is_extended_and_keeps_what_it_has(ledger, tmp_path):
     assert list(ledger.unfinished("home", LONG_AGO)) == ["old"]
     ledger.finish("old")
     assert ledger.unfinished("home", LONG_AGO) == {}
+    ledger.note_many([Entry("new", ASKED, {}, "digest")], "home")
+    assert ledger.requested(["digest"], "home") == {"digest": "new"}
 
 
 def test_first_commands_at_the_same_time_do_not_hinder_each_other(tmp_path):
