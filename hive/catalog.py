@@ -59,6 +59,17 @@ def find_capability(name: str) -> Capability:
     return known[name]
 
 
+def package_of(name: str) -> ModuleType:
+    """The package of a capability.
+
+    Raises
+    ------
+    UnknownNameError
+        Lists the capabilities that there are.
+    """
+    return _PACKAGES[find_capability(name).name]
+
+
 def all_capabilities() -> Iterator[Capability]:
     """Go through every capability: Hive's own first, then those of other packages.
 

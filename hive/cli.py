@@ -11,6 +11,7 @@ from hive.errors import HiveError, did_you_mean
 # Each command by the module that holds it; a module is imported when its command is called.
 COMMANDS = {
     "submit": "submit",
+    "map": "map",
     "jobs": "jobs",
     "show": "jobs",
     "why": "jobs",

@@ -113,6 +113,24 @@ class Hive:
         command = [sys.executable, "-c", textwrap.dedent(script)]
         return subprocess.run(command, env=self.environment, cwd=folder, capture_output=True, text=True, check=False)
 
+    @contextmanager
+    def python_beside(self, script: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
+        """Run a Python script beside the test, until the block ends."""
+        process = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(script)],
+            env=self.environment,
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
+
     def json(self, *arguments: str | Path, code: int = 0, **more: Any) -> Any:
         return json.loads(self.run(*arguments, "--json", code=code, **more).stdout)
 

@@ -1,8 +1,20 @@
 """The submitting side: check a call, stage its files, send it, wait, bring back."""
 
-from hive.client.api import RemoteJob, failure_of, options, submit
+from hive.client.api import RemoteJob, failure_of, map, options, submit
+from hive.client.many import RemoteJobs
 from hive.client.observer import Observer
 from hive.client.request import Request, make_request
 from hive.client.session import Session
 
-__all__ = ["Observer", "RemoteJob", "Request", "Session", "failure_of", "make_request", "options", "submit"]
+__all__ = [
+    "Observer",
+    "RemoteJob",
+    "RemoteJobs",
+    "Request",
+    "Session",
+    "failure_of",
+    "make_request",
+    "map",
+    "options",
+    "submit",
+]

@@ -6,32 +6,66 @@ import hive
 job = hive.submit(dtm, Path("tile.laz"), Path("dtm.tif"), cell=0.5)
 print(job.result().ground_points)
 
+Many files, one job for each:
+
+for ground in hive.map(dtm, Path("tiles").glob("*.laz"), out=Path("models"), cell=0.5).results():
+    print(ground.mean)
+
 What is not the task's own business is said before: hive.options(priority="high").submit(dtm, …).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Generic, ParamSpec, TypeVar
 
 from hive.client import control
+from hive.client.many import RemoteJobs
+from hive.client.mapping import send_items
+from hive.client.planning import Plan, make_items
 from hive.client.request import make_request
 from hive.client.session import Session
-from hive.errors import JobFailedError
+from hive.errors import HiveError, JobFailedError
 from hive.jobs import Job, Priority, State
 from hive.settings import load_settings
-from hive.task import Task
+from hive.task import Progress, Task
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 class RemoteJob(Generic[R]):
-    """A job that was submitted; `R` is what its task returns."""
+    """A job that was submitted; `R` is what its task returns, `name` the input that it was mapped over.
 
-    def __init__(self, session: Session, task: Task[..., R], job_id: str) -> None:
+    A notebook shows it by its state. Interrupting a cell that waits leaves the job alone.
+    """
+
+    def __init__(self, session: Session, task: Task[..., R], job_id: str, name: str = "") -> None:
         self._session = session
         self._task = task
         self.id = job_id
+        self.name = name
+
+    def __repr__(self) -> str:
+        """Name the job and say where it stands."""
+        return f"<{self._title()}: {self._standing()}>"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{escape(self._title())}</code>: <b>{escape(self._standing())}</b>"
+
+    def _title(self) -> str:
+        return " ".join(filter(None, ["job", self.id[:8], self._task.wire_name, self.name]))
+
+    def _standing(self) -> str:
+        """The state in words; a notebook shows its cells also where the broker is away."""
+        try:
+            job = self.record
+        except HiveError as error:
+            return f"unknown. {error}"
+        if job.state is State.RUNNING and job.progress is not None:
+            return f"running, {job.progress.words}"
+        return f"{job.state}. {failure_of(job)}" if job.error else str(job.state)
 
     @property
     def record(self) -> Job:
@@ -42,6 +76,17 @@ class RemoteJob(Generic[R]):
     def state(self) -> State:
         """Where the job stands."""
         return self.record.state
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far the job has come; None where it has reported nothing yet."""
+        return self.record.progress
+
+    @property
+    def failure(self) -> str | None:
+        """One sentence on why the job has failed or was cancelled; None where it has done neither."""
+        job = self.record
+        return failure_of(job) if job.state in (State.FAILED, State.CANCELLED) else None
 
     def wait(self, timeout_s: float | None = None) -> Job:
         """Wait until the job is finished, or the time [s] is over; returns its record."""
@@ -111,6 +156,31 @@ class Options:
         request = make_request(task, task.bind(*args, **kwargs), self.queue, self.priority)
         return RemoteJob(session, task, session.submit(request))
 
+    def map(
+        self,
+        task: Task[..., R],
+        files: Iterable[str | Path] | str | Path = (),
+        /,
+        *,
+        out: str | Path | None = None,
+        count: int | None = None,
+        again: bool = False,
+        **values: object,
+    ) -> RemoteJobs[R]:
+        """Submit one job for each file, or the same one `count` times; see `hive.map`."""
+        plan = Plan(
+            task=task,
+            files=[files] if isinstance(files, str | Path) else list(files),
+            count=count,
+            out=Path(out) if out is not None else None,
+            values=values,
+            queue=self.queue,
+            priority=self.priority,
+        )
+        session = Session(load_settings())
+        mapped = send_items(session, make_items(plan), again=again)
+        return RemoteJobs(session, task, mapped, [RemoteJob(session, task, one.id, one.name) for one in mapped])
+
 
 def options(*, priority: str = Priority.NORMAL, queue: str | None = None) -> Options:
     """Say how jobs shall be submitted: `hive.options(priority="high").submit(dtm, …)`."""
@@ -128,6 +198,37 @@ def submit(task: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> RemoteJob[R]:
         Broker or store do not answer; nothing was sent.
     """
     return Options().submit(task, *args, **kwargs)
+
+
+def map(
+    task: Task[..., R],
+    files: Iterable[str | Path] | str | Path = (),
+    /,
+    *,
+    out: str | Path | None = None,
+    count: int | None = None,
+    again: bool = False,
+    **values: object,
+) -> RemoteJobs[R]:
+    """Submit one job for each file; what an earlier call has done or sent is not sent again.
+
+    Parameters
+    ----------
+    task : the task; the files are for the first parameter that it reads
+    files : one for each job
+    out : folder for the results, made where it is missing
+    count : how many jobs, of a task that reads no files
+    again : compute everything anew
+    values : the task's other parameters, the same for all jobs
+
+    Raises
+    ------
+    UsageError
+        A value or some files are not acceptable; nothing was sent.
+    UnreachableError
+        Broker or store do not answer. The text says how many jobs are sent; the same call again sends the rest.
+    """
+    return Options().map(task, files, out=out, count=count, again=again, **values)
 
 
 def failure_of(job: Job) -> str:

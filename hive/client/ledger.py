@@ -70,6 +70,12 @@ class Ledger:
         with self._open():
             pass
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep the file open: SQLite tidies it up whenever the last one closes it, and not after each of many notes."""
+        with self._open():
+            yield
+
     def note(self, job_id: str, asked: Specification, destinations: Mapping[str, Path], broker: str) -> None:
         """Remember a job before it is sent, where each written file is wanted, and which broker has it."""
         self.note_many([Entry(job_id, asked, destinations)], broker)
@@ -163,7 +169,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
 
 
 def _places_json(destinations: Mapping[str, Path]) -> str:
-    return json.dumps({name: str(path.absolute()) for name, path in destinations.items()})
+    return "{}" if not destinations else json.dumps({name: str(path.absolute()) for name, path in destinations.items()})
 
 
 def _in_words(file: Path, error: Exception) -> str:

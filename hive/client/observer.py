@@ -1,5 +1,6 @@
 """What a submission tells while it goes on; the command line draws it, a script may ignore it."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from hive.jobs import Job
@@ -34,3 +35,30 @@ class Observer:
 
     def fetched(self, name: str, path: Path) -> None:
         """Say that a written file is in its place."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Where the jobs of a map stand; `done` have succeeded and their files are in place."""
+
+    total: int
+    done: int
+    failed: int
+    running: int
+    queued: int
+
+
+class MapObserver(Observer):
+    """Told of many jobs at once."""
+
+    def sent(self, count: int, total: int) -> None:
+        """Say that so many of all jobs are sent, or were found to be sent before."""
+
+    def found(self, done: int, waiting: int, failed: int, total: int) -> None:
+        """Say how many jobs of an earlier run were done, are still on their way, or had failed and are tried again."""
+
+    def ended(self, name: str, failure: str | None) -> None:
+        """Say that a job has ended, and why where it failed."""
+
+    def counted(self, counts: Counts) -> None:
+        """Say where all jobs stand."""

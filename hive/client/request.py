@@ -55,10 +55,10 @@ def make_request(
         A value, a file or a name is not acceptable; the text says which.
     """
     if queue is not None:
-        _check_queue(task, queue)
-    level = _read_priority(priority)
+        check_queue(task, queue)
+    level = read_priority(priority)
     task.check_names(values)
-    sources = {parameter.name: _sources(task, parameter, values) for parameter in task.reads}
+    sources = {parameter.name: sources_of(task, parameter, values) for parameter in task.reads}
     destinations = _destinations(task, values, sources)
     placed = {name: str(path) for name, path in destinations.items()}
     checked = task.check(dict(values) | placed)
@@ -116,8 +116,14 @@ def with_files(task: Task[Any, Any], values: Mapping[str, object]) -> dict[str, 
     return {first.name: files} | named
 
 
-def _check_queue(task: Task[Any, Any], queue: str) -> None:
-    """A probe may go to any queue that a worker can serve, any other task to a capability's."""
+def check_queue(task: Task[Any, Any], queue: str) -> None:
+    """Refuse a queue that no worker serves: a probe may go to any, any other task to a capability's.
+
+    Raises
+    ------
+    UnknownNameError
+        Lists the queues that there are.
+    """
     if task.capability != "test":
         known = [capability.name for capability in all_capabilities()]
         if queue not in known:
@@ -127,14 +133,27 @@ def _check_queue(task: Task[Any, Any], queue: str) -> None:
         raise UnknownNameError(f"{queue!r} cannot be a queue's name; write a capability such as gis.")
 
 
-def _read_priority(word: str) -> Priority:
+def read_priority(word: str) -> Priority:
+    """Read which jobs of a queue go first.
+
+    Raises
+    ------
+    BadParameterError
+        It is none of low, normal and high.
+    """
     if word not in list(Priority):
         raise BadParameterError(f"The priority must be low, normal or high, not {word!r}.")
     return Priority(word)
 
 
-def _sources(task: Task[Any, Any], parameter: Parameter, values: Mapping[str, object]) -> tuple[Source, ...]:
-    """Look at the files named for one parameter."""
+def sources_of(task: Task[Any, Any], parameter: Parameter, values: Mapping[str, object]) -> tuple[Source, ...]:
+    """Look at the files named for one parameter.
+
+    Raises
+    ------
+    UsageError
+        A file is missing, or not what the parameter reads.
+    """
     kind = parameter.kind
     assert isinstance(kind, Read)  # noqa: S101  only parameters that read files come here
     if parameter.name not in values and parameter.is_required:

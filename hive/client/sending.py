@@ -1,6 +1,7 @@
 """A job's record and its message: the record makes the job known, the message makes it run."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -52,16 +53,24 @@ class Sender:
             The broker does not answer. Batches before are sent; of the last one it may have the records and workers
             then send their messages, or it has nothing.
         """
-        _ = self._application  # as above
         sent: list[str] = []
         for batch in in_batches(jobs):
-            with reachable(self._settings):
-                created = self._jobs.create_many(batch)
-            free = set(created)
-            with self._all_or_none(created):
-                self.send_messages([(job_id, asked) for job_id, asked in batch if job_id in free])
-            sent += created
+            sent += self._send_batch(batch)
         return sent
+
+    def _send_batch(self, batch: Sequence[tuple[str, Specification]]) -> list[str]:
+        """Send a batch; while Redis makes its records, its messages are written."""
+        from hive.messages import posting  # noqa: PLC0415  as above
+
+        with posting(self._settings, self._application) as post:
+            with ThreadPoolExecutor(1) as other:
+                creating = other.submit(self._jobs.create_many, batch)
+                letters = [post.write(job_id, asked) for job_id, asked in batch]
+            created = creating.result()
+            free = set(created)
+            with self._all_or_none(created), reachable(self._settings):
+                post.put(letter for letter in letters if letter.job_id in free)
+        return created
 
     def send_message(self, job_id: str, asked: Specification) -> None:
         """Send the message of a job whose record is there.
@@ -77,10 +86,11 @@ class Sender:
 
     def send_messages(self, jobs: Sequence[tuple[str, Specification]]) -> None:
         """Send the messages of many jobs whose records are there; fails as `send_message` does."""
-        from hive.messages import send_many  # noqa: PLC0415  as above
+        from hive.messages import posting  # noqa: PLC0415  as above
 
         for batch in in_batches(jobs):
-            send_many(self._settings, self._application, batch)
+            with posting(self._settings, self._application) as post:
+                post.put([post.write(job_id, asked) for job_id, asked in batch])
 
     @contextmanager
     def _all_or_none(self, job_ids: Sequence[str]) -> Iterator[None]:

@@ -83,25 +83,53 @@ class Session:
             The list of what was submitted from here cannot be written; nothing was sent.
         """
         watcher = observer or Observer()
+        self.check()
+        [asked] = self.specify([request], watcher)
+        job_id = new_id()
+        self._send(job_id, asked, request.destinations)
+        watcher.submitted(job_id)
+        return job_id
+
+    def check(self) -> None:
+        """Find out now whether jobs can be sent, before gigabytes are hashed for a broker that is not there.
+
+        Raises
+        ------
+        UnreachableError
+            The broker does not answer.
+        LedgerError
+            The list of what was submitted from here cannot be written.
+        """
         with reachable(self.settings):
-            self.broker.ping()  # before gigabytes are hashed for a broker that is not there
+            self.broker.ping()
         self.ledger.check()
-        asked = Specification(
+
+    def specify(self, requests: Sequence[Request], watcher: Observer) -> list[Specification]:
+        """Send the files of requests that the store lacks; returns what is asked of a worker for each.
+
+        Raises
+        ------
+        UnreachableError
+            The store does not answer.
+        StagingError
+            A file changed or vanished on its way.
+        """
+        staged = self.stage(requests, watcher)
+        return [self._specification(*one) for one in zip(requests, staged, strict=True)]
+
+    def _specification(self, request: Request, inputs: Mapping[str, Json]) -> Specification:
+        return Specification(
             capability=request.task.capability,
             task=request.task.wire_name,
             queue=request.queue,
             parameters=request.parameters,
-            inputs=self.stage([request], watcher)[0],
+            inputs=inputs,
             outputs={name: path.resolve().name for name, path in request.destinations.items()},
             limits=dataclasses.replace(
                 request.task.limits, attempts=request.task.limits.attempts or self.settings.max_attempts
             ),
             priority=request.priority,
         )
-        job_id = new_id()
-        self._send(job_id, asked, request.destinations)
-        watcher.submitted(job_id)
-        return job_id
 
     def stage(self, requests: Sequence[Request], watcher: Observer) -> list[dict[str, Json]]:
         """Send the files of requests that the store lacks; returns the references of each, by parameter."""

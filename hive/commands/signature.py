@@ -36,12 +36,16 @@ class TaskCommand(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the files, then the options."""
-        rows = [(one.name.upper(), meaning(self.task, one)) for one in self.task.parameters if one.is_positional]
+        rows = self.files()
         rows += [(_behind(self.rest), meaning(self.task, self.rest))] if self.rest else []
         if rows:
             with formatter.section("Files and words" if self.rest else "Files"):
                 formatter.write_dl(rows)
         super().format_options(ctx, formatter)
+
+    def files(self) -> list[tuple[str, str]]:
+        """The files as the usage line calls them, and what each one is."""
+        return [(one.name.upper(), meaning(self.task, one)) for one in self.task.parameters if one.is_positional]
 
 
 def _help(task: Task[Any, Any]) -> str:

@@ -17,11 +17,16 @@ if TYPE_CHECKING:
     from hive.client import Request, Session
 
 _OWN_OPTIONS = ("detach", "as_json", "queue", "priority", "force")
-_PRIORITY_HELP = "Which jobs of the queue go first: low, normal or high.  [default: normal]"
+PRIORITY_HELP = "Which jobs of the queue go first: low, normal or high.  [default: normal]"
 
 
 class SubmitGroup(click.Group):
     """The capabilities, as commands."""
+
+    @staticmethod
+    def task_command(task: Task[Any, Any]) -> click.Command:
+        """The command of a task."""
+        return task_command(task)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All capabilities that are known here."""
@@ -30,16 +35,17 @@ class SubmitGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
         """The group of a capability's tasks."""
         capability = find_capability(cmd_name)
-        return CapabilityGroup(capability)
+        return CapabilityGroup(capability, self.task_command)
 
 
 class CapabilityGroup(click.Group):
     """The tasks of one capability; its default task needs no name."""
 
-    def __init__(self, capability: Capability) -> None:
+    def __init__(self, capability: Capability, task_command: Callable[[Task[Any, Any]], click.Command]) -> None:
         default = f" Without TASK: {capability.default}." if capability.default else ""
         super().__init__(capability.name, help=capability.summary + default, subcommand_metavar="TASK [ARGS]...")
         self.capability = capability
+        self._task_command = task_command
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All tasks of the capability."""
@@ -47,7 +53,7 @@ class CapabilityGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
         """The command of a task."""
-        return task_command(find_task(f"{self.capability.name}.{cmd_name}"))
+        return self._task_command(find_task(f"{self.capability.name}.{cmd_name}"))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the default task's name in front where none is given."""
@@ -67,7 +73,7 @@ class CapabilityGroup(click.Group):
 @click.option("--type", "type_", metavar="T", help="Task as capability.task, or a capability for its default task.")
 @click.option("--params", metavar="JSON", help="All parameters as one JSON object; files are paths or references.")
 @click.option("--queue", metavar="NAME", help="Send to another queue than the capability's own.")
-@click.option("--priority", metavar="LEVEL", help=_PRIORITY_HELP)
+@click.option("--priority", metavar="LEVEL", help=PRIORITY_HELP)
 @click.option("--detach", is_flag=True, help="Print the job's id and return.")
 @click.option("--json", "as_json", is_flag=True, help="Print the job as one JSON document.")
 @click.option("--force", is_flag=True, help="Overwrite result files that are newer than the job.")
@@ -109,10 +115,10 @@ def _read_params(text: str | None) -> dict[str, object]:
 
 def task_command(task: Task[Any, Any]) -> click.Command:
     """Make the command of a task from its signature."""
-    parameters: list[click.Parameter] = [_as_click(task, one) for one in task.parameters if not one.takes_rest]
+    parameters: list[click.Parameter] = [as_click(task, one) for one in task.parameters if not one.takes_rest]
     own: list[click.Parameter] = [
         click.Option(["--queue"], metavar="NAME", help=f"Send to another queue than {task.capability}."),
-        click.Option(["--priority"], metavar="LEVEL", help=_PRIORITY_HELP),
+        click.Option(["--priority"], metavar="LEVEL", help=PRIORITY_HELP),
         click.Option(["--detach"], is_flag=True, help="Print the job's id and return."),
         click.Option(["--json", "as_json"], is_flag=True, help="Print the job as one JSON document."),
         click.Option(["--force"], is_flag=True, help="Overwrite result files that are newer than the job."),
@@ -123,12 +129,12 @@ def task_command(task: Task[Any, Any]) -> click.Command:
 def _callback(task: Task[Any, Any]) -> Callable[..., int]:
     def run(**given: Any) -> int:  # noqa: ANN401  click's values
         own = {name: given.pop(name) for name in _OWN_OPTIONS}
-        return _carry_out(task, _named_values(task, given), **own)
+        return _carry_out(task, named_values(task, given), **own)
 
     return run
 
 
-def _named_values(task: Task[Any, Any], given: Mapping[str, Any]) -> dict[str, object]:
+def named_values(task: Task[Any, Any], given: Mapping[str, Any]) -> dict[str, object]:
     """The values that were really given; what is missing keeps the default of the signature."""
     values: dict[str, object] = {}
     for parameter in task.parameters:
@@ -151,7 +157,8 @@ class _Value(click.ParamType[Any]):
         return self.parameter.parse(value) if isinstance(value, str) else value
 
 
-def _as_click(task: Task[Any, Any], parameter: Parameter) -> click.Parameter:
+def as_click(task: Task[Any, Any], parameter: Parameter) -> click.Parameter:
+    """A parameter of a task as one of the command line."""
     if parameter.is_positional:
         # Checked by the task itself, so that the command line and Python say the same about what is missing.
         return click.Argument(

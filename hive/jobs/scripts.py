@@ -80,26 +80,31 @@ local function is_newest(job, attempt)
 end
 """
 
-# KEYS: jobs. ARGV: id, specification, queue, most losses of each. Returns the ids that were free and are created.
-# Their order is kept within the millisecond: it is that of their messages, which the sweep relies on.
+# KEYS: jobs. ARGV: queue, most losses, then id and specification of each. Returns the ids that were free and are
+# created. Their order is kept within the millisecond: it is that of their messages, which the sweep relies on.
 CREATE = (
     _COMMON
     + """
-local ms, created = now(), {}
+local queue, ms, created, times, names = ARGV[1], now(), {}, {}, {}
+local story = cjson.encode({event = 'submitted', ms = ms, queue = queue})
 for number, job in ipairs(KEYS) do
-  local id, asked, queue, most_losses = unpack(ARGV, 4 * number - 3, 4 * number)
+  local id = ARGV[2 * number + 1]
   if redis.call('EXISTS', job) == 0 then
-    local time = ms + (number - 1) / 1000
-    redis.call('HSET', job, 'specification', asked, 'state', 'queued', 'queue', queue, 'submitted_ms', ms,
-      'most_losses', most_losses)
-    redis.call('ZADD', 'hive:jobs', time, id)
-    redis.call('ZADD', 'hive:ids', 0, id)
-    redis.call('ZADD', 'hive:waiting:' .. queue, time, id)
-    redis.call('SADD', 'hive:queues', queue)
-    tell(job, {event = 'submitted', ms = ms, queue = queue})
+    redis.call('HSET', job, 'specification', ARGV[2 * number + 2], 'state', 'queued', 'queue', queue,
+      'submitted_ms', ms, 'most_losses', ARGV[2])
+    redis.call('RPUSH', job .. ':story', story)
+    redis.call('PUBLISH', job, 'submitted')
+    local last = #times
+    times[last + 1], times[last + 2] = ms + #created / 1000, id
+    names[last + 1], names[last + 2] = 0, id
     created[#created + 1] = id
   end
 end
+if #created == 0 then return created end
+redis.call('ZADD', 'hive:jobs', unpack(times))
+redis.call('ZADD', 'hive:ids', unpack(names))
+redis.call('ZADD', 'hive:waiting:' .. queue, unpack(times))
+redis.call('SADD', 'hive:queues', queue)
 return created
 """
 )

@@ -39,6 +39,16 @@ def _key(job_id: str) -> str:
     return f"hive:job:{job_id}"
 
 
+def _by_queue(
+    jobs: Sequence[tuple[str, Specification]],
+) -> dict[tuple[str, int], list[tuple[str, Specification]]]:
+    """Jobs by their queue and by the starts that each may have; mostly all are alike."""
+    found: dict[tuple[str, int], list[tuple[str, Specification]]] = {}
+    for job_id, asked in jobs:
+        found.setdefault((asked.queue, asked.limits.attempts or 1), []).append((job_id, asked))
+    return found
+
+
 class JobStore:
     """The records of all jobs of one Hive."""
 
@@ -69,10 +79,9 @@ class JobStore:
         """Write the records of new jobs, in order. Returns the ids that were free; the others stay as they are."""
         created: list[str] = []
         for batch in in_batches(jobs):
-            arguments: list[str | int] = []
-            for job_id, asked in batch:
-                arguments += (job_id, asked.to_json(), asked.queue, asked.limits.attempts or 1)
-            created += self._create(keys=[_key(job_id) for job_id, _ in batch], args=arguments)
+            for (queue, attempts), alike in _by_queue(batch).items():
+                arguments = [part for job_id, asked in alike for part in (job_id, asked.to_json())]
+                created += self._create(keys=[_key(job_id) for job_id, _ in alike], args=[queue, attempts, *arguments])
         return created
 
     def forget(self, *job_ids: str) -> None:
@@ -148,6 +157,34 @@ class JobStore:
         if not kept:
             raise NotFoundError(f"There is no job {job_id!r}. List them: hive jobs.")
         return job_from_hash(job_id, kept, tuple(story))
+
+    def get_many(self, job_ids: Sequence[str]) -> list[Job | None]:
+        """Look up many jobs by their whole ids, without their stories; None for a job that has no record."""
+        found: list[Job | None] = []
+        for batch in in_batches(job_ids):
+            pipeline = self._redis.pipeline(transaction=False)
+            for job_id in batch:
+                pipeline.hgetall(_key(job_id))
+            kept = pipeline.execute()
+            found += [job_from_hash(job_id, one) if one else None for job_id, one in zip(batch, kept, strict=True)]
+        return found
+
+    def now_ms(self) -> float:
+        """The time by Redis' clock, which all times of a record are of [ms since 1970]."""
+        seconds, micros = self._redis.time()
+        return seconds * 1000 + micros / 1000
+
+    def changes(self, since_ms: float, queues: Sequence[str]) -> tuple[dict[str, float], set[str]]:
+        """All jobs that have ended since a time, with the times of their ends, and all that run in some queues.
+
+        One round trip, which costs by what happens and not by how many jobs there are.
+        """
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.zrange("hive:finished", since_ms, "+inf", byscore=True, withscores=True)
+        for queue in queues:
+            pipeline.zrange(f"hive:running:{queue}", 0, -1)
+        ended, *running = pipeline.execute()
+        return dict(ended), {job_id for ids in running for job_id in ids}
 
     def states(self, job_ids: Sequence[str]) -> list[State | None]:
         """Where many jobs stand, in the order of their ids; None for a job that has no record."""

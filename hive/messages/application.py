@@ -1,11 +1,14 @@
 """The Celery application, and how a job becomes a message."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, cast
 
 from celery import Celery
+from celery.utils.nodenames import anon_nodename
 from kombu.serialization import dumps
+from kombu.transport.redis import Channel
 
 from hive.broker import reachable
 from hive.errors import SettingError
@@ -47,73 +50,88 @@ def send(settings: Settings, application: Celery, job_id: str, asked: Specificat
     UnreachableError
         The broker does not answer or refuses access; nothing was sent.
     """
-    with reachable(settings), _channel(application) as channel:
-        made = _make(application, job_id, asked)
-        channel.put_many(asked.queue, [_written(application, channel, made, asked.priority)])
-        # Telling Flower is a second message; one that cannot be told is no reason to fail.
-        fields = {**made.sent_event, "queue": asked.queue, "exchange": "", "routing_key": asked.queue}
-        with application.amqp.Producer(channel, auto_declare=False) as producer:
-            application.events.Dispatcher(channel.connection.client, enabled=False).publish(
-                "task-sent", fields, producer
-            )
+    with posting(settings, application) as post:
+        post.put([post.write(job_id, asked)])
+        post.tell_flower(job_id, asked)
 
 
-def send_many(settings: Settings, application: Celery, jobs: Sequence[tuple[str, Specification]]) -> None:
-    """Send the messages of many jobs with one command for each list that a queue is made of.
+@contextmanager
+def posting(settings: Settings, application: Celery) -> Iterator["Post"]:
+    """A connection to send messages with, many at once.
 
-    Flower is not told that they are sent, which would cost as much again; it learns of each job from its worker.
+    Flower is not told of many: that would cost as much again, and it learns of each job from its worker.
 
     Raises
     ------
     UnreachableError
-        The broker does not answer or refuses access; how many messages it has taken is not known.
+        The broker does not answer or refuses access; how many messages of a `put` it has taken is not known.
     """
-    queues: dict[str, list[dict[str, Any]]] = {}
-    with reachable(settings), _channel(application) as channel:
-        for job_id, asked in jobs:
-            message = _written(application, channel, _make(application, job_id, asked), asked.priority)
-            queues.setdefault(asked.queue, []).append(message)
-        for queue, messages in queues.items():
-            channel.put_many(queue, messages)
+    with reachable(settings), application.connection_for_write() as connection:
+        # `default_channel` would wait for a broker that is away, without end.
+        yield Post(application, cast(Channel, connection.channel()))
 
 
-@contextmanager
-def _channel(application: Celery) -> Iterator[transport.Channel]:
-    """A channel of a new connection. `default_channel` would wait for a broker that is away, without end."""
-    with application.connection_for_write() as connection:
-        yield cast(transport.Channel, connection.channel())
+@dataclass(frozen=True)
+class Letter:
+    """A message, written and ready to be put into its list."""
+
+    job_id: str
+    list: str
+    text: str
 
 
-def _make(application: Celery, job_id: str, asked: Specification) -> Any:  # noqa: ANN401  celery's named tuple
-    """What Celery makes of a job: headers, properties, body, and what Flower may be told."""
-    args = (job_id,)
-    kwargs: dict[str, Any] = {
-        "parameters": dict(asked.parameters),
-        "inputs": dict(asked.inputs),
-        "outputs": dict(asked.outputs),
-        "limits": vars(asked.limits),
-    }
-    return application.amqp.as_task_v2(
-        job_id,
-        asked.task,
-        args,
-        kwargs,
-        ignore_result=True,
-        create_sent_event=True,
-        # What Flower shows. Celery would write the same by `saferepr`, which takes three times as long as all the rest.
-        argsrepr=repr(args),
-        kwargsrepr=repr(kwargs)[:_SHOWN],
-    )
+class Post:
+    """The one place where a job becomes a message. What is the same for all messages is looked up once."""
 
+    def __init__(self, application: Celery, channel: Channel) -> None:
+        self._application = application
+        self._channel = channel
+        self._celery = application.amqp
+        self._serializer = application.conf.task_serializer
+        self._delivery_mode = application.conf.task_default_delivery_mode
+        self._origin = anon_nodename()
 
-def _written(application: Celery, channel: transport.Channel, made: Any, priority: Priority) -> dict[str, Any]:  # noqa: ANN401  as above
-    """What kombu makes of it: the only place where the body of a message is written."""
-    content_type, encoding, body = dumps(made.body, serializer=application.conf.task_serializer)
-    properties = {**made.properties, "delivery_mode": application.conf.task_default_delivery_mode}
-    message: dict[str, Any] = channel.prepare_message(
-        body, _STEPS[priority], content_type, encoding, made.headers, properties
-    )
-    return message
+    def write(self, job_id: str, asked: Specification) -> Letter:
+        """Write a job's message: Celery makes headers and body, kombu all that is around them."""
+        made = self._made(job_id, asked, told=False)
+        content_type, encoding, body = dumps(made.body, serializer=self._serializer)
+        properties = {**made.properties, "delivery_mode": self._delivery_mode}
+        message = self._channel.prepare_message(
+            body, _STEPS[asked.priority], content_type, encoding, made.headers, properties
+        )
+        return Letter(job_id, *transport.written(self._channel, asked.queue, message))
+
+    def put(self, letters: Iterable[Letter]) -> None:
+        """Put messages into their lists."""
+        transport.put(self._channel, ((letter.list, letter.text) for letter in letters))
+
+    def tell_flower(self, job_id: str, asked: Specification) -> None:
+        """Send Celery's event of a job that is sent; one that cannot be told is no reason to fail."""
+        fields = {**self._made(job_id, asked, told=True).sent_event, "queue": asked.queue, "routing_key": asked.queue}
+        events = self._application.events.Dispatcher(self._channel.connection.client, enabled=False)
+        with self._celery.Producer(self._channel, auto_declare=False) as producer:
+            events.publish("task-sent", fields, producer)
+
+    def _made(self, job_id: str, asked: Specification, *, told: bool) -> Any:  # noqa: ANN401  celery's named tuple
+        args = (job_id,)
+        kwargs: dict[str, Any] = {
+            "parameters": dict(asked.parameters),
+            "inputs": dict(asked.inputs),
+            "outputs": dict(asked.outputs),
+            "limits": vars(asked.limits),
+        }
+        return self._celery.as_task_v2(
+            job_id,
+            asked.task,
+            args,
+            kwargs,
+            ignore_result=True,
+            create_sent_event=told,
+            origin=self._origin,
+            # What Flower shows. Celery's `saferepr` writes the same in three times as long as all the rest takes.
+            argsrepr=repr(args),
+            kwargsrepr=repr(kwargs)[:_SHOWN],
+        )
 
 
 def queue_lists(queue: str) -> list[str]:

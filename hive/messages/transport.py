@@ -5,7 +5,7 @@ acknowledge nor requeue what another one holds by now; and times are those of Re
 """
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -103,18 +103,6 @@ class Channel(stock.Channel):
 
     QoS = QoS
     Message = Delivery
-    _q_for_pri: Callable[[str, int], str]  # kombu's types lack it
-
-    def put_many(self, queue: str, messages: Iterable[dict[str, Any]]) -> None:
-        """Put prepared messages into a queue as `basic_publish` does, with one command for each of its lists."""
-        lists: dict[str, list[str]] = {}
-        for message in messages:
-            self._inplace_augment_message(message, "", queue)
-            step = self._get_message_priority(message, reverse=False)
-            lists.setdefault(self._q_for_pri(queue, step), []).append(dumps(message))
-        with self.conn_or_acquire() as client:
-            for name, written in lists.items():
-                client.lpush(name, *written)
 
 
 class Transport(stock.Transport):
@@ -126,3 +114,23 @@ class Transport(stock.Transport):
 def install() -> None:
     """Make kombu use this transport for Redis."""
     kombu.transport.TRANSPORT_ALIASES.update(redis=_NAME, rediss=_NAME)
+
+
+def written(channel: Any, queue: str, message: dict[str, Any]) -> tuple[str, str]:  # noqa: ANN401  any Redis channel
+    """The list that a prepared message belongs to, and what lies there: what kombu's `basic_publish` does, unsent.
+
+    A function and no method: a process that has used Celery with Redis before keeps kombu's own channels.
+    """
+    channel._inplace_augment_message(message, "", queue)
+    step = channel._get_message_priority(message, reverse=False)
+    return channel._q_for_pri(queue, step), dumps(message)
+
+
+def put(channel: Any, messages: Iterable[tuple[str, str]]) -> None:  # noqa: ANN401  as above
+    """Put written messages into their lists, with one command for each list."""
+    lists: dict[str, list[str]] = {}
+    for name, text in messages:
+        lists.setdefault(name, []).append(text)
+    with channel.conn_or_acquire() as client:
+        for name, texts in lists.items():
+            client.lpush(name, *texts)

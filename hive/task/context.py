@@ -18,6 +18,16 @@ class Progress:
     unit: str
     message: str
 
+    @property
+    def words(self) -> str:
+        """How people say it.
+
+        >>> Progress(3, 4, "steps", "writing the raster").words
+        '3 of 4 steps, writing the raster'
+        """
+        counted = f"{self.done:g}" + (f" of {self.total:g}" if self.total is not None else "")
+        return ", ".join(filter(None, [f"{counted} {self.unit}".rstrip(), self.message]))
+
 
 class Reporter(Protocol):
     """Takes progress on its way to whoever waits."""

@@ -109,7 +109,7 @@ class Task(Generic[P, R]):
             A value is missing, is not accepted, or does not fit another one.
         """
         self.check_names(values)
-        checked = {parameter.name: self._value(parameter, values) for parameter in self.parameters}
+        checked = {parameter.name: self.value_of(parameter, values) for parameter in self.parameters}
         if self.together is not None:
             self.together(checked)
         return checked
@@ -128,7 +128,14 @@ class Task(Generic[P, R]):
                 hint = did_you_mean(name, known)
                 raise UnknownNameError(f"{self.wire_name} has no parameter {name!r}. It has: {', '.join(known)}.{hint}")
 
-    def _value(self, parameter: Parameter, values: Mapping[str, object]) -> object:
+    def value_of(self, parameter: Parameter, values: Mapping[str, object]) -> object:
+        """Check the value of one parameter; its default where none is given.
+
+        Raises
+        ------
+        BadParameterError
+            The value is missing, or is not accepted.
+        """
         if parameter.name in values:
             return parameter.check(values[parameter.name])
         if parameter.is_required:

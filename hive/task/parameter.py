@@ -18,8 +18,10 @@ class _Required:
 
 
 REQUIRED: Final = _Required()
-# Names that `hive submit` uses itself for every task.
-RESERVED: Final = frozenset({"detach", "json", "queue", "priority", "force", "help", "type", "params"})
+# Names that `hive submit` and `hive map` use themselves for every task.
+RESERVED: Final = frozenset(
+    {"detach", "json", "queue", "priority", "force", "help", "type", "params", "out", "count", "again"}
+)
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def read_parameters(function: Callable[..., object]) -> tuple[Parameter, ...]:
     Raises
     ------
     TaskDeclarationError
-        A parameter has no type, a type that Hive does not know, or a name that `hive submit` uses itself.
+        A parameter has no type, a type that Hive does not know, or a name that `hive submit` or `hive map` uses itself.
     """
     hints = typing.get_type_hints(function, include_extras=True)
     found = tuple(
@@ -129,7 +131,7 @@ def _read_parameter(task: str, parameter: inspect.Parameter, hint: object) -> Pa
     if hint is None:
         raise TaskDeclarationError(f"{where} has no type. Write for example `{parameter.name}: Metres = 1.0`.")
     if parameter.name in RESERVED:
-        raise TaskDeclarationError(f"{where} has a name that `hive submit` uses itself; choose another.")
+        raise TaskDeclarationError(f"{where} has a name that `hive submit` or `hive map` uses itself; choose another.")
     if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
         raise TaskDeclarationError(f"{where} must be an ordinary or keyword-only parameter.")
     shape = _unwrap(hint)

@@ -26,6 +26,7 @@ def run(*command, **more):
         ["submit", "geophysics", "detect", "--help"],
         ["submit", "training", "fit", "--help"],
         ["submit", "test", "--help"],
+        ["map", "gis", "dtm", "--help"],
         ["--help"],
         ["up", "--help"],
     ],
@@ -97,12 +98,15 @@ def test_mypy_knows_what_submit_takes_and_gives(tmp_path):
 
             job = hive.submit(dtm, Path("a.laz"), Path("a.tif"), cell=0.5)
             reveal_type(job.result())
+            jobs = hive.map(dtm, Path("tiles").glob("*.laz"), out="out", cell=0.5)
+            reveal_type(next(jobs.results()))
+            reveal_type(jobs[0].result())
             hive.submit(dtm, Path("a.laz"), Path("a.tif"), cel=0.5)
             hive.submit(dtm, Path("a.laz"), Path("a.tif"), cell="wide")
         """)
     )
     ended = run(BIN / "mypy", "--strict", "--cache-dir", tmp_path / "cache", script, cwd=ROOT)
     found = [line for line in ended.stdout.splitlines() if "script.py" in line and "defined in" not in line]
-    assert 'Revealed type is "workers.gis.dtm.Ground"' in found[0]
-    assert 'Unexpected keyword argument "cel"' in found[1]
-    assert 'Argument "cell" to "submit" has incompatible type "str"' in found[2]
+    assert all('Revealed type is "workers.gis.dtm.Ground"' in line for line in found[:3])
+    assert 'Unexpected keyword argument "cel"' in found[3]
+    assert 'Argument "cell" to "submit" has incompatible type "str"' in found[4]

@@ -7,12 +7,11 @@ import subprocess
 
 import pytest
 
-import hive.messages
 from hive.client.sending import Sender
 from hive.errors import UnreachableError
 from hive.jobs import JobStore, Priority, Specification, new_id
 from hive.jobs.store import BATCH
-from hive.messages import make_application, queue_lists, send, send_many
+from hive.messages import Post, make_application, posting, queue_lists, send
 from hive.task import Limits
 from tests.support import BIN, wait_until
 
@@ -22,6 +21,11 @@ pytestmark = pytest.mark.wire
 def asked(message="", queue="test", priority=Priority.NORMAL):
     parameters = {"message": message, "seconds": 0.0}
     return Specification("test", "test.probe", queue, parameters, {}, {}, Limits(attempts=3), priority)
+
+
+def send_many(hive, jobs):
+    with posting(hive.settings, make_application(hive.settings)) as post:
+        post.put([post.write(*job) for job in jobs])
 
 
 def raw(hive, queue="test"):
@@ -36,9 +40,8 @@ def decoded(message):
 
 
 def test_a_message_is_the_same_whether_it_is_sent_alone_or_with_many(hive_up):
-    settings, application = hive_up.settings, make_application(hive_up.settings)
-    send(settings, application, "a", asked("héllo"))
-    send_many(settings, application, [("a", asked("héllo")), ("b", asked())])
+    send(hive_up.settings, make_application(hive_up.settings), "a", asked("héllo"))
+    send_many(hive_up, [("a", asked("héllo")), ("b", asked())])
     alone, with_many, _ = map(decoded, raw(hive_up))
     assert alone == with_many
     assert (alone["headers"]["id"], alone["headers"]["task"]) == ("a", "test.probe")
@@ -72,17 +75,16 @@ def test_it_is_the_message_that_celery_itself_would_send(hive_up):
 
 def test_each_priority_goes_to_its_list_and_the_order_is_kept(hive_up):
     jobs = [(f"{level}{number}", asked(priority=Priority(level))) for number in range(3) for level in ("low", "high")]
-    send_many(hive_up.settings, make_application(hive_up.settings), jobs)
+    send_many(hive_up, jobs)
     assert [message["headers"]["id"] for message in raw(hive_up)] == ["high0", "high1", "high2", "low0", "low1", "low2"]
 
 
 def test_flower_is_told_of_one_job_when_it_is_sent_and_of_many_when_they_arrive(hive_up):
-    settings, application = hive_up.settings, make_application(hive_up.settings)
     with hive_up.redis.pubsub(ignore_subscribe_messages=True) as events:
         events.psubscribe("*celeryev*")
         events.get_message(timeout=5)
-        send_many(settings, application, [("a", asked())])
-        send(settings, application, "b", asked())
+        send_many(hive_up, [("a", asked())])
+        send(hive_up.settings, make_application(hive_up.settings), "b", asked())
         told = wait_until(lambda: events.get_message(timeout=1), "the event")
     event = json.loads(base64.b64decode(json.loads(told["data"])["body"]))
     assert (event["type"], event["uuid"], event["name"], event["queue"]) == ("task-sent", "b", "test.probe", "test")
@@ -112,14 +114,29 @@ def test_records_whose_messages_are_refused_are_taken_back(hive_up, monkeypatch)
         raise UnreachableError("The broker refuses access.")
 
     sender = Sender(hive_up.settings, JobStore(hive_up.redis))
-    monkeypatch.setattr(hive.messages, "send_many", refuse)
+    monkeypatch.setattr(Post, "put", refuse)
     with pytest.raises(UnreachableError, match="refuses"):
         sender.send_many([(new_id(), asked()) for _ in range(3)])
     assert hive_up.json("jobs") == []
 
 
+def test_a_process_that_has_used_celery_for_something_else_can_send_too(hive_up, tmp_path):
+    script = """
+        from celery import Celery
+        from hive.client import Session, make_request
+        from hive.settings import load_settings
+        from workers.test.probe import probe
+        session = Session(load_settings())
+        with Celery(broker=session.settings.broker_url).connection_for_write() as connection:
+            connection.default_channel
+        print(session.submit(make_request(probe, {})))
+    """
+    ended = hive_up.python(script, tmp_path)
+    assert hive_up.json("jobs")[0]["id"] == ended.stdout.strip(), ended.stderr
+
+
 def test_celery_can_read_the_messages_of_a_queue(hive_up):
-    send_many(hive_up.settings, make_application(hive_up.settings), [(new_id(), asked()) for _ in range(3)])
+    send_many(hive_up, [(new_id(), asked()) for _ in range(3)])
     purged = subprocess.run(
         [BIN / "celery", "-A", "hive", "purge", "-f", "-Q", "test"],
         env=hive_up.environment,
