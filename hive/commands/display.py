@@ -16,7 +16,7 @@ from hive.commands.report import progress_text
 from hive.jobs import Job, State
 from hive.task import Progress as JobProgress
 
-_NOUNS = {"hash": "reading", "upload": "sending", "download": "bringing"}
+NOUNS = {"hash": "reading", "upload": "sending", "download": "bringing"}
 # Without a terminal a line comes with each new message, and this often where only the numbers change.
 _LINE_EVERY_S = 5.0
 _MIB = 1 << 20
@@ -57,7 +57,7 @@ class Display(Observer):
 
     def begin(self, what: str, total_bytes: int) -> None:
         """Show that bytes are about to be read or moved."""
-        noun = _NOUNS[what]
+        noun = NOUNS[what]
         if self._is_live:
             self._show(noun, f"{total_bytes / _MIB:.1f} MiB", total=total_bytes)
         else:

@@ -14,6 +14,7 @@ from rich.text import Text
 from hive.client.observer import Counts, MapObserver
 from hive.client.why import starter
 from hive.commands.common import printable
+from hive.commands.display import NOUNS
 from hive.commands.report import duration
 
 _LINE_EVERY_S = 5.0
@@ -65,12 +66,14 @@ class MapDisplay(MapObserver):
         return self._standing
 
     def begin(self, what: str, total_bytes: int) -> None:
-        """Show that files are being read."""
-        self._show("reading", f"{total_bytes / _MIB:.1f} MiB", 0, total_bytes)
+        """Show that files are being read, or sent."""
+        self._show(NOUNS[what], f"{total_bytes / _MIB:.1f} MiB", 0, total_bytes)
 
     def advance(self, count_bytes: int) -> None:
         """Move the bar."""
         self._bar.advance(self._row, count_bytes)
+        [row] = self._bar.tasks
+        self._line(f"{row.description} {row.completed / _MIB:.0f} of {row.fields['detail']}")
 
     def sent(self, count: int, total: int) -> None:
         """Show how many jobs are sent."""

@@ -262,7 +262,7 @@ def _two_rests(*, some: Annotated[list[str], Rest()] = [], more: Annotated[list[
     ("function", "words"),
     [
         (_untyped, "'cloud' of task '_untyped' has no type"),
-        (_reserved, "has a name that `hive submit` uses itself"),
+        (_reserved, "has a name that `hive submit` or `hive map` uses itself"),
         (_option_in_front, "is no file; put it behind the `*`"),
         (_unknown_type, "Hive knows numbers with a unit"),
         (_bad_default, "has a default that it does not accept"),
