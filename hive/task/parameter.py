@@ -18,10 +18,9 @@ class _Required:
 
 
 REQUIRED: Final = _Required()
-# Names that `hive submit` and `hive map` use themselves for every task.
-RESERVED: Final = frozenset(
-    {"detach", "json", "queue", "priority", "force", "help", "type", "params", "out", "count", "again"}
-)
+# Names that `hive submit` uses itself for every task, and those of `hive map`, where written files are no options.
+RESERVED: Final = frozenset({"detach", "json", "queue", "priority", "force", "help", "type", "params"})
+RESERVED_BY_MAP: Final = frozenset({"out", "count", "again"})
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ def _read_parameter(task: str, parameter: inspect.Parameter, hint: object) -> Pa
     if hint is None:
         raise TaskDeclarationError(f"{where} has no type. Write for example `{parameter.name}: Metres = 1.0`.")
     if parameter.name in RESERVED:
-        raise TaskDeclarationError(f"{where} has a name that `hive submit` or `hive map` uses itself; choose another.")
+        raise TaskDeclarationError(f"{where} has a name that `hive submit` uses itself; choose another.")
     if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
         raise TaskDeclarationError(f"{where} must be an ordinary or keyword-only parameter.")
     shape = _unwrap(hint)
@@ -152,6 +151,8 @@ def _read_parameter(task: str, parameter: inspect.Parameter, hint: object) -> Pa
 
 
 def _check_declaration(parameter: Parameter, where: str) -> None:
+    if parameter.name in RESERVED_BY_MAP and not isinstance(parameter.kind, Written):
+        raise TaskDeclarationError(f"{where} has a name that `hive map` uses itself; choose another.")
     if parameter.is_positional and parameter.file is None:
         raise TaskDeclarationError(f"{where} is no file; put it behind the `*` so that it becomes an option.")
     if parameter.is_repeated and isinstance(parameter.kind, Written):

@@ -246,6 +246,9 @@ def test_the_names_of_measures_may_be_known_to_the_run_alone():
 
 
 def _untyped(cloud, *, cell=1.0) -> None: ...
+def _counted(cloud: PointCloud, *, count: int = 1) -> None: ...
+
+
 def _reserved(*, queue: str = "") -> None: ...
 def _option_in_front(cell: Metres) -> None: ...
 def _unknown_type(*, when: complex = 1j) -> None: ...
@@ -262,7 +265,8 @@ def _two_rests(*, some: Annotated[list[str], Rest()] = [], more: Annotated[list[
     ("function", "words"),
     [
         (_untyped, "'cloud' of task '_untyped' has no type"),
-        (_reserved, "has a name that `hive submit` or `hive map` uses itself"),
+        (_reserved, "has a name that `hive submit` uses itself"),
+        (_counted, "has a name that `hive map` uses itself"),
         (_option_in_front, "is no file; put it behind the `*`"),
         (_unknown_type, "Hive knows numbers with a unit"),
         (_bad_default, "has a default that it does not accept"),
