@@ -16,7 +16,7 @@ from hive.client.mapping import Mapped
 from hive.client.observer import Counts, MapObserver, Observer
 from hive.client.restore import is_over, send_missing
 from hive.client.watching import AWAY, REFUSED, outlast
-from hive.errors import HiveError, LedgerError
+from hive.errors import HiveError, LedgerError, UnreachableError
 from hive.jobs import Job, State
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class _Gathering:
         ids = list(self._open)
         found = dict(zip(ids, jobs.states(ids), strict=True))
         if None in found.values():
-            with suppress(LedgerError):
+            with suppress(LedgerError, UnreachableError):  # the next question finds out that the broker is away
                 send_missing(self._session)
             found = dict(zip(ids, jobs.states(ids), strict=True))
         self._running = sum(state is State.RUNNING for state in found.values())
