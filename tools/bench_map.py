@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench_throughput import free_port
 from celery import Celery
 
 from hive.broker import connect
@@ -21,6 +20,7 @@ from hive.client.mapping import send_items
 from hive.client.planning import Plan, make_items
 from hive.orchestrator import start, stop
 from hive.settings import Settings, load_settings
+from tools.bench_throughput import free_port
 from workers.test.probe import probe
 
 JOBS = 10_000

@@ -150,6 +150,8 @@ def _one_for_each(plan: Plan, mapped: Parameter, values: Mapping[str, object], o
             items.append(Item(str(file), _request(plan, {**values, mapped.name: str(file), **places})))
         except UsageError as error:
             reasons.append(str(error))
+    if len(set(reasons)) == 1 < len(reasons) == len(plan.files):
+        raise BadParameterError(reasons[0])  # options that do not fit together are wrong for every file
     reasons += _collisions(items)
     if reasons:
         raise BadFileError(_list(reasons, len(plan.files)))

@@ -1,9 +1,10 @@
 """From many files to many requests: all of them are looked at before anything is sent."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 
@@ -31,6 +32,16 @@ def clip(
 @lab.task
 def merge(clouds: list[AnyInput], merged: AnyOutput) -> None:
     """Merge clouds."""
+
+
+def _fit(values: Mapping[str, Any]) -> None:
+    if values["low"] >= values["high"]:
+        raise BadParameterError("low must be less than high.")
+
+
+@lab.task(together=_fit)
+def scale(cloud: AnyInput, scaled: AnyOutput, *, low: float = 0.0, high: float = 1.0) -> None:
+    """Scale elevations."""
 
 
 @pytest.fixture
@@ -96,6 +107,12 @@ def test_a_task_that_reads_no_files_is_repeated(tmp_path):
 def test_what_is_wrong_for_all_is_said_once(task, more, error, words):
     with pytest.raises(error, match=words):
         plan(task, **more)
+
+
+def test_options_that_do_not_fit_together_are_said_once(tiles, tmp_path):
+    with pytest.raises(BadParameterError, match=r"^low must be less than high\.$"):
+        plan(scale, tiles, out=tmp_path / "out", values={"low": 2})
+    assert not (tmp_path / "out").exists()
 
 
 def test_all_files_that_cannot_be_used_are_listed_and_no_folder_is_left(tiles, tmp_path):
