@@ -14,20 +14,22 @@ for ground in hive.map(dtm, Path("tiles").glob("*.laz"), out=Path("models"), cel
 What is not the task's own business is said before: hive.options(priority="high").submit(dtm, …).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Generic, ParamSpec, TypeVar
 
-from hive.client import control
+from hive.broker import reachable
+from hive.client import control, following
 from hive.client.many import RemoteJobs
 from hive.client.mapping import send_items
+from hive.client.observer import Observer
 from hive.client.planning import Plan, make_items
 from hive.client.request import make_request
 from hive.client.session import Session
 from hive.errors import HiveError, JobFailedError
-from hive.jobs import Job, Priority, State
+from hive.jobs import Job, LogEntry, Priority, State
 from hive.settings import load_settings
 from hive.task import Progress, Task
 
@@ -81,6 +83,19 @@ class RemoteJob(Generic[R]):
     def progress(self) -> Progress | None:
         """How far the job has come; None where it has reported nothing yet."""
         return self.record.progress
+
+    def logs(self, *, follow: bool = False) -> Iterator[LogEntry]:
+        """Give the lines of the job's log that are there; with `follow` also each new one, until the job has ended.
+
+        Raises
+        ------
+        UnreachableError
+            The broker does not answer; a log that is followed waits for it.
+        """
+        if follow:
+            return following.follow(self._session, self.id, Observer())
+        with reachable(self._session.settings):
+            return iter(list(self._session.logs.read(self.id)))
 
     @property
     def failure(self) -> str | None:

@@ -252,6 +252,19 @@ def test_python_maps_a_task_over_files(farm, tiles, tmp_path):
     ], ended.stderr
 
 
+def test_python_reads_and_follows_the_log_of_a_job(farm, tmp_path):
+    script = """
+        import hive
+        from workers.test.probe import probe
+        job = hive.submit(probe, log_lines=2)
+        followed = [entry.text for entry in job.logs(follow=True) if entry.level == "INFO"]
+        assert [entry.text for entry in job.logs() if entry.level == "INFO"] == followed
+        print(followed)
+    """
+    ended = farm.python(script, tmp_path)
+    assert "'line 1 of 2', 'line 2 of 2'" in ended.stdout, ended.stderr
+
+
 def test_interrupting_python_while_it_waits_leaves_the_jobs_alone(hive_up, tmp_path):
     script = """
         import hive
