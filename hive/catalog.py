@@ -51,6 +51,10 @@ def find_capability(name: str) -> Capability:
         own = _capability_in(f"{_OWN}.{name}")
         if own.name == name:
             return own
+    # A name such as 3d-generation is no package's name; Hive's own are looked through before entry points are read.
+    for _, own in _own_capabilities():
+        if own.name == name:
+            return own
     known = {capability.name: capability for capability in all_capabilities()}
     if name not in known:
         raise UnknownNameError(
