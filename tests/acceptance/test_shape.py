@@ -58,6 +58,7 @@ def test_every_task_can_be_imported_where_no_heavy_library_is():
     ended = run(sys.executable, "-c", textwrap.dedent(code))
     expected = [
         "3d-generation.fuse",
+        "3d-generation.mesh",
         "geophysics.detect",
         "geophysics.pick",
         "gis.dtm",
