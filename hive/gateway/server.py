@@ -18,7 +18,7 @@ from tornado.web import url
 
 from hive.client import Session
 from hive.errors import SettingError
-from hive.gateway import blobs, fleet, openapi, pages, tasks
+from hive.gateway import blobs, fleet, logs, openapi, pages, tasks
 from hive.gateway.answers import Stranger, Unknown
 from hive.gateway.door import Door
 from hive.gateway.incoming import Store
@@ -44,6 +44,7 @@ _HANDLERS = [
     url(r"/task", tasks.Tasks),
     url(rf"/task/{_JOB}", tasks.OneTask),
     url(rf"/task/{_JOB}/cancel", tasks.Cancel),
+    url(rf"/task/{_JOB}/logs", logs.Logs),
     url(r"/workers", fleet.Workers),
     url(r"/queue", fleet.Queue),
     url(r"/status", fleet.Status),

@@ -220,3 +220,31 @@ def test_the_gateway_outlasts_a_redis_that_is_away_and_says_so(hive):
 
 def test_a_gateway_without_a_token_is_refused(hive):
     assert "needs a token" in hive.run("gateway", code=2).stderr
+
+
+def test_the_log_of_a_job_is_read_over_http(web):
+    asked = {"type": "test", "params": {"log_lines": 3}}
+    job_id = web.ask("POST", "/task", json.dumps(asked).encode()).json()["id"]
+    wait_until(lambda: web.ask("GET", f"/task/{job_id}").json()["state"] == "succeeded", "it succeeds")
+    lines = web.ask("GET", f"/task/{job_id}/logs").json()
+    assert [one["text"] for one in lines if one["level"] == "INFO"] == ["line 1 of 3", "line 2 of 3", "line 3 of 3"]
+    assert {"time", "level", "attempt", "text"} == set(lines[0])
+    assert web.ask("GET", f"/task/{job_id}/logs?follow=2").status == 400
+    assert web.ask("GET", "/task/zzz/logs").status == 404
+
+
+def test_the_log_of_a_running_job_is_followed_as_server_sent_events(web):
+    asked = {"type": "test", "params": {"log_lines": 2, "seconds": 3}}
+    job_id = web.ask("POST", "/task", json.dumps(asked).encode()).json()["id"]
+    connection = HTTPConnection("127.0.0.1", web.port, timeout=30)
+    connection.request("GET", f"/task/{job_id}/logs?follow=1", headers={"Authorization": f"Bearer {web.token}"})
+    answer = connection.getresponse()
+    assert answer.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+    events, states = [], []
+    for line in answer:
+        if line.startswith(b"data: ") and line != b"data: {}\n":
+            events.append(json.loads(line[6:]))
+            states.append(web.ask("GET", f"/task/{job_id}").json()["state"])
+    connection.close()
+    assert [one["text"] for one in events if one["level"] == "INFO"][:2] == ["line 1 of 2", "line 2 of 2"]
+    assert states[0] == "running"  # it came while the job ran
