@@ -145,8 +145,8 @@ class Hive:
     @contextmanager
     def up(self, *, gateway: bool = False) -> Iterator["Hive"]:
         """Start the Mac side until the block ends; the gateway only where a test is about it, for it takes a second."""
-        self.run("up", *([] if gateway else ["--redis-only"]))
         try:
+            self.run("up", *([] if gateway else ["--redis-only"]))
             yield self
         finally:
             self.run("down", code=None)

@@ -15,7 +15,7 @@ from hive.staging.store import BlobStore
 
 # What a download must leave free, for what the task itself writes.
 _RESERVE_BYTES = 256 << 20
-_GIB = 1 << 30
+_MIB, _GIB = 1 << 20, 1 << 30
 # What is left of a download that nobody went on with.
 _STALE_S = 86_400.0
 
@@ -84,8 +84,8 @@ class Cache:
             total -= used
         if (free := self._free() - _RESERVE_BYTES) < size:
             raise StagingError(
-                f"{reference.name} needs {size / _GIB:.2f} GiB on this worker, and {self._folder} has "
-                f"{free / _GIB:.2f} GiB to spare. Make room there, or set HIVE_CACHE to a larger disk."
+                f"{reference.name} needs {_shown(size)} on this worker, and {self._folder} has "
+                f"{_shown(max(free, 0))} to spare. Make room there, or set HIVE_CACHE to a larger disk."
             )
 
     def _kept(self) -> Iterator[tuple[float, int, Path]]:
@@ -115,6 +115,15 @@ class Cache:
         """Remove the scratch folder of an attempt whose process was killed and could not do it itself."""
         for folder in (self._folder / "scratch").glob(f"{prefix}-*"):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _shown(size: int) -> str:
+    """A size for people.
+
+    >>> _shown(603_353), _shown(5 * 2**30)
+    ('0.6 MiB', '5.0 GiB')
+    """
+    return f"{size / _GIB:.1f} GiB" if size >= _GIB else f"{size / _MIB:.1f} MiB"
 
 
 def _link(cached: Path, placed: Path) -> None:

@@ -33,7 +33,7 @@ def test_a_full_disk_on_the_worker_fails_the_job_with_that_reason(hive_up, tmp_p
         reading = hive_up.wait(submit_tile(hive_up, tmp_path), code=1)
         writing = hive_up.wait(hive_up.submit("test", tmp_path / "out.bin", "--output-bytes", "1MB"), code=1)
         assert hive_up.json("submit", "test")["state"] == "succeeded"  # the worker itself is well
-    assert "No space left on device" in reading["error"]["message"]
+    assert "tile.laz needs 0.6 MiB on this worker" in reading["error"]["message"]
     assert "No space left on device" in writing["error"]["message"]
     assert (reading["attempts"], writing["attempts"]) == (1, 1)
     assert not (tmp_path / "out.tif").exists()
@@ -60,5 +60,5 @@ def test_a_file_that_is_damaged_in_the_store_is_never_used(hive_up, tmp_path, da
     with hive_up.worker("gis"):
         job = hive_up.wait(job_id, code=1)
         assert job["error"]["kind"] == "staging"
-        assert ("is not in the store" if damage == "gone" else "its digest is wrong") in job["error"]["message"]
+        assert ("is not in the store" if damage == "gone" else "its digest was wrong") in job["error"]["message"]
         assert [path for path in (hive_up.home / "cache" / "sha256").rglob("*") if path.is_file()] == []

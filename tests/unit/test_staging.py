@@ -244,7 +244,9 @@ def test_a_file_too_large_for_the_disk_is_refused_before_it_is_fetched(store, tm
     store.put(FileContent(tmp_path / "a.bin"), reference)
     cache = Cache(tmp_path / "cache", store, 10**9)
     monkeypatch.setattr(Cache, "_free", lambda _: (256 << 20) + 1_000_000)
-    with pytest.raises(StagingError, match="needs 0.00 GiB on this worker.*Make room there"):
+    with pytest.raises(
+        StagingError, match="needs 2.9 MiB on this worker, and .* has 1.0 MiB to spare. Make room there"
+    ):
         cache.place(reference, tmp_path / "store")
 
 
