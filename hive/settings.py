@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from hive.errors import SettingError, did_you_mean
 from hive.units import BYTE
@@ -98,8 +98,18 @@ class Settings:
 
     home: Path = _setting("HIVE_HOME", "Folder of this Hive: settings, passwords, store, cache.", _folder)
     broker_url: str = _setting("HIVE_BROKER_URL", "Redis that carries the jobs.", is_secret=True)
+    password_file: Path = _setting(
+        "HIVE_PASSWORD_FILE",
+        "File with the password of Redis, where HIVE_BROKER_URL has none; by default redis.password under HIVE_HOME.",
+        _folder,
+    )
     gateway_url: str = _setting("HIVE_GATEWAY_URL", "Where the gateway of this Hive answers.", _web)
-    token: str = _setting("HIVE_TOKEN", "What the gateway asks for; by default from gateway.token.", is_secret=True)
+    token: str = _setting("HIVE_TOKEN", "What the gateway asks for; by default from HIVE_TOKEN_FILE.", is_secret=True)
+    token_file: Path = _setting(
+        "HIVE_TOKEN_FILE",
+        "File with what the gateway asks for; by default gateway.token under HIVE_HOME.",
+        _folder,
+    )
     store: str = _setting(
         "HIVE_STORE",
         "Where files are kept by content: the gateway's /blob, or file:///…, s3://…, gs://…, az://….",
@@ -107,6 +117,11 @@ class Settings:
     )
     redis_port: int = _setting("HIVE_REDIS_PORT", "Port of the Redis that `hive up` starts.", _port, default=6379)
     gateway_port: int = _setting("HIVE_GATEWAY_PORT", "Port of the gateway that `hive up` starts.", _port, default=8000)
+    gateway_host: str = _setting(
+        "HIVE_GATEWAY_HOST",
+        "Address at which the gateway listens; in a container 0.0.0.0, all of its own addresses.",
+        default="127.0.0.1",
+    )
     cache: Path = _setting("HIVE_CACHE", "Folder where a worker keeps the files it has fetched.", _folder)
     cache_max_bytes: int = _setting(
         "HIVE_CACHE_MAX_BYTES",
@@ -160,16 +175,6 @@ class Settings:
     def config_file(self) -> Path:
         """The file of settings."""
         return self.home / "config.toml"
-
-    @property
-    def password_file(self) -> Path:
-        """Where `hive up` keeps the password of its Redis."""
-        return self.home / "redis.password"
-
-    @property
-    def token_file(self) -> Path:
-        """Where `hive up` keeps what its gateway asks for."""
-        return self.home / "gateway.token"
 
 
 VARIABLES = tuple(one for one in dataclasses.fields(Settings) if one.metadata)
@@ -270,8 +275,14 @@ def secret(file: Path) -> str:
 def _with_derived(settings: Settings, origins: dict[str, str]) -> Settings:
     """Fill in what follows from other settings."""
     values: dict[str, Any] = {}
+    for name, default in (("password_file", "redis.password"), ("token_file", "gateway.token")):
+        if name not in origins:
+            values[name] = settings.home / default
+    settings = dataclasses.replace(settings, **values)
     if not settings.broker_url:
         values["broker_url"], origins["broker_url"] = _local_broker(settings)
+    elif "password_file" in origins:
+        values["broker_url"] = _named_broker(settings)
     if not settings.token:
         values["token"], origins["token"] = _local_token(settings)
     if not settings.gateway_url:
@@ -287,20 +298,41 @@ def _with_derived(settings: Settings, origins: dict[str, str]) -> Settings:
 
 def _local_broker(settings: Settings) -> tuple[str, str]:
     """The Redis that `hive up` started under this home, or would start."""
-    address = f"127.0.0.1:{settings.redis_port}/0"
-    try:
-        password = settings.password_file.read_text().strip()
-    except OSError:
-        return f"redis://{address}", "default"
-    return f"redis://:{password}@{address}", str(settings.password_file)
+    address = f"redis://127.0.0.1:{settings.redis_port}/0"
+    password = _kept_secret(settings.password_file)
+    return (_with_password(address, password), str(settings.password_file)) if password else (address, "default")
+
+
+def _named_broker(settings: Settings) -> str:
+    """The broker that is named, with the password from the file that is named too."""
+    if urlsplit(settings.broker_url).password is not None:
+        return settings.broker_url
+    password = _kept_secret(settings.password_file)
+    if not password:
+        raise SettingError(f"HIVE_PASSWORD_FILE names {settings.password_file}, which is not there or is empty.")
+    return _with_password(settings.broker_url, password)
+
+
+def _with_password(url: str, password: str) -> str:
+    parts = urlsplit(url)
+    user, _, address = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user}:{quote(password, safe='')}@{address}").geturl()
 
 
 def _local_token(settings: Settings) -> tuple[str, str]:
     """What the gateway of this home asks for; empty where it has not been started yet."""
+    token = _kept_secret(settings.token_file)
+    return (token, str(settings.token_file)) if token else ("", "default")
+
+
+def _kept_secret(file: Path) -> str:
+    """What a file of a secret holds; empty where it is not there yet."""
     try:
-        return settings.token_file.read_text().strip(), str(settings.token_file)
-    except OSError:
-        return "", "default"
+        return file.read_text().strip()
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(f"{file} holds a secret and cannot be read: {error}.") from error
 
 
 def _default_store(settings: Settings) -> tuple[str, str]:

@@ -100,7 +100,7 @@ def run(settings: Settings) -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     store = settings.store if settings.store.startswith("file:") else (settings.home / "store").as_uri()
     gateway = Gateway(dataclasses.replace(settings, store=store))
-    gateway.listen_at(settings.gateway_port, "127.0.0.1")
+    gateway.listen_at(settings.gateway_port, settings.gateway_host)
     loop = IOLoop.current()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: loop.add_callback_from_signal(gateway.stop))

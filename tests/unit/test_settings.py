@@ -38,6 +38,35 @@ def test_the_password_of_the_local_redis_is_found_under_the_home(home):
     assert settings.origins["broker_url"] == str(home / "redis.password")
 
 
+def test_a_named_broker_gets_its_password_from_the_file_that_is_named(home):
+    (home / "worker.password").write_text("se/cret\n")
+    environment = {"HIVE_HOME": str(home), "HIVE_PASSWORD_FILE": str(home / "worker.password")}
+    settings = load_settings({}, environment | {"HIVE_BROKER_URL": "redis://studio@mac:6379/0"})
+    assert settings.broker_url == "redis://studio:se%2Fcret@mac:6379/0"
+    settings = load_settings({}, environment | {"HIVE_BROKER_URL": "rediss://:own@mac:6379/0"})
+    assert settings.broker_url == "rediss://:own@mac:6379/0"
+
+
+def test_a_named_broker_does_not_get_the_password_of_this_home(home):
+    (home / "redis.password").write_text("secret\n")
+    settings = load_settings({}, {"HIVE_HOME": str(home), "HIVE_BROKER_URL": "redis://mac:6379/0"})
+    assert settings.broker_url == "redis://mac:6379/0"
+
+
+def test_the_token_may_be_in_a_file_elsewhere(home):
+    (home / "token").write_text("key\n")
+    settings = load_settings({}, {"HIVE_HOME": str(home), "HIVE_TOKEN_FILE": str(home / "token")})
+    assert (settings.token, settings.origins["token"]) == ("key", str(home / "token"))
+
+
+def test_a_secret_that_is_not_there_or_cannot_be_read_is_told(home):
+    environment = {"HIVE_HOME": str(home), "HIVE_BROKER_URL": "redis://mac:6379/0"}
+    with pytest.raises(SettingError, match="HIVE_PASSWORD_FILE names .*none, which is not there or is empty."):
+        load_settings({}, environment | {"HIVE_PASSWORD_FILE": str(home / "none")})
+    with pytest.raises(SettingError, match="holds a secret and cannot be read"):
+        load_settings({}, environment | {"HIVE_TOKEN_FILE": str(home)})
+
+
 def test_a_setting_that_is_kept_is_found_again_and_changes_nothing_else(home):
     (home / "config.toml").write_text('# mine\nredis_port = 7001  # old\nstore = "file:///from/file"')
     environment = {"HIVE_HOME": str(home)}
