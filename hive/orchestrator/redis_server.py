@@ -20,23 +20,18 @@ from hive.settings import Settings, secret, write_private
 _START_S = 10.0
 _STOP_S = 20.0
 _OLDEST = (7, 0)
-# hz 1: an idle Redis wakes once a second, not ten times. Rewrites of the AOF keep it from growing for ever.
+_COMMON_CONFIG = Path(__file__).with_name("redis.conf")
 _CONFIG = """\
 # Written by `hive up`; it is written again at each start.
 bind {host}
 port {port}
-protected-mode yes
 requirepass {password}
 dir "{folder}"
 daemonize yes
 pidfile "{pid_file}"
 logfile "{log_file}"
-appendonly yes
-appendfsync everysec
-save ""
-hz 1
-maxmemory-policy noeviction
-"""
+
+{common}"""
 
 
 @dataclass(frozen=True)
@@ -180,6 +175,7 @@ def _write_config(settings: Settings, files: _Files) -> None:
         folder=files.folder,
         pid_file=files.pid,
         log_file=files.log,
+        common=_COMMON_CONFIG.read_text(),
     )
     write_private(files.config, text)
 
