@@ -18,10 +18,11 @@ HiveError                     1   base; `kind` is what a job's record carries
 ├── ScriptError               1   a script of the user's own failed
 ├── NotAllowedError           1   the owner of the worker has not allowed this
 ├── StagingError              1   a file was damaged or lost on its way
-└── StoppedError              1   a task has saved its state because its worker wants to stop
+├── StoppedError              1   a task has saved its state because its worker wants to stop
+└── DividedError              1   a task has planned parts and waits for them
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 
@@ -141,6 +142,19 @@ class StoppedError(HiveError):
     """A task ends early because its worker wants to stop; what it has saved goes to the next attempt."""
 
     kind = "stopped"
+
+
+class DividedError(HiveError):
+    """A task ends here because it has planned parts; it is called again when they are done. Let it pass.
+
+    `plans` has the ids of the parts, for each time that the task has divided its work.
+    """
+
+    kind = "divided"
+
+    def __init__(self, message: str, plans: Sequence[Sequence[str]]) -> None:
+        super().__init__(message)
+        self.plans = plans
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -28,6 +28,7 @@ _REMEDIES: Mapping[str, str] = {
     "Where that is sound: hive retry {id}",
     "script": "These are the last words of your own script. Mend it and submit it again.",
     "not-allowed": "Ask the owner of {host} to allow it, or send it to a worker of your own.",
+    "part-failed": "Which one: hive show {id}. Once that is mended: hive retry {id}, which does only what is missing.",
     "staging": "Submit it again: that sends what the store lacks.",
     "os-error": "Look at {host}: is its disk full, may Hive write there? Then: hive retry {id}",
     "task-error": "This is a mistake in the task; tell who wrote it, with what hive logs {id} says. "
@@ -133,7 +134,17 @@ def _about_to_start(job: Job, now: datetime, serving: Sequence[Mapping[str, Any]
     )
 
 
+def _divided(job: Job) -> Reason:
+    done, total = (job.progress.done, job.progress.total) if job.progress else (0, len(job.plans[-1]))
+    return Reason(
+        f"It waits for its parts, without holding a slot: {done:g} of its {total:g} parts are done.",
+        f"See them: hive show {job.short_id}. Or stop all: hive cancel {job.short_id}",
+    )
+
+
 def _running(job: Job, around: Surroundings) -> Reason:
+    if job.is_divided:
+        return _divided(job)
     where = f"on {job.worker} ({job.host})" if job.host else f"on {job.worker}"
     since = f" since {_at(job.started_at)}" if job.started_at else ""
     attempt = f", attempt {job.attempts}" if job.attempts > 1 else ""

@@ -108,6 +108,8 @@ def job_text(job: Job) -> str:
         "duration": took,
         "attempts": job.attempts,
         "worker": job.worker,
+        "part of": asked.parent or None,
+        "parts": ", ".join(part[:8] for plan in job.plans for part in plan) or None,
         "progress": progress_text(job.progress) if job.progress and job.state is not State.SUCCEEDED else None,
     }
     parts = [f"job {job.id}", pairs({name: value for name, value in lines.items() if value is not None})]

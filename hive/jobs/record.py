@@ -40,7 +40,7 @@ class Specification:
     """What was asked for; it never changes and is what the message to the worker says.
 
     `inputs` has a reference (or a list of them) for each file that is read, `outputs` the name of each file that is
-    wanted back.
+    wanted back. `parent` is the job that this one is a part of.
     """
 
     capability: str
@@ -51,6 +51,7 @@ class Specification:
     outputs: Mapping[str, str]
     limits: Limits = field(default_factory=lambda: Limits(attempts=3))
     priority: Priority = Priority.NORMAL
+    parent: str = ""
 
     def to_json(self) -> str:
         """Write the specification as one line of JSON."""
@@ -70,7 +71,10 @@ class Specification:
 
 @dataclass(frozen=True)
 class Job:
-    """A job's record. Times are UTC."""
+    """A job's record. Times are UTC.
+
+    `plans` has the ids of the parts that it was divided into, each time; `is_divided` says that it waits for the last.
+    """
 
     id: str
     specification: Specification
@@ -87,6 +91,8 @@ class Job:
     error: Mapping[str, str] | None = None
     cost_usd: float | None = None
     peak_memory_bytes: int | None = None
+    plans: tuple[tuple[str, ...], ...] = ()
+    is_divided: bool = False
     story: tuple[Mapping[str, Json], ...] = ()
 
     @property
@@ -118,6 +124,8 @@ class Job:
             "cost_usd": self.cost_usd,
             "priority": str(asked.priority),
             "peak_memory_bytes": self.peak_memory_bytes,
+            "parts": [part for plan in self.plans for part in plan],
+            "parent": asked.parent or None,
         }
 
 
@@ -155,6 +163,8 @@ def job_from_hash(job_id: str, kept: Mapping[str, str], story: tuple[str, ...] =
         error=_json(kept, "error", None),
         cost_usd=_json(kept, "cost_usd", None),
         peak_memory_bytes=_json(kept, "peak_memory_bytes", None),
+        plans=tuple(tuple(plan) for plan in _json(kept, "plans", [])),
+        is_divided="divided" in kept,
         story=tuple(_event(entry) for entry in story),
     )
 

@@ -4,6 +4,7 @@ Keys, all under `hive:`
     job:ID          hash: specification, state, times, attempts, losses, worker, progress, outputs, measures, error
     job:ID:story    list of JSON, every change with its time
     job:ID:log      stream of the lines that its attempts logged and printed
+    job:ID:parts    set of the ids of its parts that it waits for
     jobs            sorted set of ids by time of submission
     ids             the same ids in dictionary order, so that a prefix finds its job
     waiting:QUEUE   sorted set of queued ids by the time since which they wait
@@ -14,6 +15,7 @@ Keys, all under `hive:`
     pulse           when a worker was last heard of
     away_until      until when no lease ends, because Redis itself was away
 The attempt number is the fencing token: a change that comes from an attempt which is not the newest does nothing.
+A job that is divided waits for its parts: it is `running`, has no lease and no attempt, and is in no set but its own.
 """
 
 _COMMON = """
@@ -38,7 +40,57 @@ local function is_away(ms)
   return ms < tonumber(redis.call('GET', 'hive:away_until') or 0)
 end
 
-local function finish(job, id, ms, state, error)
+local function wait_again(job, id, ms)
+  local queue = redis.call('HGET', job, 'queue')
+  redis.call('HSET', job, 'state', 'queued')
+  redis.call('HDEL', job, 'progress', 'divided')
+  redis.call('ZREM', 'hive:running:' .. queue, id)
+  redis.call('ZREM', 'hive:leases', id)
+  redis.call('ZREM', 'hive:finished', id)
+  redis.call('ZADD', 'hive:waiting:' .. queue, ms, id)
+end
+
+local finish
+
+-- A job has ended without waiting for its parts any longer: nobody wants them.
+local function end_parts(job, ms)
+  local parts = redis.call('SMEMBERS', job .. ':parts')
+  redis.call('DEL', job .. ':parts')
+  for _, id in ipairs(parts) do
+    local part = 'hive:job:' .. id
+    local state = redis.call('HGET', part, 'state')
+    if state == 'queued' or state == 'running' then
+      finish(part, id, ms, 'cancelled', {kind = 'cancelled', message = 'The job that it is a part of has ended.'})
+      tell(part, {event = 'cancelled', ms = ms})
+      redis.call('PUBLISH', 'hive:cancel', id)
+    end
+  end
+end
+
+-- A part has ended: the whole goes on when it was the last one, and fails where it has failed.
+local function note_part(part, id, ms, state)
+  local whole = redis.call('HGET', part, 'parent')
+  local job = 'hive:job:' .. (whole or '')
+  if not whole or redis.call('SREM', job .. ':parts', id) == 0 then return end
+  local total = tonumber(redis.call('HGET', job, 'divided') or 0)
+  if total == 0 then return end
+  local left = redis.call('SCARD', job .. ':parts')
+  if state ~= 'succeeded' then
+    local error = cjson.decode(redis.call('HGET', part, 'error') or '{"message": "it was cancelled"}')
+    local message = 'Its part ' .. string.sub(id, 1, 8) .. ' ' .. state .. ': ' .. error.message
+    finish(job, whole, ms, 'failed', {kind = 'part-failed', message = message})
+    tell(job, {event = 'failed', ms = ms, kind = 'part-failed', part = id})
+  elseif left > 0 then
+    local progress = {done = total - left, total = total, unit = 'parts', message = ''}
+    redis.call('HSET', job, 'progress', cjson.encode(progress))
+    redis.call('PUBLISH', job, 'progress')
+  else
+    wait_again(job, whole, ms)
+    tell(job, {event = 'parts done', ms = ms, parts = total})
+  end
+end
+
+finish = function(job, id, ms, state, error)
   local queue = redis.call('HGET', job, 'queue')
   redis.call('HSET', job, 'state', state, 'finished_ms', ms)
   if error then redis.call('HSET', job, 'error', cjson.encode(error)) end
@@ -46,16 +98,9 @@ local function finish(job, id, ms, state, error)
   redis.call('ZREM', 'hive:running:' .. queue, id)
   redis.call('ZREM', 'hive:leases', id)
   redis.call('ZADD', 'hive:finished', ms, id)
-end
-
-local function wait_again(job, id, ms)
-  local queue = redis.call('HGET', job, 'queue')
-  redis.call('HSET', job, 'state', 'queued')
-  redis.call('HDEL', job, 'progress')
-  redis.call('ZREM', 'hive:running:' .. queue, id)
-  redis.call('ZREM', 'hive:leases', id)
-  redis.call('ZREM', 'hive:finished', id)
-  redis.call('ZADD', 'hive:waiting:' .. queue, ms, id)
+  redis.call('HDEL', job, 'divided')
+  end_parts(job, ms)
+  note_part(job, id, ms, state)
 end
 
 -- An attempt ended without a result. It counts; after the last allowed one the job is failed, with the reason.
@@ -75,8 +120,8 @@ local function lose(job, id, ms, reason)
 end
 
 local function is_newest(job, attempt)
-  local kept = redis.call('HMGET', job, 'state', 'attempts')
-  return kept[1] == 'running' and kept[2] == tostring(attempt)
+  local kept = redis.call('HMGET', job, 'state', 'attempts', 'divided')
+  return kept[1] == 'running' and kept[2] == tostring(attempt) and not kept[3]
 end
 """
 
@@ -116,7 +161,7 @@ if not queue then return 0 end
 for _, key in ipairs({'jobs', 'ids', 'leases', 'finished', 'waiting:' .. queue, 'running:' .. queue}) do
   redis.call('ZREM', 'hive:' .. key, ARGV[1])
 end
-return redis.call('DEL', KEYS[1], KEYS[1] .. ':story', KEYS[1] .. ':log')
+return redis.call('DEL', KEYS[1], KEYS[1] .. ':story', KEYS[1] .. ':log', KEYS[1] .. ':parts')
 """
 
 # KEYS: job. ARGV: id, worker, host, lease [ms]. Returns the attempt's number; 0 where there is nothing to do: the job
@@ -127,6 +172,7 @@ START = (
 local job, id, lease = KEYS[1], ARGV[1], tonumber(ARGV[4])
 local ms = now()
 pulse(ms, lease)
+if redis.call('HEXISTS', job, 'divided') == 1 then return 0 end
 if redis.call('HGET', job, 'state') == 'running' then
   local ends = tonumber(redis.call('ZSCORE', 'hive:leases', id) or 0)
   if ends > ms or is_away(ms) then return 0 end
@@ -226,6 +272,35 @@ if not is_newest(KEYS[1], ARGV[2]) then return 0 end
 local ms = now()
 wait_again(KEYS[1], ARGV[1], ms)
 tell(KEYS[1], {event = 'stopped', ms = ms, attempt = tonumber(ARGV[2]), reason = ARGV[3]})
+return 1
+"""
+)
+
+# KEYS: job. ARGV: id, attempt, all plans so far, then the id of each part. The job gives up its slot and waits for
+# these parts; where all of them are done, it is queued at once.
+DIVIDE = (
+    _COMMON
+    + """
+local job, id = KEYS[1], ARGV[1]
+if not is_newest(job, ARGV[2]) then return 0 end
+local ms, total, failed = now(), #ARGV - 3, nil
+local queue = redis.call('HGET', job, 'queue')
+redis.call('HSET', job, 'divided', total, 'plans', ARGV[3])
+redis.call('ZREM', 'hive:running:' .. queue, id)
+redis.call('ZREM', 'hive:leases', id)
+tell(job, {event = 'divided', ms = ms, attempt = tonumber(ARGV[2]), parts = total})
+for n = 4, #ARGV do
+  local part = 'hive:job:' .. ARGV[n]
+  redis.call('HSET', part, 'parent', id)
+  redis.call('ZREM', 'hive:jobs', ARGV[n])
+  redis.call('SADD', job .. ':parts', ARGV[n])
+end
+for n = 4, #ARGV do
+  local part = 'hive:job:' .. ARGV[n]
+  local state = redis.call('HGET', part, 'state')
+  if state ~= 'queued' and state ~= 'running' then note_part(part, ARGV[n], ms, state) end
+end
+if total == 0 then wait_again(job, id, ms) end
 return 1
 """
 )

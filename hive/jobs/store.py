@@ -61,6 +61,7 @@ class JobStore:
         self._finish = client.register_script(scripts.FINISH)
         self._lose = client.register_script(scripts.LOSE)
         self._release = client.register_script(scripts.RELEASE)
+        self._divide = client.register_script(scripts.DIVIDE)
         self._cancel = client.register_script(scripts.CANCEL)
         self._retry = client.register_script(scripts.RETRY)
 
@@ -128,6 +129,10 @@ class JobStore:
     def release(self, job_id: str, attempt: int, reason: str) -> bool:
         """End an attempt that was stopped on purpose; it does not count."""
         return bool(self._release(keys=[_key(job_id)], args=[job_id, attempt, reason]))
+
+    def divide(self, job_id: str, attempt: int, plans: Sequence[Sequence[str]]) -> bool:
+        """End an attempt that has planned parts: the job waits for those of its last plan without holding a slot."""
+        return bool(self._divide(keys=[_key(job_id)], args=[job_id, attempt, json.dumps(plans), *plans[-1]]))
 
     def cancel(self, job_id: str) -> bool:
         """Cancel a job that waits or runs. Returns False where it had ended before."""

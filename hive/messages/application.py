@@ -119,7 +119,7 @@ class Post:
             "inputs": dict(asked.inputs),
             "outputs": dict(asked.outputs),
             "limits": vars(asked.limits),
-        }
+        } | ({"parent": asked.parent} if asked.parent else {})
         return self._celery.as_task_v2(
             job_id,
             asked.task,

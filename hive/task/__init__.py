@@ -15,6 +15,7 @@ from hive.task.files import (
     Written,
     replaced_atomically,
 )
+from hive.task.parts import Part, in_parts, part
 
 __all__ = [
     "AnyInput",
@@ -24,6 +25,7 @@ __all__ = [
     "InputFolder",
     "Limits",
     "OutputFolder",
+    "Part",
     "PointCloud",
     "Preview",
     "Progress",
@@ -34,6 +36,8 @@ __all__ = [
     "Written",
     "checkpoint",
     "current_attempt",
+    "in_parts",
+    "part",
     "progress",
     "replaced_atomically",
     "stopping",

@@ -1,12 +1,12 @@
 """What a running task can ask of Hive: report progress, and learn which attempt of which job it is."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,19 @@ class CheckpointFolder(Protocol):
         """Forget what was kept."""
 
 
+class Divider(Protocol):
+    """Has the parts of a job done by others."""
+
+    def __call__(self, plan: Sequence[Any], /) -> list[Any]:
+        """Send the parts and leave the attempt, or where they are done, bring back what they wrote and measured."""
+
+
 @dataclass(frozen=True)
 class Attempt:
     """One start of a job on a worker.
 
     `cache_folder` is for what later jobs of this machine use too; `allows_scripts` whether its owner lets scripts of
-    users run here.
+    users run here; `divide` has parts done by others.
     """
 
     job: str
@@ -71,6 +78,7 @@ class Attempt:
     checkpoints: CheckpointFolder
     cache_folder: Path
     allows_scripts: bool
+    divide: Divider | None = None
 
 
 _current: ContextVar[Attempt | None] = ContextVar("hive_attempt", default=None)

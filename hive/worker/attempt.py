@@ -4,28 +4,17 @@ import contextlib
 import logging
 import os
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import redis
 
-from hive.errors import HiveError, StagingError, StoppedError
+from hive.errors import DividedError, HiveError, StagingError, StoppedError
 from hive.jobs import JobStore, State
 from hive.settings import Settings
-from hive.staging import (
-    BlobStore,
-    Cache,
-    Content,
-    FileContent,
-    Reference,
-    Remote,
-    digest_of,
-    pack_folder,
-    safe_name,
-    unpack,
-)
+from hive.staging import BlobStore, Cache, Reference
 from hive.task import Attempt, Task
 from hive.task.context import running
 from hive.task.parameter import Parameter
@@ -33,6 +22,8 @@ from hive.task.results import to_measures
 from hive.task.values import Json
 from hive.worker.capture import captured
 from hive.worker.checkpoints import Checkpoints
+from hive.worker.division import Division
+from hive.worker.files import fetch, output_path, store
 from hive.worker.outbox import Outbox, Outcome
 from hive.worker.progress import Reporter
 from hive.worker.scribe import Scribe
@@ -47,7 +38,7 @@ class Place:
     """Where attempts run: this worker's name, its folders and its connections.
 
     `logs` is the folder in which the attempts' logs wait; `scribe` carries them to Redis. `patient` waits for a Redis
-    that is away, `prompt` gives up at once; `resend` sends a job's message again.
+    that is away, `prompt` gives up at once; `resend` sends the messages of jobs that wait.
     """
 
     settings: Settings
@@ -62,7 +53,7 @@ class Place:
     worker: str
     host: str
     worker_pid: int
-    resend: Callable[[str], None]
+    resend: Callable[[Sequence[str]], None]
 
 
 def run_attempt(place: Place, task: Task[Any, Any], job_id: str, asked: Mapping[str, Any]) -> None:
@@ -80,9 +71,19 @@ def run_attempt(place: Place, task: Task[Any, Any], job_id: str, asked: Mapping[
         with _logged(place, task, job_id, number) as writer:
             outcome = _outcome(place, task, job_id, number, asked, Reporter(writer))
         place.outbox.send(outcome)
+    # Where this fails, the next sweep finds jobs that have no message, and sends them.
+    with contextlib.suppress(HiveError, redis.RedisError):
+        place.resend(_to_ring_for(place, outcome, asked))
+
+
+def _to_ring_for(place: Place, outcome: Outcome, asked: Mapping[str, Any]) -> list[str]:
+    """Jobs that wait and have no message: this one after a stop, its parts, or what it was the last part of."""
+    if outcome.plans:
+        return list(outcome.plans[-1])
     if outcome.state is None:
-        with contextlib.suppress(HiveError):  # the next sweep finds that the job has no message, and sends one
-            place.resend(job_id)
+        return [outcome.job]
+    whole = [asked["parent"]] if "parent" in asked else []
+    return [job_id for job_id, state in zip(whole, place.prompt.states(whole), strict=True) if state is State.QUEUED]
 
 
 @contextlib.contextmanager
@@ -107,6 +108,8 @@ def _outcome(
             outputs, measures = _run(place, task, _attempt(place, job_id, number, scratch, reporter), asked, scratch)
     except StoppedError:
         return Outcome(job_id, number, None)
+    except DividedError as error:
+        return Outcome(job_id, number, None, plans=error.plans)
     except Exception as error:
         logger.warning("job %s attempt %d failed:\n%s", job_id, number, traceback.format_exc())
         return Outcome(job_id, number, State.FAILED, error=_describe(error))
@@ -128,6 +131,7 @@ def _attempt(place: Place, job_id: str, number: int, scratch: Path, reporter: Re
         ),
         cache_folder=place.settings.cache / "tasks",
         allows_scripts=place.settings.allow_scripts,
+        divide=Division(job_id, place.patient, place.blobs, place.settings.max_attempts),
     )
 
 
@@ -137,8 +141,8 @@ def _run(
     """Run the task on its files; returns the references of what it wrote, and its measures."""
     values = dict(asked["parameters"])
     files = {parameter.name: parameter for parameter in (*task.reads, *task.writes)}
-    values |= {name: _fetch(place, scratch, files[name], wanted) for name, wanted in asked["inputs"].items()}
-    written = {name: _output_path(scratch, files[name], wanted) for name, wanted in asked["outputs"].items()}
+    values |= {name: fetch(place.cache, scratch, files[name], wanted) for name, wanted in asked["inputs"].items()}
+    written = {name: output_path(scratch, files[name], wanted) for name, wanted in asked["outputs"].items()}
     try:
         with running(attempt):
             result = task.function(**task.check(values | written))
@@ -153,52 +157,12 @@ def _run(
     return outputs, to_measures(result)
 
 
-def _fetch(place: Place, scratch: Path, parameter: Parameter, wanted: Json) -> Path | list[Path]:
-    """Put the file or files of one parameter into a folder of their own, so that equal names do not meet."""
-    folder = scratch / "in" / parameter.name
-    if isinstance(wanted, list):
-        return [_fetch_one(place, folder / str(number), one) for number, one in enumerate(wanted)]
-    placed = _fetch_one(place, folder, wanted)
-    if parameter.is_repeated:  # many small files, which travelled as one
-        return sorted(path for path in placed.rglob("*") if path.is_file())
-    return placed
-
-
-def _fetch_one(place: Place, folder: Path, wanted: Json) -> Path:
-    folder.mkdir(parents=True)
-    if Remote.matches(str(wanted)):
-        return Remote.parse(str(wanted)).fetch(folder)
-    reference = Reference.parse(str(wanted))
-    placed = place.cache.place(reference, folder)
-    return _unpacked(placed) if reference.is_folder else placed
-
-
-def _unpacked(pack: Path) -> Path:
-    """Replace a pack by the folder of its name."""
-    passing = pack.rename(pack.parent.with_suffix(".pack"))
-    pack.mkdir()
-    unpack(passing, pack)
-    passing.unlink()
-    return pack
-
-
-def _output_path(scratch: Path, parameter: Parameter, wanted: str) -> Path:
-    """Where the task shall write; a folder is there when the task starts."""
-    path = scratch / "out" / safe_name(parameter.name) / safe_name(wanted)
-    (path if parameter.is_folder else path.parent).mkdir(parents=True)
-    return path
-
-
 def _store(place: Place, task: Task[Any, Any], parameter: Parameter, path: Path) -> Reference:
     if not (path.is_dir() if parameter.is_folder else path.is_file()):
         raise StagingError(
             f"{task.wire_name} ended well but did not write its {parameter.name}. This is a mistake in the task."
         )
-    content: Content = pack_folder(path) if parameter.is_folder else FileContent(path)
-    reference = Reference(digest_of(content), path.name, is_folder=parameter.is_folder)
-    if not place.blobs.has(reference.digest):
-        place.blobs.put(content, reference)
-    return reference
+    return store(place.blobs, path)
 
 
 def _describe(error: BaseException) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an attempt ended. A state of None means: stopped on purpose, to be started again."""
+    """How an attempt ended. A state of None: to be started again, after a stop or, with plans, after its parts."""
 
     job: str
     attempt: int
@@ -25,9 +25,12 @@ class Outcome:
     outputs: Mapping[str, Json] = field(default_factory=dict)
     measures: Mapping[str, Json] = field(default_factory=dict)
     error: Mapping[str, str] | None = None
+    plans: Sequence[Sequence[str]] = ()
 
     def report(self, store: JobStore) -> bool:
         """Keep the outcome in the job's record. Returns False where a newer attempt has taken over."""
+        if self.plans:
+            return store.divide(self.job, self.attempt, self.plans)
         if self.state is None:
             return store.release(self.job, self.attempt, "its worker was told to stop")
         return store.finish(self.job, self.attempt, State(self.state), self.outputs, self.measures, self.error)

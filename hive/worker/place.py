@@ -1,13 +1,14 @@
 """Where a worker keeps its things, and the connections of one of its processes."""
 
-from functools import cache
+from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
 
 import redis
 
 from hive.broker import connect
 from hive.jobs import JobStore, LogStore
-from hive.messages import make_application, send
+from hive.messages import make_application, posting
 from hive.settings import Settings, host_name, load_settings
 from hive.staging import Cache, open_store
 from hive.worker.attempt import Place
@@ -62,5 +63,13 @@ def this_place(worker: str, worker_pid: int) -> Place:
         worker=worker,
         host=host_name(),
         worker_pid=worker_pid,
-        resend=lambda job_id: send(settings, make_application(settings), job_id, prompt.get(job_id).specification),
+        resend=partial(_resend, settings, prompt),
     )
+
+
+def _resend(settings: Settings, records: JobStore, job_ids: Sequence[str]) -> None:
+    """Send the messages of jobs that wait."""
+    jobs = [job for job in records.get_many(job_ids) if job is not None]
+    if jobs:
+        with posting(settings, make_application(settings)) as post:
+            post.put(post.write(job.id, job.specification) for job in jobs)

@@ -24,7 +24,7 @@ from workers.run import watchdog
 
 _LOOK_EVERY_S = 0.2
 # What a process that outlives its group may still write; nobody waits for it.
-_DRAIN_S = 2.0
+_DRAIN_S = 10.0
 _BLOCK = 1 << 16
 _LAST_LINES = 20
 _STDOUT, _STDERR = 1, 2

@@ -1,0 +1,89 @@
+"""A job that is done in parts: each part becomes a job of its own, and the whole waits for them without a slot."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+from hive.errors import DividedError, TaskDeclarationError
+from hive.jobs import Job, JobStore, Specification, State
+from hive.staging import BlobStore, Reference
+from hive.task import Part
+from hive.task.parameter import Parameter
+from hive.task.values import Json
+from hive.worker.files import bring, store
+
+
+class Division:
+    """The parts of one job, for one of its attempts; a task may divide its work more than once."""
+
+    def __init__(self, job_id: str, records: JobStore, blobs: BlobStore, most_attempts: int) -> None:
+        self._job_id = job_id
+        self._records = records
+        self._blobs = blobs
+        self._most_attempts = most_attempts
+        self._plans: list[list[str]] = []
+
+    def __call__(self, plan: Sequence[Part[Any]], /) -> list[Any]:
+        """Make the parts known, or where they are done, bring back what they wrote and measured.
+
+        Raises
+        ------
+        DividedError
+            Parts are still to be done; the attempt ends here.
+        TaskDeclarationError
+            This is not the plan that the task had made before.
+        """
+        whole = self._records.get(self._job_id)
+        asked = [self._specification(whole, one) for one in plan]
+        ids = [_part_id(self._job_id, len(self._plans), number, one) for number, one in enumerate(asked)]
+        self._refuse_another_plan(whole, ids)
+        self._plans.append(ids)
+        known = self._records.get_many(ids)
+        if all(job is not None and job.state is State.SUCCEEDED for job in known):
+            return [self._result(one, cast(Job, job)) for one, job in zip(plan, known, strict=True)]
+        self._records.create_many([(ids[n], asked[n]) for n, job in enumerate(known) if job is None])
+        self._records.retry_many([job.id for job in known if job is not None and job.state.is_final])
+        raise DividedError("The job waits for its parts.", self._plans)
+
+    def _refuse_another_plan(self, whole: Job, ids: list[str]) -> None:
+        number = len(self._plans)
+        if number < len(whole.plans) and list(whole.plans[number]) != ids:
+            raise TaskDeclarationError(
+                f"{whole.specification.task} came to another plan when it was called again. "
+                "What it does before in_parts must depend on nothing but its parameters and files."
+            )
+
+    def _specification(self, whole: Job, part: Part[Any]) -> Specification:
+        task = part.task
+        files = {parameter.name: parameter for parameter in (*task.reads, *task.writes)}
+        values = task.check(part.values)
+        written = {one.name: values[one.name] for one in task.writes if values[one.name] is not None}
+        return Specification(
+            capability=task.capability,
+            task=task.wire_name,
+            queue=task.capability,
+            parameters={name: cast(Json, value) for name, value in values.items() if name not in files},
+            inputs={one.name: self._sent(one, values[one.name]) for one in task.reads if values[one.name] is not None},
+            outputs={name: Path(str(path)).name for name, path in written.items()},
+            limits=replace(task.limits, attempts=task.limits.attempts or self._most_attempts),
+            priority=whole.specification.priority,
+            parent=self._job_id,
+        )
+
+    def _sent(self, parameter: Parameter, value: object) -> Json:
+        """Bring what a part reads into the store; what this job has read itself is there already."""
+        if isinstance(value, list):
+            return [self._sent(parameter, one) for one in value]
+        return str(store(self._blobs, Path(str(value))))
+
+    def _result(self, part: Part[Any], job: Job) -> Any:  # noqa: ANN401  the part's own type
+        for name, text in job.outputs.items():
+            bring(self._blobs, Reference.parse(text), Path(str(part.values[name])))
+        return part.task.result_from(job.measures)
+
+
+def _part_id(job_id: str, plan: int, number: int, asked: Specification) -> str:
+    """The same plan of the same job has the same parts, so that none of them is done twice."""
+    return hashlib.sha256(f"{job_id}.{plan}.{number}.{asked.to_json()}".encode()).hexdigest()[:16]

@@ -1,0 +1,75 @@
+"""The files of an attempt: from the store into its scratch folder, and from there back into the store."""
+
+from pathlib import Path
+
+from hive.staging import (
+    BlobStore,
+    Cache,
+    Content,
+    FileContent,
+    Reference,
+    Remote,
+    digest_of,
+    pack_folder,
+    safe_name,
+    unpack,
+)
+from hive.task.parameter import Parameter
+from hive.task.values import Json
+
+
+def fetch(cache: Cache, scratch: Path, parameter: Parameter, wanted: Json) -> Path | list[Path]:
+    """Put the file or files of one parameter into a folder of their own, so that equal names do not meet."""
+    folder = scratch / "in" / parameter.name
+    if isinstance(wanted, list):
+        return [_fetch_one(cache, folder / str(number), one) for number, one in enumerate(wanted)]
+    placed = _fetch_one(cache, folder, wanted)
+    if parameter.is_repeated:  # many small files, which travelled as one
+        return sorted(path for path in placed.rglob("*") if path.is_file())
+    return placed
+
+
+def _fetch_one(cache: Cache, folder: Path, wanted: Json) -> Path:
+    folder.mkdir(parents=True)
+    if Remote.matches(str(wanted)):
+        return Remote.parse(str(wanted)).fetch(folder)
+    reference = Reference.parse(str(wanted))
+    placed = cache.place(reference, folder)
+    return _unpacked(placed) if reference.is_folder else placed
+
+
+def _unpacked(pack: Path) -> Path:
+    """Replace a pack by the folder of its name."""
+    passing = pack.rename(pack.parent.with_suffix(".pack"))
+    pack.mkdir()
+    unpack(passing, pack)
+    passing.unlink()
+    return pack
+
+
+def output_path(scratch: Path, parameter: Parameter, wanted: str) -> Path:
+    """Where the task shall write; a folder is there when the task starts."""
+    path = scratch / "out" / safe_name(parameter.name) / safe_name(wanted)
+    (path if parameter.is_folder else path.parent).mkdir(parents=True)
+    return path
+
+
+def store(blobs: BlobStore, path: Path) -> Reference:
+    """Bring a file or a folder into the store, where it is not there yet."""
+    content: Content = pack_folder(path) if path.is_dir() else FileContent(path)
+    reference = Reference(digest_of(content), path.name, is_folder=path.is_dir())
+    if not blobs.has(reference.digest):
+        blobs.put(content, reference)
+    return reference
+
+
+def bring(blobs: BlobStore, reference: Reference, path: Path) -> None:
+    """Write what another job has written to a path of this one."""
+    if not reference.is_folder:
+        blobs.fetch(reference, path)
+        return
+    pack = path.with_name(f".{reference.digest[:16]}.tar")
+    blobs.fetch(reference, pack)
+    path.mkdir(exist_ok=True)
+    unpack(pack, path)
+    pack.unlink()
