@@ -40,9 +40,13 @@ class _File:
         if not name or "\0" in name:
             raise ValueError(f"the path of a {self.what}, not {name!r}")
         path = urlsplit(name).path if "://" in name else name
-        if self.suffixes and not path.lower().endswith(self.suffixes):
+        if self.suffixes and not path.lower().endswith(self.suffixes) and not self._is_named_folder(name):
             raise ValueError(f"a {self.what} whose name ends in {' or '.join(self.suffixes)}, not {name!r}")
         return value
+
+    def _is_named_folder(self, name: str) -> bool:
+        """Whether a folder is named where one is taken as well as a file; none is, unless a kind says so."""
+        return False
 
     def show(self, value: object) -> str:
         """Write the path."""
@@ -58,6 +62,11 @@ class Read(_File):
     """A file, or a whole folder, that the task reads; `inspect` looks at it before anything is sent."""
 
     inspect: Callable[[Path], None] | None = None
+    may_be_folder: bool = field(default=False, kw_only=True)
+
+    def _is_named_folder(self, name: str) -> bool:
+        """Whether a folder is named: a reference to one ends with a slash."""
+        return self.may_be_folder and (name.endswith("/") or Path(name).is_dir())
 
     def check_content(self, path: Path) -> None:
         """Refuse a file that is missing, unreadable, empty or visibly damaged.
@@ -69,6 +78,9 @@ class Read(_File):
         """
         if not path.exists():
             raise BadFileError(f"{path} does not exist; check the path.")
+        if self.may_be_folder and path.is_dir():
+            self._check_files_in(path)
+            return
         if path.is_dir() != self.is_folder:
             raise BadFileError(f"{path} is a {'file' if self.is_folder else 'folder'}; a {self.what} is wanted.")
         if self.is_folder:
@@ -77,6 +89,16 @@ class Read(_File):
             self._check_file(path)
         if self.inspect is not None:
             self.inspect(path)
+
+    def _check_files_in(self, folder: Path) -> None:
+        """Look at each file of a folder that has the right ending."""
+        found = [path for path in sorted(folder.rglob("*")) if path.name.lower().endswith(self.suffixes)]
+        if not found:
+            raise BadFileError(f"{folder} holds no {self.what}: no file there ends in {' or '.join(self.suffixes)}.")
+        for path in found:
+            self._check_file(path)
+            if self.inspect is not None:
+                self.inspect(path)
 
     def _check_file(self, path: Path) -> None:
         try:
@@ -108,6 +130,9 @@ class Written(_File):
 
 PointCloud = Annotated[Path, Read("point cloud", (".las", ".laz"), check_las)]
 Waveform = Annotated[Path, Read("waveform file", (), check_waveform)]
+PointClouds = Annotated[
+    Path, Read("point cloud, or folder of point clouds", (".las", ".laz"), check_las, may_be_folder=True)
+]
 Raster = Annotated[Path, Written("raster", (".tif", ".tiff"))]
 Preview = Annotated[Path, Written("preview", (".png",), is_preview=True)]
 AnyInput = Annotated[Path, Read("file")]

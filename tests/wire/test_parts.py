@@ -197,3 +197,35 @@ def test_another_plan_than_before_is_a_mistake_that_is_said(field, packages, tmp
         assert "rocks.fickle came to another plan when it was called again" in said
     finally:
         (packages / "hive_rocks" / "fickle.py").unlink()
+
+
+def test_a_terrain_model_in_tiles_is_the_same_on_one_worker_on_two_and_after_one_was_killed(field, tmp_path):
+    from tests.support import TILE
+
+    command = ["gis", "dtm", TILE, "--tile", "60"]
+    with field.worker("gis", slots=1, name="g1") as first:
+        one = field.json("submit", *command, tmp_path / "one.tif", timeout_s=120)
+        with field.worker("gis", slots=1, name="g2"):
+            two = field.json("submit", *command, tmp_path / "two.tif", timeout_s=120)
+            workers = {part["worker"] for part in parts_of(field, two["id"])}
+            job_id = field.submit(*command, tmp_path / "three.tif")
+            jobs = JobStore(field.redis)
+
+            def some_are_done():
+                parts = parts_of(field, job_id) if jobs.get(job_id).is_divided else []
+                ends = [part["state"] for part in parts]
+                return ends.count("succeeded") > 3 and "g1@test" in [
+                    part["worker"] for part in parts if part["state"] == "running"
+                ]
+
+            wait_until(some_are_done, "some tiles are done")
+            done = {part["id"] for part in parts_of(field, job_id) if part["state"] == "succeeded"}
+            kill_tree(first)
+            three = field.wait(job_id, code=0)
+    assert workers == {"g1@test", "g2@test"}
+    assert one["measures"]["points"] == 110_000
+    assert one["outputs"] == {name: text.replace("two.", "one.") for name, text in two["outputs"].items()}
+    assert one["outputs"] == {name: text.replace("three.", "one.") for name, text in three["outputs"].items()}
+    parts = parts_of(field, job_id)
+    assert {part["attempts"] for part in parts if part["id"] in done} == {1}  # only its own tile was done again
+    assert sum(part["attempts"] for part in parts) <= len(parts) + 1

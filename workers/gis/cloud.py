@@ -2,8 +2,8 @@
 
 import logging
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class CloudHeader:
     metres : length of the horizontal unit [m]
     vertical_metres : length of the vertical unit [m]
     vertical_unit : its symbol, "m" or "ft"
+    highest : highest point, in units of elevation
     """
 
     points: int
@@ -47,6 +48,23 @@ class CloudHeader:
     metres: float
     vertical_metres: float
     vertical_unit: str
+    highest: float
+
+
+def clouds_in(place: Path) -> list[Path]:
+    """The point clouds of a folder, or the one that is named.
+
+    Raises
+    ------
+    InputError
+        The folder holds none.
+    """
+    if not place.is_dir():
+        return [place]
+    found = sorted(path for path in place.rglob("*") if path.suffix.lower() in (".las", ".laz"))
+    if not found:
+        raise InputError(f"{place.name} holds no .las or .laz files.")
+    return found
 
 
 def reader(cloud: Path, crs: str | None) -> Stage:
@@ -83,6 +101,37 @@ def read_header(cloud: Path, crs: str | None) -> CloudHeader:
         metres=metres,
         vertical_metres=vertical_metres,
         vertical_unit=_symbol(vertical_metres),
+        highest=header["maxz"],
+    )
+
+
+def read_area(clouds: Sequence[Path], crs: str | None) -> CloudHeader:
+    """Read the headers of point clouds that lie side by side, as if they were one.
+
+    Raises
+    ------
+    InputError
+        One of them has no points or no usable CRS, or they differ in it.
+    """
+    headers = [read_header(cloud, crs) for cloud in clouds]
+    return joined(headers, clouds)
+
+
+def joined(headers: Sequence[CloudHeader], clouds: Sequence[Path]) -> CloudHeader:
+    """One header for several point clouds."""
+    first = headers[0]
+    for header, cloud in zip(headers, clouds, strict=True):
+        if (header.crs, header.vertical_metres) != (first.crs, first.vertical_metres):
+            raise InputError(
+                f"{cloud.name} has another coordinate reference system than {clouds[0].name}. Reproject one of them, "
+                "or say what is right for all: --crs EPSG:32610."
+            )
+    west, east, south, north = zip(*(header.region for header in headers), strict=True)
+    return replace(
+        first,
+        points=sum(header.points for header in headers),
+        region=(min(west), max(east), min(south), max(north)),
+        highest=max(header.highest for header in headers),
     )
 
 

@@ -5,11 +5,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
-from hive.task import PointCloud, Preview, Raster, progress
+from hive.task import PointClouds, Preview, Raster, progress
 from hive.units import AtLeast, Help, Matching, Metres, MoreThan, Share
 from workers.gis import gis
 
 _STEPS = 4
+# Edge of the tiles where nobody says one [m]: some ten million points of a dense survey.
+_TILE_M = 500.0
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Ground:
 
 @gis.task
 def dtm(
-    cloud: PointCloud,
+    cloud: PointClouds,
     raster: Raster,
     *,
     cell: Annotated[Metres, MoreThan(0), Help("Edge of a grid cell on the ground.")] = 1.0,
@@ -45,25 +47,38 @@ def dtm(
         Matching(r"[A-Za-z]+:[0-9]+(\+[0-9]+)?", "a code such as EPSG:32610"),
         Help("Coordinate reference system, where the tile says none or a wrong one."),
     ] = None,
+    tile: Annotated[
+        Metres | None,
+        MoreThan(0),
+        Help("Cut the area into tiles of that edge, each for whichever worker is free; a folder: 500 m unless said."),
+    ] = None,
     preview: Preview | None = None,
 ) -> Ground:
-    """Grid the ground returns of one tile (ASPRS class 2) to a GeoTIFF.
+    """Grid the ground returns of a point cloud, or of a folder of tiles (ASPRS class 2), to a GeoTIFF.
 
     The ground is found anew with the Simple Morphological Filter (SMRF; Pingel, Clarke and McBride 2013); points
     that the tile marks as noise (classes 7 and 18) are left out. Elevations are interpolated by inverse distance and
     stay in the tile's own unit. The grid's edges are multiples of the cell, so that neighbouring tiles fit together.
-    The raster is a Cloud-Optimised GeoTIFF; the preview is a hill-shade.
+    The raster is a Cloud-Optimised GeoTIFF; the preview is a hill-shade. A large area is done in tiles, with the points
+    around each, and put together again.
     """
-    from workers.gis.cloud import read_header
+    from workers.gis.cloud import clouds_in, joined, read_header
+    from workers.gis.dtm.area import ground_of_area
     from workers.gis.dtm.ground import GroundFilter, grid_ground
     from workers.gis.dtm.terrain import finish_raster
 
     progress(0, _STEPS, "steps", "reading the header")
-    header = read_header(cloud, crs)
+    clouds = clouds_in(cloud)
+    headers = [read_header(one, crs) for one in clouds]
+    header = joined(headers, clouds)
     smrf = GroundFilter(window=window, slope=slope, threshold=threshold, scalar=scalar, cell=ground_cell)
     progress(1, _STEPS, "steps", f"finding the ground of {header.points:,} points")
     with TemporaryDirectory(prefix=".dtm-", dir=raster.parent) as passing:
-        gridded = grid_ground(cloud, header, crs, cell, fill, smrf, Path(passing))
+        if tile is None and not cloud.is_dir():
+            gridded = grid_ground(cloud, header, crs, cell, fill, smrf, Path(passing))
+        else:
+            edge = tile or _TILE_M
+            gridded = ground_of_area(clouds, headers, header, cell, fill, edge, smrf, crs, Path(passing))
         progress(3, _STEPS, "steps", "writing the raster")
         terrain = finish_raster(gridded.raster, header, raster, preview)
     progress(_STEPS, _STEPS, "steps", "done")

@@ -11,7 +11,10 @@ from workers.gis.engine import Stage, run_pipeline
 
 # ASPRS LAS Specification 1.4 R15, table 17: 2 ground, 7 low noise, 18 high noise.
 _GROUND = 2
-_NOT_NOISE = "Classification[0:6],Classification[8:17],Classification[19:255]"
+NO_NOISE: Stage = {
+    "type": "filters.range",
+    "limits": "Classification[0:6],Classification[8:17],Classification[19:255]",
+}
 NO_DATA = -9999.0
 # PDAL's own words where a filter leaves nothing for the next stage.
 _NOTHING_THERE = ("No returns to process", "no points for output")
@@ -60,6 +63,36 @@ def aligned_grid(region: tuple[float, float, float, float], cell: float) -> Grid
     return Grid(first_column * cell, first_row * cell, cell, columns, rows)
 
 
+def smrf_stage(smrf: GroundFilter, header: CloudHeader) -> Stage:
+    """The stage that finds the ground, with lengths in the cloud's own units."""
+    return {
+        "type": "filters.smrf",
+        "cell": smrf.cell / header.metres,
+        "window": smrf.window / header.metres,
+        "slope": smrf.slope * header.metres / header.vertical_metres,
+        "threshold": smrf.threshold / header.vertical_metres,
+        "scalar": smrf.scalar,
+    }
+
+
+def idw_stage(grid: Grid, fill: int, raster: Path) -> Stage:
+    """The stage that interpolates points by inverse distance to the cells of a grid."""
+    return {
+        "type": "writers.gdal",
+        "filename": str(raster),
+        "gdaldriver": "GTiff",
+        "output_type": "idw",
+        "data_type": "float32",
+        "nodata": NO_DATA,
+        "resolution": grid.cell,
+        "window_size": fill,
+        "origin_x": grid.west,
+        "origin_y": grid.south,
+        "width": grid.columns,
+        "height": grid.rows,
+    }
+
+
 def ground_stages(cloud: Path, header: CloudHeader, crs: str | None, smrf: GroundFilter) -> list[Stage]:
     """The stages that leave only ground points; the last but one counts the classes.
 
@@ -69,16 +102,9 @@ def ground_stages(cloud: Path, header: CloudHeader, crs: str | None, smrf: Groun
     """
     return [
         reader(cloud, crs),
-        {"type": "filters.range", "limits": _NOT_NOISE},
+        NO_NOISE,
         {"type": "filters.assign", "value": "Classification = 0"},
-        {
-            "type": "filters.smrf",
-            "cell": smrf.cell / header.metres,
-            "window": smrf.window / header.metres,
-            "slope": smrf.slope * header.metres / header.vertical_metres,
-            "threshold": smrf.threshold / header.vertical_metres,
-            "scalar": smrf.scalar,
-        },
+        smrf_stage(smrf, header),
         {"type": "filters.stats", "dimensions": "Classification", "count": "Classification"},
         {"type": "filters.range", "limits": f"Classification[{_GROUND}:{_GROUND}]"},
     ]
@@ -104,29 +130,15 @@ def grid_ground(
     """
     grid = aligned_grid(header.region, cell / header.metres)
     raster = folder / "ground.plain.tif"
-    writer = {
-        "type": "writers.gdal",
-        "filename": str(raster),
-        "gdaldriver": "GTiff",
-        "output_type": "idw",
-        "data_type": "float32",
-        "nodata": NO_DATA,
-        "resolution": grid.cell,
-        "window_size": fill,
-        "origin_x": grid.west,
-        "origin_y": grid.south,
-        "width": grid.columns,
-        "height": grid.rows,
-    }
     try:
-        found = run_pipeline([*ground_stages(cloud, header, crs, smrf), writer], cloud.name)
+        found = run_pipeline([*ground_stages(cloud, header, crs, smrf), idw_stage(grid, fill, raster)], cloud.name)
     except EngineError as error:
         if any(words in str(error) for words in _NOTHING_THERE):
-            raise _no_ground(cloud, header) from error
+            raise no_ground(cloud.name, header) from error
         raise
     ground_points = _count_ground(found)
     if not ground_points:
-        raise _no_ground(cloud, header)
+        raise no_ground(cloud.name, header)
     return Gridded(raster, ground_points)
 
 
@@ -137,8 +149,9 @@ def _count_ground(found: dict[str, Any]) -> int:
     return by_class.get(_GROUND, 0)
 
 
-def _no_ground(cloud: Path, header: CloudHeader) -> InputError:
+def no_ground(name: str, header: CloudHeader) -> InputError:
+    """What is said where a cloud has no ground."""
     return InputError(
-        f"No ground was found among the {header.points:,} points of {cloud.name}. Try a larger --window; a tile that "
+        f"No ground was found among the {header.points:,} points of {name}. Try a larger --window; a tile that "
         "holds only first of several returns, or only noise (classes 7 and 18), has none."
     )
