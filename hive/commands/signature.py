@@ -95,7 +95,9 @@ def meaning(task: Task[Any, Any], parameter: Parameter) -> str:
 
 def _accepted(kind: Kind) -> str:
     if isinstance(kind, Read):
-        return f"The {kind.what} to read{_suffixes(kind.suffixes)}"
+        return (
+            f"The {kind.what} to read{_suffixes(kind.suffixes)}{', or a folder of them' if kind.may_be_folder else ''}"
+        )
     if isinstance(kind, Number):
         unit = f" in {kind.unit.symbol}" if kind.unit.symbol else ""
         limits = "".join(f", {one.words} {kind.unit.show(one.bound)}" for one in kind.limits)

@@ -66,7 +66,8 @@ class Read(_File):
 
     def _is_named_folder(self, name: str) -> bool:
         """Whether a folder is named: a reference to one ends with a slash."""
-        return self.may_be_folder and (name.endswith("/") or Path(name).is_dir())
+        is_reference = name.startswith("sha256:") and name.endswith("/")
+        return self.may_be_folder and (is_reference or Path(name).is_dir())
 
     def check_content(self, path: Path) -> None:
         """Refuse a file that is missing, unreadable, empty or visibly damaged.
@@ -130,9 +131,7 @@ class Written(_File):
 
 PointCloud = Annotated[Path, Read("point cloud", (".las", ".laz"), check_las)]
 Waveform = Annotated[Path, Read("waveform file", (), check_waveform)]
-PointClouds = Annotated[
-    Path, Read("point cloud, or folder of point clouds", (".las", ".laz"), check_las, may_be_folder=True)
-]
+PointClouds = Annotated[Path, Read("point cloud", (".las", ".laz"), check_las, may_be_folder=True)]
 Raster = Annotated[Path, Written("raster", (".tif", ".tiff"))]
 Preview = Annotated[Path, Written("preview", (".png",), is_preview=True)]
 AnyInput = Annotated[Path, Read("file")]

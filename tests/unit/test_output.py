@@ -134,7 +134,7 @@ def test_the_command_for_an_unserved_queue_is_one_that_serves_it(queue, command,
 def test_the_help_of_a_task_says_what_its_files_are():
     said = help_of(dtm)
     assert "Usage: dtm [OPTIONS] CLOUD [RASTER]" in said
-    assert "Files:\n  CLOUD   The point cloud to read (.las, .laz).\n" in said
+    assert "Files:\n  CLOUD   The point cloud to read (.las, .laz), or a folder of them.\n" in said
     assert "--preview PREVIEW  Where the preview goes (.png); default: beside RASTER, with its name." in said
     assert "OUTPUT  Where the file goes; default: none is written." in help_of(probe)
 

@@ -137,7 +137,7 @@ def test_more_points_than_32_bits_can_count_are_read_from_the_large_field(tmp_pa
 def test_an_empty_file_and_a_folder_are_refused(tmp_path, make):
     path = tmp_path / "tile.laz"
     path.mkdir() if make == "folder" else path.touch()
-    with pytest.raises(BadFileError, match="is empty|is a folder"):
+    with pytest.raises(BadFileError, match="is empty|holds no point cloud"):
         make_request(dtm, {"cloud": path})
 
 
