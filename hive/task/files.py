@@ -65,9 +65,10 @@ class Read(_File):
     may_be_folder: bool = field(default=False, kw_only=True)
 
     def _is_named_folder(self, name: str) -> bool:
-        """Whether a folder is named: a reference to one ends with a slash."""
+        """Whether a folder is named. A reference to one ends with a slash; any other name without an ending may be one."""
         is_reference = name.startswith("sha256:") and name.endswith("/")
-        return self.may_be_folder and (is_reference or Path(name).is_dir())
+        is_path = "://" not in name and (not Path(name).suffix or Path(name).is_dir())
+        return self.may_be_folder and (is_reference or is_path)
 
     def check_content(self, path: Path) -> None:
         """Refuse a file that is missing, unreadable, empty or visibly damaged.
