@@ -65,7 +65,7 @@ class Read(_File):
     may_be_folder: bool = field(default=False, kw_only=True)
 
     def _is_named_folder(self, name: str) -> bool:
-        """Whether a folder is named. A reference to one ends with a slash; any other name without an ending may be one."""
+        """Whether a folder is named: a reference with a slash at its end, or any other name without an ending."""
         is_reference = name.startswith("sha256:") and name.endswith("/")
         is_path = "://" not in name and (not Path(name).suffix or Path(name).is_dir())
         return self.may_be_folder and (is_reference or is_path)
