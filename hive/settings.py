@@ -164,6 +164,12 @@ class Settings:
         _yes_or_no,
         default=False,
     )
+    preload: bool = _setting(
+        "HIVE_PRELOAD",
+        "Worker: 1 imports the libraries of its capabilities once for all processes of its pool, 0 in each of them.",
+        _yes_or_no,
+        default=True,
+    )
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def flags_as_environment(self) -> dict[str, str]:

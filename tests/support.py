@@ -73,6 +73,7 @@ class Hive:
             "HIVE_GATEWAY_PORT": str(self.gateway_port),
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             "PYTHONWARNINGS": "default",
+            "HIVE_PRELOAD": "0",  # a second for each of hundreds of workers; tests of the capabilities turn it on
             "COLUMNS": "110",
             **environment,
         }

@@ -190,7 +190,8 @@ class Capability:
     ----------
     name : the queue, `gis`
     summary : one line for `hive submit --help`
-    needs : modules that a worker must be able to import
+    needs : modules that a worker must be able to import; it does so before it makes the processes of its pool
+    preload : further modules that tasks use, where those above load them only when they are used
     programs : programs that a worker must have on its PATH
     extra : the extra of Hive that brings these modules
     default : the task that is meant where none is named
@@ -202,6 +203,7 @@ class Capability:
     programs: tuple[str, ...] = ()
     extra: str = ""
     default: str = ""
+    preload: tuple[str, ...] = ()
     tasks: dict[str, Task[Any, Any]] = field(default_factory=dict, repr=False, compare=False)
 
     @overload

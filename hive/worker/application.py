@@ -17,6 +17,7 @@ from hive.task import Task
 from hive.worker.attempt import run_attempt
 from hive.worker.keeper import Keeper
 from hive.worker.place import this_place
+from hive.worker.preload import prepare
 from hive.worker.presence import Presence
 from hive.worker.stops import Stops
 
@@ -34,7 +35,7 @@ def make_worker_application() -> Celery:
         _register(application, task)
     for step in (Presence, Keeper, Stops):
         application.steps["worker"].add(step)
-    celeryd_after_setup.connect(_serve_tests_too)
+    celeryd_after_setup.connect(_set_up)
     return application
 
 
@@ -52,6 +53,7 @@ def _main_pid() -> int:
     return os.getppid() if current_process().name != "MainProcess" else os.getpid()
 
 
-def _serve_tests_too(sender: str, instance: Any, **_: Any) -> None:  # noqa: ANN401  celery's signal
-    """Make every worker consume from the test queue beside those that it was started for."""
+def _set_up(sender: str, instance: Any, **_: Any) -> None:  # noqa: ANN401  celery's signal
+    """Prepare for the queues that the worker was started for; like every worker it takes from the test queue too."""
+    prepare(load_settings(), list(instance.app.amqp.queues.consume_from))
     instance.app.amqp.queues.select_add(TEST_QUEUE)

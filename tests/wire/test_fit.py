@@ -21,7 +21,7 @@ def lab(tmp_path):
     except ImportError:
         missing("the extra training")
     assert lightning
-    hive = Hive(tmp_path / "home", HIVE_LEASE_S="3", HIVE_GRACE_S="20")
+    hive = Hive(tmp_path / "home", HIVE_LEASE_S="3", HIVE_GRACE_S="20", HIVE_PRELOAD="1")
     with hive.up():
         yield hive
 

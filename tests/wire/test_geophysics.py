@@ -19,7 +19,7 @@ def quakes(tmp_path_factory):
         import obspy  # noqa: F401  looked for, not used
     except ImportError:
         missing("obspy")
-    hive = Hive(tmp_path_factory.mktemp("quakes"))
+    hive = Hive(tmp_path_factory.mktemp("quakes"), HIVE_PRELOAD="1")
     with hive.up(), hive.worker("geophysics", slots=1):
         yield hive
 

@@ -17,7 +17,7 @@ def studio(tmp_path_factory):
         import open3d  # noqa: F401  looked for, not used
     except (ImportError, OSError) as error:
         missing(f"open3d ({error})")
-    hive = Hive(tmp_path_factory.mktemp("studio"))
+    hive = Hive(tmp_path_factory.mktemp("studio"), HIVE_PRELOAD="1")
     with hive.up(), hive.worker("3d-generation", slots=1):
         yield hive
 

@@ -8,4 +8,5 @@ geophysics = Capability(
     needs=("obspy", "matplotlib"),
     extra="geophysics",
     default="detect",
+    preload=("obspy.signal.filter", "obspy.signal.trigger", "obspy.core.event", "scipy.signal", "matplotlib.figure"),
 )

@@ -8,4 +8,5 @@ training = Capability(
     needs=("torch", "lightning", "matplotlib", "scipy", "laspy"),
     extra="training",
     default="fit",
+    preload=("lightning.pytorch", "scipy.spatial", "matplotlib.figure"),
 )
