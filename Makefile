@@ -41,6 +41,7 @@ bench: $(ALL)  ## Measure beside plain Celery and nginx: start-up, throughput, f
 	$(BIN)/python tools/bench.py
 	$(BIN)/python -m tools.bench_throughput
 	$(BIN)/python -m tools.bench_files
+	$(BIN)/python -m tools.bench_memory
 	$(BIN)/python -m tools.bench_map
 
 docs: $(ALL)  ## Write docs/reference.md from signatures and --help

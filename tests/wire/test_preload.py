@@ -28,7 +28,7 @@ def test_celerys_own_command_refuses_a_capability_whose_library_is_missing(hive_
     )
     ended = subprocess.run(
         [BIN / "celery", "-A", "hive", "worker", "-Q", "geophysics", "-c", "1"],
-        env=hive_up.environment | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}, cwd=tmp_path,
+        env=hive_up.environment | {"PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"}, cwd=tmp_path,
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert ended.returncode == 1
