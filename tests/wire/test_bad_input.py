@@ -45,7 +45,7 @@ def folder(tmp_path):
         ("gis dtm tile.laz out.tif extra", "unexpected extra argument"),
         ("gis dtm tile.laz out.tif --cel 1", "No such option"),
         ("gis dtm", "gis.dtm needs cloud: name the point cloud that it shall read."),
-        ("gis dmt tile.laz out.tif", "gis has no task 'dmt'. It has: dtm."),
+        ("gis dmt tile.laz out.tif", "gis has no task 'dmt'. It has: dtm, dtm_tile."),
         ("gsi dtm tile.laz out.tif", "There is no capability 'gsi'. Known are: 3d-generation, geophysics, gis, "),
         ("gis dtm tile.laz out.tif --queue training9", "There is no queue 'training9'."),
         ("test --seconds -1", "seconds must be at least 0 s, not -1 s."),
@@ -55,7 +55,7 @@ def folder(tmp_path):
         ("--type gis.dtm --params []", "--params must be a JSON object"),
         ("--type gis.dtm --params {}", "gis.dtm needs cloud"),
         ('--type gis.dtm --params {"cloud":"tile.laz","cel":1}', "gis.dtm has no parameter 'cel'. It has: cloud,"),
-        ("--type gis --params {}", "gis has no default task. Name one of: dtm."),
+        ("--type gis --params {}", "gis has no default task. Name one of: dtm, dtm_tile."),
         ("--type nowhere", "There is no capability 'nowhere'."),
     ],
 )
