@@ -337,10 +337,17 @@ return 1
 )
 
 # KEYS: index of deliveries. ARGV: lease [ms], JSON {"jobs": [[id, attempt, peak memory], …], "tags": [tag, …]}.
-# Returns "id.attempt" of each attempt that is not the newest one any more; its work is for nobody.
+# Returns "id.attempt" of each attempt that is not the newest one any more; its work is for nobody. An attempt that has
+# only just ended its job by itself is none of these.
 RENEW = (
     _COMMON
     + """
+local function has_ended_itself(job, attempt)
+  local kept = redis.call('HMGET', job, 'state', 'attempts', 'error')
+  if kept[2] ~= tostring(attempt) then return false end
+  return kept[1] == 'succeeded' or kept[1] == 'failed' and cjson.decode(kept[3] or '{}').kind ~= 'worker-lost'
+end
+
 local lease, held = tonumber(ARGV[1]), cjson.decode(ARGV[2])
 local ms, stale = now(), {}
 pulse(ms, lease)
@@ -349,7 +356,7 @@ for _, entry in ipairs(held.jobs) do
   if is_newest(job, entry[2]) then
     redis.call('ZADD', 'hive:leases', 'XX', ms + lease, entry[1])
     if entry[3] > 0 then redis.call('HSET', job, 'peak_memory_bytes', entry[3]) end
-  else
+  elseif not has_ended_itself(job, entry[2]) then
     stale[#stale + 1] = entry[1] .. '.' .. entry[2]
   end
 end

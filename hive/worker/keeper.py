@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import psutil
@@ -100,6 +100,7 @@ class Duties:
         self._next_renewal = 0.0
         self._taken = -1
         self._deaf_since: float | None = None
+        self._idle_since: dict[str, float] = {}
         self._cancelled: Any = None
 
     def take_over(self) -> None:
@@ -123,10 +124,10 @@ class Duties:
                 self._scribe.look_now()  # a job's log comes before its end
             self._outbox.flush()
             self._next_renewal = time.monotonic() + self._settings.lease_s / _RENEWALS_PER_LEASE
-            end_unwanted(slots, self._renewed(slots))
+            self._end_unwanted(slots)
             self._end_where_deaf(slots)
         if {slot.job for slot in slots} & set(self._newly_cancelled()):
-            end_unwanted(slots, self._renewed(slots))  # a job that was retried meanwhile may have a wanted attempt too
+            self._end_unwanted(slots)  # a job that was retried meanwhile may have a wanted attempt too
 
     def _note_dead(self, slots: list[Slot]) -> None:
         """Note attempts whose process is gone; after some looks, because Celery mostly notes them, with the signal."""
@@ -142,10 +143,23 @@ class Duties:
         held = {(slot.job, slot.attempt) for slot in slots} | {(one.job, one.attempt) for one in waiting}
         jobs = [[job, attempt, self._peaks.get((job, attempt), 0)] for job, attempt in held]
         self._peaks = {key: peak for key, peak in self._peaks.items() if key in held}
-        document = json.dumps({"jobs": jobs, "tags": list(_delivery_tags(self._worker))})
+        tags = _delivery_tags(self._worker) - self._never_started(slots)
+        document = json.dumps({"jobs": jobs, "tags": list(tags)})
         lease_ms = int(self._settings.lease_s * 1000)
         stale: list[str] = self._renew(keys=["unacked_index"], args=[lease_ms, document])
         return stale
+
+    def _never_started(self, slots: list[Slot]) -> set[str]:
+        """Tags of messages that wait in this worker for more than a lease beside a free slot; others may have them.
+
+        Celery can lose a slot whose process dies while the worker reconnects, and keeps the message that it gave to it.
+        """
+        started = {slot.job for slot in slots}
+        has_free = len(slots) < self._worker.concurrency
+        idle = {tag for tag, job in _reserved().items() if has_free and job not in started}
+        now = time.monotonic()
+        self._idle_since = {tag: self._idle_since.get(tag, now) for tag in idle}
+        return {tag for tag, since in self._idle_since.items() if now - since > self._settings.lease_s}
 
     def _end_where_deaf(self, slots: list[Slot]) -> None:
         """End this worker where jobs wait, slots are free, and for four leases it has taken none.
@@ -155,6 +169,7 @@ class Duties:
         """
         queues = list(self._worker.app.amqp.queues.consume_from)
         waiting = sum(int(self._redis.llen(name)) for queue in queues for name in queue_lists(queue))
+        waiting += len(self._idle_since)
         taken = sum(celery_state.total_count.values())
         is_deaf = waiting and taken == self._taken and len(slots) < self._worker.concurrency
         self._taken = taken
@@ -194,10 +209,14 @@ class Duties:
             self._fail(slot, "time-limit", f"It ran for longer than its limit of {slot.time_s:g} s.")
 
     def _fail(self, slot: Slot, kind: str, message: str) -> None:
+        may_end = self._claim(slot)
+        if not may_end and slot.pid != os.getpid():
+            return  # it has ended by itself
         self._scribe.hurry(slot.name)
         outcome = Outcome(slot.job, slot.attempt, State.FAILED, error={"kind": kind, "message": message})
         self._outbox.send(outcome)
-        end_process(slot)
+        if may_end:
+            end_process(slot)
 
     def wait_for_tasks(self) -> None:
         """Give running tasks the grace period to finish or to save their state, then let them wait again elsewhere.
@@ -211,22 +230,26 @@ class Duties:
         for slot in slots:
             self._scribe.hurry(slot.name)
             self._outbox.send(Outcome(slot.job, slot.attempt, None))
-            end_process(slot)
+            if self._claim(slot):
+                end_process(slot)
 
+    def _end_unwanted(self, slots: list[Slot]) -> None:
+        """Renew what this worker holds, and end the processes of attempts whose work nobody wants any more."""
+        unwanted = set(self._renewed(slots))
+        for slot in slots:
+            if slot.name in unwanted and self._claim(slot):
+                end_process(slot)
 
-def end_unwanted(slots: list[Slot], unwanted: Iterable[str]) -> None:
-    """End the processes of attempts whose work nobody wants any more."""
-    names = set(unwanted)
-    for slot in slots:
-        if slot.name in names:
-            end_process(slot)
+    def _claim(self, slot: Slot) -> bool:
+        """Make sure that a process is still at this attempt and may be ended; a thread of the worker may not."""
+        if slot.pid == os.getpid():
+            logger.warning("job %s is not wanted any more, but runs in a thread, which cannot be ended", slot.job)
+            return False
+        return self._slots.claim(slot)
 
 
 def end_process(slot: Slot) -> None:
-    """End the process of an attempt and everything below it. A thread of the worker itself cannot be ended."""
-    if slot.pid == os.getpid():
-        logger.warning("job %s is not wanted any more, but runs in a thread, which cannot be ended", slot.job)
-        return
+    """End the process of an attempt and everything below it."""
     try:
         process = psutil.Process(slot.pid)
         family = [process, *process.children(recursive=True)]
@@ -243,8 +266,13 @@ def _delivery_tags(worker: Any) -> set[str]:  # noqa: ANN401
     quality = consumer.channel.qos if consumer is not None and consumer.channel is not None else None
     tags = set(_copy(lambda: list(quality._delivered))) if quality is not None else set()
     tags -= set(_copy(lambda: list(quality._dirty))) if quality is not None else set()
+    return tags | set(_reserved())
+
+
+def _reserved() -> dict[str, str]:
+    """The messages that Celery has taken for its pool: their tags, and their jobs."""
     requests = _copy(lambda: [*celery_state.reserved_requests, *celery_state.active_requests])
-    return tags | {request.message.delivery_tag for request in requests if request.message is not None}
+    return {request.message.delivery_tag: str(request.id) for request in requests if request.message is not None}
 
 
 def _copy(read: Callable[[], list[Any]]) -> list[Any]:

@@ -1,11 +1,14 @@
 """Which attempts run in this worker now: one small file each, written by whoever runs the task.
 
 The worker's main process reads them from a thread. That works in every pool, while the worker shuts down, and after a
-restart: a file that is left over names an attempt whose process died.
+restart: a file that is left over names an attempt whose process died. An attempt leaves by taking its file away, and
+whoever wants to end its process takes the file first: a process that has gone on to another job is never ended.
 """
 
+import contextlib
 import json
 import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +20,8 @@ import psutil
 
 from hive.staging import Cache
 from hive.task import replaced_atomically
+
+_SHOWN, _CLAIMED = ".json", ".claimed"
 
 
 @dataclass(frozen=True)
@@ -94,25 +99,36 @@ class Slots:
             yield
         finally:
             file.unlink(missing_ok=True)
+            if self._claimed(slot).exists():
+                os.kill(os.getpid(), signal.SIGKILL)  # as the keeper is about to do
 
     def all(self) -> list[Slot]:
-        """Every attempt that is shown."""
+        """Every attempt that is shown, claimed ones too."""
         found = []
-        for file in self._folder.glob("*.json"):
-            try:
-                found.append(Slot(**json.loads(file.read_text())))
-            except FileNotFoundError:
-                continue  # it ended since the folder was listed
+        for file in self._folder.glob("*.*.*"):
+            if file.suffix in (_SHOWN, _CLAIMED):
+                with contextlib.suppress(FileNotFoundError):  # it ended since the folder was listed
+                    found.append(Slot(**json.loads(file.read_text())))
         return found
 
     def is_shown(self, name: str) -> bool:
         """Whether the attempt of that name is shown."""
-        return (self._folder / f"{name}.json").exists()
+        return (self._folder / f"{name}{_SHOWN}").exists() or (self._folder / f"{name}{_CLAIMED}").exists()
+
+    def claim(self, slot: Slot) -> bool:
+        """Take an attempt's file, so that its process may be ended; False where the attempt has left already."""
+        with contextlib.suppress(FileNotFoundError):
+            self._file(slot).rename(self._claimed(slot))
+        return self._claimed(slot).exists()
 
     def clear(self, slot: Slot) -> None:
         """Take away what an attempt whose process died has left: its file here and its scratch folder."""
         self._cache.clear_scratch(slot.name)
         self._file(slot).unlink(missing_ok=True)
+        self._claimed(slot).unlink(missing_ok=True)
 
     def _file(self, slot: Slot) -> Path:
-        return self._folder / f"{slot.name}.json"
+        return self._folder / f"{slot.name}{_SHOWN}"
+
+    def _claimed(self, slot: Slot) -> Path:
+        return self._folder / f"{slot.name}{_CLAIMED}"

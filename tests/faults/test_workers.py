@@ -260,6 +260,20 @@ def test_a_worker_that_takes_no_jobs_is_replaced(field, note, tmp_path):
     assert field.job(first).attempts == 1
 
 
+def test_a_job_given_to_a_process_that_never_starts_it_is_given_to_another(field, note):
+    """Celery hands a message to a process of its pool, and keeps it for as long as that process lives."""
+    with field.hive.worker("gis", slots=2, name="w1") as worker:
+        field.submit(2)
+        field.wait_for_all(30)  # the pool is at work
+        frozen = worker.children()[-1]
+        frozen.suspend()
+        field.submit(8, seconds=0.1)
+        jobs = field.wait_for_all(10 * field.lease_s)
+        frozen.kill()
+    row = note(field.row("a process of the pool hangs before its job starts", jobs))
+    assert (row.lost, row.finished_twice) == (0, 0)
+
+
 def test_a_job_whose_process_is_killed_each_time_is_given_up_with_the_reason(field, note):
     """As the kernel does it to a process that takes too much memory."""
     with field.hive.worker("gis", slots=2, name="w1"):

@@ -75,10 +75,10 @@ def test_a_taken_port_is_said_with_a_way_out(hive):
         other.bind(("127.0.0.1", hive.port))
         other.listen()
         said = hive.run("up", code=1).stderr
-    assert f"Port {hive.port} is taken by another program." in said
-    way_out = re.search(r"hive up (--redis-port \d+)", said).group(1).split()
-    hive.run("up", *way_out)
-    hive.run("down")
+        assert f"Port {hive.port} is taken by another program." in said
+        way_out = re.search(r"hive up (--redis-port \d+)", said).group(1).split()
+        hive.run("up", *way_out)
+        hive.run("down")
 
 
 def test_a_port_that_up_was_told_is_found_by_later_commands(hive):
