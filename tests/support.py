@@ -21,6 +21,7 @@ import psutil
 import pytest
 import redis
 
+from hive.jobs import JobStore
 from hive.settings import Settings, load_settings
 
 BIN = Path(sys.executable).parent
@@ -134,6 +135,10 @@ class Hive:
 
     def json(self, *arguments: str | Path, code: int = 0, **more: Any) -> Any:
         return json.loads(self.run(*arguments, "--json", code=code, **more).stdout)
+
+    def record(self, job_id: str) -> dict[str, Any]:
+        """What `hive show --json` says, without starting it; for loops."""
+        return JobStore(self.redis).get(job_id).to_json()
 
     def submit(self, *arguments: str | Path) -> str:
         """Submit without waiting; returns the id."""

@@ -7,6 +7,7 @@ import redis
 from billiard.process import current_process
 from celery import Celery
 from celery import Task as CeleryTask
+from celery.apps.worker import Worker
 from celery.exceptions import Reject
 from celery.signals import celeryd_after_setup
 
@@ -20,6 +21,20 @@ from hive.worker.place import this_place
 from hive.worker.preload import prepare
 from hive.worker.presence import Presence
 from hive.worker.stops import Stops
+
+_HEARTBEAT_S = 30
+
+
+class QuietWorker(Worker):
+    """A worker that says what Flower shows and no more.
+
+    Workers need not know each other: their gossip costs each of them more with every other one, and the Mac too. Two
+    heartbeats in a second are for brokers that cannot tell when a worker dies; leases can.
+    """
+
+    def __init__(self, app: Any = None, hostname: str | None = None, **options: Any) -> None:  # noqa: ANN401  celery's own
+        options["heartbeat_interval"] = options.get("heartbeat_interval") or _HEARTBEAT_S
+        super().__init__(app, hostname, **options | {"without_gossip": True, "without_mingle": True})
 
 
 class AttemptTask(CeleryTask):  # type: ignore[type-arg]
@@ -35,6 +50,7 @@ def make_worker_application() -> Celery:
         _register(application, task)
     for step in (Presence, Keeper, Stops):
         application.steps["worker"].add(step)
+    vars(application)["Worker"] = application.subclass_with_self(QuietWorker, name="Worker")
     celeryd_after_setup.connect(_set_up)
     return application
 

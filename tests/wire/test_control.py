@@ -241,7 +241,7 @@ def test_why_tells_of_an_attempt_that_was_lost(hive_up):
         run_until(hive_up, job_id)
         [child] = worker.children()
         child.kill()
-        wait_until(lambda: hive_up.json("show", job_id)["attempts"] == 2, "it is started again")
+        wait_until(lambda: hive_up.record(job_id)["attempts"] == 2, "it is started again")
         said = hive_up.run("why", job_id).stdout
         assert "It runs on w1@test" in said
         assert ", attempt 2; " in said

@@ -94,14 +94,14 @@ def test_progress_is_that_of_the_parts(field, tables, tmp_path):
         job_id = field.submit("rocks", "survey", *tables, tmp_path / "report.txt", "--probes", "4", "--seconds", "3")
         job = wait_until(
             lambda: (
-                (one := JobStore(field.redis).get(job_id).to_json())["progress"]
-                and one["progress"]["unit"] == "parts"
+                (one := field.record(job_id))["progress"]
+                and one["progress"]["total"] == 4  # the stones are weighed before
                 and 0 < one["progress"]["done"] < 4
                 and one
             ),
             "half",
         )
-        assert (job["state"], job["progress"]["total"]) == ("running", 4)
+        assert (job["state"], job["progress"]["unit"]) == ("running", "parts")
         assert "of its 4 parts are done" in field.run("why", job_id).stdout
         assert field.wait(job_id, code=0)["state"] == "succeeded"
 
@@ -204,7 +204,7 @@ def test_another_plan_than_before_is_a_mistake_that_is_said(field, packages, tmp
 def test_a_terrain_model_in_tiles_is_the_same_on_one_worker_on_two_and_after_one_was_killed(field, tmp_path):
     from tests.support import TILE
 
-    command = ["gis", "dtm", TILE, "--tile", "60"]
+    command = ["gis", "dtm", TILE, "--tile", "80"]
     with field.worker("gis", slots=1, name="g1") as first:
         one = field.json("submit", *command, tmp_path / "one.tif", timeout_s=120)
         with field.worker("gis", slots=1, name="g2"):
@@ -216,7 +216,7 @@ def test_a_terrain_model_in_tiles_is_the_same_on_one_worker_on_two_and_after_one
             def some_are_done():
                 parts = parts_of(field, job_id) if jobs.get(job_id).is_divided else []
                 ends = [part["state"] for part in parts]
-                return ends.count("succeeded") > 3 and "g1@test" in [
+                return ends.count("succeeded") > 2 and "g1@test" in [
                     part["worker"] for part in parts if part["state"] == "running"
                 ]
 

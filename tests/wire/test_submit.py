@@ -138,8 +138,7 @@ def test_jobs_are_listed_newest_first_and_told_whole(farm):
 def test_an_unknown_or_ambiguous_id_is_exit_code_3(farm):
     assert "There is no job 'zzz'" in farm.run("show", "zzz", code=3).stderr
     assert "There is no job ''" in farm.run("wait", "", code=3).stderr
-    for _ in range(17):  # 16 digits, so two ids begin with the same one
-        farm.submit("test")
+    farm.run("map", "test", "--count", "17", "--detach")  # 16 digits, so two ids begin with the same one
     ids = [job["id"] for job in farm.json("jobs", "--limit", "40")]
     shared = next(first for first in "0123456789abcdef" if sum(one.startswith(first) for one in ids) > 1)
     assert "begins the ids of several jobs" in farm.run("show", shared, code=3).stderr
@@ -188,7 +187,7 @@ def test_python_submits_a_task_as_if_it_were_called(farm, tmp_path):
         except HiveError as error:
             print(type(error).__name__, error)
         try:
-            hive.submit(probe, seconds=20.0).result(timeout_s=0.2)
+            hive.submit(probe, seconds=3.0).result(timeout_s=0.2)
         except TimeoutError as error:
             print(error)
         try:

@@ -52,7 +52,7 @@ def test_ctrl_c_leaves_the_job_and_says_how_to_come_back(hive_up):
 
 def test_ctrl_c_leaves_a_running_job_running(farm):
     job_id = farm.submit("test", "--seconds", "3")
-    wait_until(lambda: farm.json("show", job_id)["state"] == "running", "it runs")
+    wait_until(lambda: farm.record(job_id)["state"] == "running", "it runs")
     waiting = terminal(farm, "wait", job_id)
     waiting.expect("working")
     waiting.sendintr()
