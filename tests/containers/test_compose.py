@@ -41,7 +41,7 @@ def healthcheck(service: str) -> list[str]:
     return [word.replace("$$", "$") for word in declared(service)["healthcheck"]["test"][1:]]
 
 
-def start_writing(client: Hive, folder: Path, seconds: float = 4) -> str:
+def start_writing(client: Hive, folder: Path, seconds: float = 6) -> str:
     """Submit a job that works, then sends a file back through the gateway; returns its id."""
     options = ["--queue", "gis", "--seconds", str(seconds), "--output-bytes", "1MB"]
     return client.submit("test", folder / "written.bin", *options)

@@ -125,13 +125,18 @@ class Field:
 
 
 @contextmanager
-def redis_paused(hive: Hive, seconds: float) -> Iterator[None]:
-    """Kill Redis, keep it away for a while, and start it again with what it had written down."""
+def redis_paused(hive: Hive, seconds: float) -> Iterator[list[float]]:
+    """Kill Redis, keep it away for a while, and start it again with what it had written down.
+
+    What it yields has, after the block, the time at which Redis was told to come back.
+    """
     pid = running_pid(hive.settings)
     psutil.Process(pid).kill()
     wait_until(lambda: running_pid(hive.settings) is None, "Redis is gone")
-    yield
+    told: list[float] = []
+    yield told
     time.sleep(seconds)  # the fault itself: so long nobody can reach Redis
+    told.append(time.time())
     hive.run("up", "--redis-only")
 
 

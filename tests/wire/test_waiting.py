@@ -90,7 +90,7 @@ def terminal_with(hive, more, *arguments):
 
 
 def test_waiting_no_longer_than_asked_is_exit_code_1_and_the_job_goes_on(farm):
-    job_id = farm.submit("test", "--seconds", "2")
+    job_id = farm.submit("test", "--seconds", "5")
     assert "is still" in farm.run("wait", job_id, "--timeout", "0.2", code=1).stderr
     assert farm.wait(job_id, code=0)["attempts"] == 1
 
