@@ -27,9 +27,15 @@ ROUNDS = 3
 WANTED = 1.10
 PLAIN = """
 import json, sys
+from pathlib import Path
 from hive.catalog import all_tasks
 task = next(one for one in all_tasks() if one.wire_name == sys.argv[1])
-task.function(**task.check(json.loads(sys.argv[2])))
+values = json.loads(sys.argv[2])
+for one in (*task.reads, *task.writes):
+    given = values.get(one.name)
+    if given is not None:
+        values[one.name] = [Path(path) for path in given] if isinstance(given, list) else Path(given)
+task(**values)
 """
 
 
