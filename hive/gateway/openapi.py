@@ -244,8 +244,22 @@ def _status() -> _Document:
     return _object(
         broker=_object(address=_TEXT, state=_TEXT),
         gateway=_object(address=_TEXT, state=_TEXT),
-        orchestrator=_object(cpu_percent={"type": "number"}, memory_bytes=_COUNT),
+        orchestrator=_object(
+            **_cost(),
+            cpu_percent_since_start={"type": "number"},
+            processes={"type": "array", "items": _process()},
+            budget=_object(**_cost()),
+        ),
         workers=_COUNT,
         queued=_COUNT,
         running=_COUNT,
     )
+
+
+def _process() -> _Document:
+    since_start = {"cpu_percent_since_start": {"type": "number"}, "age_s": {"type": "number"}}
+    return _object(name=_TEXT, **_cost(), **since_start)
+
+
+def _cost() -> dict[str, _Document]:
+    return {"cpu_percent": {"type": "number"}, "memory_bytes": _COUNT}
