@@ -26,6 +26,8 @@ COMMANDS = {
     "describe": "describe",
     "up": "services",
     "down": "services",
+    "restart": "services",
+    "dashboard": "dashboard",
     "worker": "worker",
     "gateway": "gateway",
     "config": "config",

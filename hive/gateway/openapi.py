@@ -49,6 +49,9 @@ def document() -> _Document:
             "/status": {"get": _one("Show the whole of this Hive in a few numbers.", "Status")},
             "/blob/missing": {"post": _missing()},
             "/blob/{sha256}": _blob(),
+            "/ticket": {
+                "post": {"summary": "A way in for a browser, good once.", "responses": _answers(201, _ticket())}
+            },
             "/healthcheck": {"get": {"summary": "Whether the gateway answers.", "responses": _answers(200, _object())}},
             "/openapi.json": {"get": {"summary": "This document.", "responses": _answers(200, {"type": "object"})}},
         },
@@ -254,6 +257,10 @@ def _status() -> _Document:
         queued=_COUNT,
         running=_COUNT,
     )
+
+
+def _ticket() -> _Document:
+    return _object(path=_TEXT, good_for_s={"type": "number"})
 
 
 def _process() -> _Document:

@@ -18,7 +18,7 @@ from tornado.web import url
 
 from hive.client import Session
 from hive.errors import SettingError
-from hive.gateway import blobs, fleet, logs, openapi, pages, tasks
+from hive.gateway import blobs, fleet, logs, openapi, pages, tasks, tickets
 from hive.gateway.answers import Stranger, Unknown
 from hive.gateway.door import Door
 from hive.gateway.incoming import Store
@@ -33,12 +33,14 @@ _CHUNK_BYTES = 1 << 18
 _MOST_BODY_BYTES = 1 << 20
 # Flower keeps about 5 kB for each job it has seen, and forgets the oldest beyond this many.
 _MOST_TASKS = 5_000
-# What a stranger may see: the page that asks for the token, and what it is made of.
-_OPEN = ("/login",)
+# What a stranger may see: the page that asks for the token, and the one that takes a ticket made with it.
+_OPEN = ("/login", "/enter")
 _HANDLERS = [
     url(r"/", pages.Home),
     url(r"/login", pages.LogIn),
     url(r"/logout", pages.LogOut),
+    url(r"/ticket", tickets.Ticket),
+    url(r"/enter", tickets.Enter),
     url(r"/healthcheck", pages.Healthcheck),
     url(r"/openapi.json", openapi.OpenApi),
     url(r"/task", tasks.Tasks),
@@ -60,6 +62,7 @@ class Gateway(Flower):  # type: ignore[misc]  # Flower has no types
     def __init__(self, settings: Settings) -> None:
         self.session = Session(settings)
         self.door = Door(settings.token)
+        self.tickets = tickets.Tickets()
         self.store = Store(_folder(settings.store))
         default_options.url_prefix = PREFIX
         default_options.read_only = True

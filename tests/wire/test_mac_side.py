@@ -54,3 +54,66 @@ def test_the_gateway_says_the_same_of_itself(mac):
     status = Web(mac).ask("GET", "/status").json()
     assert status["gateway"]["state"] == "up"
     assert [one["name"] for one in status["orchestrator"]["processes"]] == ["redis", "gateway"]
+
+
+def enter(mac, address):
+    return Web(mac).ask("GET", address.partition(str(mac.gateway_port))[2], token=None)
+
+
+def test_the_dashboard_lets_a_browser_in_once_without_showing_the_token(mac):
+    ended = mac.run("dashboard", "--print")
+    address = ended.stdout.strip()
+    assert address.startswith(f"http://127.0.0.1:{mac.gateway_port}/enter?ticket=")
+    assert mac.settings.token not in ended.stdout + ended.stderr
+    answer = enter(mac, address)
+    assert (answer.status, answer.headers["Location"]) == (302, "/")
+    cookie = answer.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    shown = {"Cookie": cookie.partition(";")[0]}
+    assert Web(mac).ask("GET", "/status", token=None, headers=shown).status == 200
+    again = enter(mac, address)
+    assert (again.status, again.headers["Set-Cookie"]) == (401, None)
+    assert b"has been used" in again.body
+
+
+@pytest.mark.parametrize("ticket", ["", "x", "%00", "%F0%9F%90%9D"])
+def test_a_made_up_ticket_opens_nothing(mac, ticket):
+    answer = enter(mac, f":{mac.gateway_port}/enter?ticket={ticket}")
+    assert (answer.status, answer.headers["Set-Cookie"]) == (401, None)
+
+
+def test_only_who_shows_the_token_gets_a_ticket(mac):
+    assert Web(mac).ask("POST", "/ticket", b"", token="wrong").status == 401
+
+
+def test_the_dashboard_opens_in_the_browser_that_the_user_has_named(mac, tmp_path):
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
+    browser.chmod(0o700)
+    ended = mac.run("dashboard", environment={"BROWSER": str(browser)})
+    assert ended.stdout == ""
+    assert enter(mac, (tmp_path / "opened").read_text().strip()).status == 302
+
+
+def test_the_dashboard_of_a_gateway_that_is_not_there_is_exit_code_4(hive):
+    assert "Start it: hive up." in hive.run("dashboard", code=4).stderr
+
+
+def test_restart_says_what_runs_where_and_keeps_what_waits(hive):
+    try:
+        before = {one["name"]: one["pid"] for one in hive.json("up")["services"]}
+        job_id = hive.submit("test")
+        said = hive.run("restart").stdout
+        assert f"redis stopped: process {before['redis']}\n" in said
+        assert f"gateway started: 127.0.0.1:{hive.gateway_port}, process {pid_of(hive, 'gateway')}\n" in said
+        assert hive.record(job_id)["state"] == "queued"
+        assert not psutil.pid_exists(before["redis"])
+    finally:
+        hive.run("down")
+
+
+def test_restart_starts_no_gateway_where_none_ran(hive_up):
+    again = hive_up.json("restart")
+    assert [one["name"] for one in again["stopped"]] == ["redis"]
+    assert [(one["name"], one["is_new"]) for one in again["services"]] == [("redis", True)]
