@@ -12,7 +12,7 @@ from flower.options import default_options
 from flower.urls import settings as flower_settings
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
-from tornado.ioloop import IOLoop
+from tornado.ioloop import IOLoop, PeriodicCallback
 from tornado.netutil import bind_sockets
 from tornado.web import url
 
@@ -23,6 +23,7 @@ from hive.gateway.answers import Stranger, Unknown
 from hive.gateway.door import Door
 from hive.gateway.incoming import Store
 from hive.messages import make_application
+from hive.orchestrator.log_files import cap
 from hive.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ _CHUNK_BYTES = 1 << 18
 _MOST_BODY_BYTES = 1 << 20
 # Flower keeps about 5 kB for each job it has seen, and forgets the oldest beyond this many.
 _MOST_TASKS = 5_000
+_CAP_LOGS_EVERY_S = 600
 # What a stranger may see: the page that asks for the token, and the one that takes a ticket made with it.
 _OPEN = ("/login", "/enter")
 _HANDLERS = [
@@ -107,6 +109,7 @@ def run(settings: Settings) -> None:
     loop = IOLoop.current()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: loop.add_callback_from_signal(gateway.stop))
+    PeriodicCallback(lambda: cap(settings), _CAP_LOGS_EVERY_S * 1000).start()
     logger.info("serving at port %d", settings.gateway_port)
     gateway.start()
 

@@ -1,9 +1,14 @@
 """The Mac side as its owner sees it: what it costs, where it answers, what it logs."""
 
+import signal
+import subprocess
+from datetime import UTC, datetime, timedelta
+
 import psutil
 import pytest
 
-from tests.support import Hive, Web
+from hive.orchestrator.log_files import cap
+from tests.support import Hive, Web, wait_until
 
 pytestmark = pytest.mark.wire
 
@@ -117,3 +122,59 @@ def test_restart_starts_no_gateway_where_none_ran(hive_up):
     again = hive_up.json("restart")
     assert [one["name"] for one in again["stopped"]] == ["redis"]
     assert [(one["name"], one["is_new"]) for one in again["services"]] == [("redis", True)]
+
+
+def test_the_logs_of_redis_and_gateway_are_one_in_the_order_of_time(mac):
+    lines = mac.json("logs", "--orchestrator")
+    assert [one["time"] for one in lines] == sorted(one["time"] for one in lines)
+    ready = next(one for one in lines if "Ready to accept connections" in one["text"])
+    serving = next(one for one in lines if "serving at port" in one["text"])
+    assert (ready["source"], serving["source"]) == ("redis", "gateway")
+    assert abs(datetime.fromisoformat(ready["time"]) - datetime.now(UTC)) < timedelta(minutes=10)  # UTC, not local
+    shown = mac.run("logs", "--orchestrator").stdout.splitlines()
+    assert f"{serving['time']}  gateway  {serving['text']}" in shown
+
+
+def test_the_own_logs_are_followed_until_ctrl_c(hive_up):
+    command = hive_up.command("logs", "--orchestrator", "-f")
+    with subprocess.Popen(command, env=hive_up.environment, stdout=subprocess.PIPE, text=True) as follower:
+        for line in follower.stdout:
+            if "Ready to accept connections" in line:
+                break
+        hive_up.redis.config_set("loglevel", "notice")
+        hive_up.redis.bgrewriteaof()
+        assert any("Background append only file rewriting started" in line for line in follower.stdout)
+        follower.send_signal(signal.SIGINT)
+    assert follower.returncode == 130
+
+
+def test_a_log_that_is_too_long_is_cut_at_the_next_start_and_nothing_is_lost(hive):
+    for name in ("redis", "gateway"):
+        (hive.home / name).mkdir(parents=True)
+        (hive.home / name / f"{name}.log").write_text("2026-01-01 00:00:00,000 INFO old words\n" * 150_000)
+    with hive.up(gateway=True):
+        assert (hive.home / "redis" / "redis.log").stat().st_size < 100_000
+        assert (hive.home / "gateway" / "gateway.log").stat().st_size < 100_000
+        assert (hive.home / "gateway" / "gateway.log.1").stat().st_size > 5_000_000
+        assert len(hive.run("logs", "--orchestrator").stdout.splitlines()) > 300_000
+
+
+def test_a_running_gateway_goes_on_in_the_log_that_was_cut(mac):
+    cap(mac.settings, most_bytes=1)
+    log = mac.home / "gateway" / "gateway.log"
+    assert log.stat().st_size == 0
+    mac.redis.client_kill_filter(_type="pubsub")  # it says that it has lost its connection
+    wait_until(lambda: log.stat().st_size, "it has said something")
+    assert b"\0" not in log.read_bytes()
+    assert any("serving at port" in line for line in mac.run("logs", "--orchestrator").stdout.splitlines())
+
+
+def test_the_own_logs_belong_to_no_job(mac):
+    assert "takes no job" in mac.run("logs", "--orchestrator", "abc", code=2).stderr
+    assert "Name a job" in mac.run("logs", code=2).stderr
+
+
+def test_where_nothing_has_been_started_there_are_no_logs(hive):
+    ended = hive.run("logs", "--orchestrator")
+    assert ended.stdout == ""
+    assert "Nothing has been started" in ended.stderr
