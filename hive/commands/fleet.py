@@ -30,12 +30,13 @@ def workers(as_json: bool) -> None:
             f"{one['busy']}/{one['slots']}",
             f"{one['cpu_percent']:.0f} %",
             f"{one['memory_bytes'] / _MIB:.0f} MiB",
+            "; ".join(one["gpus"]) or "-",
             one["last_seen"],
         )
         for one in found
     ]
     empty = "No worker is there. Start one: hive worker --capabilities gis=2"
-    print_table(("WORKER", "SERVES", "BUSY", "CPU", "MEMORY", "LAST SEEN"), rows, empty)
+    print_table(("WORKER", "SERVES", "BUSY", "CPU", "MEMORY", "GPU", "LAST SEEN"), rows, empty)
 
 
 @click.command()

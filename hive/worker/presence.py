@@ -15,6 +15,7 @@ from hive.broker import connect
 from hive.jobs import Registry, WorkerReport
 from hive.jobs.registry import REPORT_EVERY_S
 from hive.settings import Settings, host_name, load_settings
+from hive.worker.gpus import gpu_names
 
 logger = logging.getLogger(__name__)
 
@@ -48,10 +49,10 @@ class Presence(bootsteps.StartStopStep):
     def _report_until_over(self, parent: Any) -> None:  # noqa: ANN401
         settings = load_settings()
         registry = Registry(connect(settings))
-        meter = _Meter()
+        meter, gpus = _Meter(), gpu_names()
         while True:
             try:
-                registry.report(describe(parent, settings, meter))
+                registry.report(describe(parent, settings, meter, gpus))
             except (redis.RedisError, OSError) as error:
                 logger.warning("cannot report to Redis: %s", error)
             if self._over.wait(REPORT_EVERY_S):
@@ -62,7 +63,7 @@ class Presence(bootsteps.StartStopStep):
             logger.info("Redis is away; it will notice by itself that this worker has gone")
 
 
-def describe(parent: Any, settings: Settings, meter: "_Meter") -> WorkerReport:  # noqa: ANN401
+def describe(parent: Any, settings: Settings, meter: "_Meter", gpus: tuple[str, ...]) -> WorkerReport:  # noqa: ANN401
     """Describe a running Celery worker."""
     cpu_percent, memory_bytes = meter.read()
     return WorkerReport(
@@ -73,7 +74,7 @@ def describe(parent: Any, settings: Settings, meter: "_Meter") -> WorkerReport: 
         busy=len(state.active_requests),
         cpu_percent=cpu_percent,
         memory_bytes=memory_bytes,
-        gpus=(),
+        gpus=gpus,
         price_usd_per_h=None,
         pid=os.getpid(),
         version=version("hive-compute"),
