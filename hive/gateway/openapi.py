@@ -236,6 +236,8 @@ def _worker() -> _Document:
         gpus={"type": "array", "items": _TEXT},
         price_usd_per_h={"type": ["number", "null"]},
         last_seen=_TIME,
+        clock_skew_s={"type": "number"},
+        terms={"type": "object"},
     )
 
 

@@ -1,11 +1,12 @@
 """Who is there: workers report themselves, queues are counted."""
 
 import json
-import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from hive.jobs.record import from_milliseconds, rfc3339
+from hive.jobs.scripts import REPORT
 
 if TYPE_CHECKING:
     import redis
@@ -18,7 +19,10 @@ _WORKERS = "hive:workers"
 
 @dataclass(frozen=True)
 class WorkerReport:
-    """What a worker says of itself; `cpu_percent` is of one core, over the time since its last report."""
+    """What a worker says of itself; `cpu_percent` is of one core, over the time since its last report.
+
+    `clock_s` is the time that its clock shows [s since 1970]; `terms` are what must be the same on the laptop.
+    """
 
     name: str
     host: str
@@ -31,6 +35,8 @@ class WorkerReport:
     price_usd_per_h: float | None
     pid: int
     version: str
+    clock_s: float
+    terms: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -49,13 +55,14 @@ class Registry:
 
     def __init__(self, client: "redis.Redis") -> None:
         self._redis = client
+        self._report = client.register_script(REPORT)
 
     def report(self, worker: WorkerReport) -> None:
         """Keep a worker's report until it is overdue."""
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.set(f"hive:worker:{worker.name}", json.dumps(asdict(worker)), px=int(_GONE_AFTER_S * 1000))
-        pipeline.zadd(_WORKERS, {worker.name: time.time()})
-        pipeline.execute()
+        self._report(
+            keys=[f"hive:worker:{worker.name}", _WORKERS],
+            args=[json.dumps(asdict(worker)), int(_GONE_AFTER_S * 1000), worker.name],
+        )
 
     def leave(self, name: str) -> None:
         """Remove a worker that stops."""
@@ -74,7 +81,7 @@ class Registry:
         if gone:
             self._redis.zrem(_WORKERS, *gone)
         return [
-            json.loads(report) | {"last_seen": rfc3339(from_milliseconds(seen * 1000))}
+            _shown(json.loads(report), seen)
             for (_, seen), report in zip(known, kept, strict=True)
             if report is not None
         ]
@@ -112,3 +119,9 @@ class Registry:
             )
             for number, name in enumerate(names)
         ]
+
+
+def _shown(report: dict[str, Any], seen_s: float) -> dict[str, Any]:
+    """A report as it is shown: when it came by Redis' clock, and how far ahead of that the worker's own clock is."""
+    skew_s = round(report.pop("clock_s", seen_s) - seen_s, 3)
+    return report | {"last_seen": rfc3339(from_milliseconds(seen_s * 1000)), "clock_skew_s": skew_s}

@@ -377,3 +377,10 @@ for _, id in ipairs(expired) do lose('hive:job:' .. id, id, ms, 'its worker vani
 return expired
 """
 )
+
+# KEYS: report, workers. ARGV: report, how long it is good [ms], worker. Timed by Redis: a worker's clock may be wrong.
+REPORT = """
+local time = redis.call('TIME')
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+redis.call('ZADD', KEYS[2], time[1] + time[2] / 1000000, ARGV[3])
+"""
