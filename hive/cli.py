@@ -28,6 +28,7 @@ COMMANDS = {
     "down": "services",
     "restart": "services",
     "dashboard": "dashboard",
+    "doctor": "doctor",
     "worker": "worker",
     "gateway": "gateway",
     "config": "config",
