@@ -47,6 +47,7 @@ def document() -> _Document:
             "/workers": {"get": _many("List the workers that are there.", "Worker")},
             "/queue": {"get": _many("Count the jobs of each queue.", "Queue")},
             "/status": {"get": _one("Show the whole of this Hive in a few numbers.", "Status")},
+            "/metrics": {"get": _metrics()},
             "/blob/missing": {"post": _missing()},
             "/blob/{sha256}": _blob(),
             "/ticket": {
@@ -259,6 +260,12 @@ def _status() -> _Document:
         queued=_COUNT,
         running=_COUNT,
     )
+
+
+def _metrics() -> _Document:
+    responses = _answers(200, _TEXT, 503)
+    responses["200"]["content"] = {"text/plain": {"schema": _TEXT}}
+    return {"summary": "What goes on, for Prometheus.", "responses": responses}
 
 
 def _ticket() -> _Document:

@@ -18,7 +18,7 @@ from tornado.web import url
 
 from hive.client import Session
 from hive.errors import SettingError
-from hive.gateway import blobs, fleet, logs, openapi, pages, tasks, tickets
+from hive.gateway import blobs, fleet, logs, metrics, openapi, pages, tasks, tickets
 from hive.gateway.answers import Stranger, Unknown
 from hive.gateway.door import Door
 from hive.gateway.incoming import Store
@@ -52,6 +52,7 @@ _HANDLERS = [
     url(r"/workers", fleet.Workers),
     url(r"/queue", fleet.Queue),
     url(r"/status", fleet.Status),
+    url(r"/metrics", metrics.Metrics),
     url(r"/blob/missing", blobs.Missing),
     url(r"/blob/([0-9a-f]{64})", blobs.Blob),
     url(rf"/(?!{PREFIX}(?:/|$)).*", Unknown),

@@ -1,6 +1,7 @@
 """Who is there: workers report themselves, queues are counted."""
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -15,6 +16,7 @@ REPORT_EVERY_S = 5.0
 # Three reports may be missed before a worker counts as gone.
 _GONE_AFTER_S = 3 * REPORT_EVERY_S
 _WORKERS = "hive:workers"
+_REMEMBERED_S = 86_400
 
 
 @dataclass(frozen=True)
@@ -73,18 +75,21 @@ class Registry:
 
     def workers(self) -> list[dict[str, Any]]:
         """List the workers that are there, as `hive workers --json` shows them."""
+        return [_shown(json.loads(report), seen_s) for _, seen_s, report in self._known() if report is not None]
+
+    def silent(self) -> dict[str, float]:
+        """Workers that ended without signing off, and when they were last heard of [s since 1970]; for a day."""
+        return {name: seen_s for name, seen_s, report in self._known() if report is None}
+
+    def _known(self) -> list[tuple[str, float, str | None]]:
+        """Every worker that was heard of within a day: its name, when that was [s since 1970], and its report."""
         known = cast(list[tuple[str, float]], self._redis.zrange(_WORKERS, 0, -1, withscores=True))
         if not known:
             return []
         kept = cast(list[str | None], self._redis.mget([f"hive:worker:{name}" for name, _ in known]))
-        gone = [name for (name, _), report in zip(known, kept, strict=True) if report is None]
-        if gone:
-            self._redis.zrem(_WORKERS, *gone)
-        return [
-            _shown(json.loads(report), seen)
-            for (_, seen), report in zip(known, kept, strict=True)
-            if report is not None
-        ]
+        if known[0][1] < time.time() - _REMEMBERED_S:
+            self._redis.zremrangebyscore(_WORKERS, "-inf", time.time() - _REMEMBERED_S)
+        return [(*one, report) for one, report in zip(known, kept, strict=True)]
 
     def serving(self, queue: str) -> int:
         """How many workers serve a queue."""
