@@ -17,12 +17,12 @@ from hive.broker import reachable
 from hive.client.ledger import Entry
 from hive.client.observer import MapObserver, Observer
 from hive.client.planning import Item
-from hive.client.version import code_version
 from hive.errors import HiveError
 from hive.jobs import Specification, State, new_id
 from hive.jobs.store import BATCH
 from hive.staging import Reference
 from hive.task.values import Json
+from hive.version import code_version
 
 if TYPE_CHECKING:
     from hive.client.session import Session

@@ -1,10 +1,14 @@
 """`hive workers`, `hive queues`, `hive status`: who is there, what waits."""
 
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
 import click
 
 from hive.commands.common import json_option, open_session, pairs, print_json, print_table
 
-_MIB = 1 << 20
+_MIB, _MB = 1 << 20, 10**6
 
 
 @click.command()
@@ -26,12 +30,13 @@ def workers(as_json: bool) -> None:
             f"{one['busy']}/{one['slots']}",
             f"{one['cpu_percent']:.0f} %",
             f"{one['memory_bytes'] / _MIB:.0f} MiB",
+            "; ".join(one["gpus"]) or "-",
             one["last_seen"],
         )
         for one in found
     ]
     empty = "No worker is there. Start one: hive worker --capabilities gis=2"
-    print_table(("WORKER", "SERVES", "BUSY", "CPU", "MEMORY", "LAST SEEN"), rows, empty)
+    print_table(("WORKER", "SERVES", "BUSY", "CPU", "MEMORY", "GPU", "LAST SEEN"), rows, empty)
 
 
 @click.command()
@@ -60,13 +65,28 @@ def status(as_json: bool) -> None:
     if as_json:
         print_json(document)
         return
-    cost = document["orchestrator"]
-    lines = {
-        "broker": f"{document['broker']['address']} ({document['broker']['state']})",
-        "gateway": f"{document['gateway']['address']} ({document['gateway']['state']})",
-        "this machine": f"{cost['cpu_percent']:.1f} % of a core, {cost['memory_bytes'] / _MIB:.0f} MiB",
-        "workers": document["workers"],
-        "queued": document["queued"],
-        "running": document["running"],
-    }
-    click.echo(pairs(lines))
+    for name in ("broker", "gateway"):
+        document[name] = f"{document[name]['address']} ({document[name]['state']})"
+    click.echo(pairs({name: document[name] for name in ("broker", "gateway", "workers", "queued", "running")}))
+    click.echo()
+    _print_cost(document["orchestrator"])
+
+
+def _print_cost(cost: Mapping[str, Any]) -> None:
+    """Show what each process of the Mac side costs, and the budget."""
+    from hive.commands.report import duration
+
+    rows = [(*_cost_row(one), duration(timedelta(seconds=one["age_s"]))) for one in cost["processes"]]
+    rows.append((*_cost_row({"name": "together", **cost}), ""))
+    budget = cost["budget"]
+    rows.append(("budget, idle", "", f"{budget['cpu_percent']:.2f} %", f"{budget['memory_bytes'] / _MB:.0f} MB", ""))
+    print_table(("MAC SIDE", "CPU NOW", "CPU SINCE START", "MEMORY", "RUNNING FOR"), rows, "")
+    click.echo(
+        "CPU is of one core. What an idle Mac side costs shows in CPU SINCE START, some hours after the start.",
+        err=True,
+    )
+
+
+def _cost_row(one: Mapping[str, Any]) -> tuple[str, ...]:
+    since_start = f"{one['cpu_percent_since_start']:.2f} %"
+    return (one["name"], f"{one['cpu_percent']:.0f} %", since_start, f"{one['memory_bytes'] / _MB:.0f} MB")

@@ -1,4 +1,4 @@
-"""`hive logs`: what a job logged and printed."""
+"""`hive logs`: what a job logged and printed, and what the Mac side did."""
 
 import json
 import os
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hive.commands.common import json_option, open_session, print_json, printable
+from hive.commands.common import current_settings, json_option, open_session, print_json, printable
 
 if TYPE_CHECKING:
     from hive.client import Session
     from hive.jobs import Job, LogEntry
+    from hive.orchestrator.log_files import Line
 
 _COLOURS = {
     "DEBUG": "blue",
@@ -25,15 +26,23 @@ _WIDTH = max(map(len, _COLOURS))
 
 
 @click.command()
-@click.argument("job_id", metavar="ID")
+@click.argument("job_id", metavar="ID", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on with each new line until the job has ended.")
+@click.option("--orchestrator", is_flag=True, help="What Redis and the gateway of this machine logged, by time.")
 @click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="Only what attempt N wrote.")
 @json_option
-def logs(job_id: str, follow: bool, attempt: int | None, as_json: bool) -> None:
+def logs(job_id: str | None, follow: bool, orchestrator: bool, attempt: int | None, as_json: bool) -> None:
     """Print what a job logged and printed: time (UTC), level and text.
 
     With --follow, --json prints one JSON object per line.
     """
+    if orchestrator:
+        if job_id is not None or attempt is not None:
+            raise click.UsageError("--orchestrator is about the Mac side and takes no job.")
+        _show_orchestrator(follow=follow, as_json=as_json)
+        return
+    if job_id is None:
+        raise click.UsageError("Name a job: hive logs ID. List them: hive jobs. Or: hive logs --orchestrator.")
     session = open_session()
     job = session.find(job_id)
     if follow:
@@ -94,3 +103,27 @@ def _text(entry: "LogEntry") -> str:
     first, *more = printable(entry.text.expandtabs()).split("\n")
     indent = " " * (len(time) + _WIDTH + 4)
     return "\n".join([f"{time}  {level}  {first}".rstrip(), *(f"{indent}{line}" for line in more)])
+
+
+def _show_orchestrator(*, follow: bool, as_json: bool) -> None:
+    from hive.orchestrator import log_files
+
+    settings = current_settings()
+    if follow:
+        for line in log_files.follow(settings):
+            click.echo(json.dumps(line.to_json(), ensure_ascii=False) if as_json else _line_text(line))
+        return
+    lines = log_files.read(settings)
+    if as_json:
+        print_json([line.to_json() for line in lines])
+        return
+    for line in lines:
+        click.echo(_line_text(line))
+    if not lines:
+        click.echo(f"Nothing has been started under {settings.home}. In containers: docker compose logs.", err=True)
+
+
+def _line_text(line: "Line") -> str:
+    from hive.jobs.record import rfc3339
+
+    return f"{rfc3339(line.time)}  {line.source:<7}  {printable(line.text.expandtabs())}"

@@ -1,6 +1,7 @@
-"""`hive up` and `hive down`: the Mac side."""
+"""`hive up`, `hive down` and `hive restart`: the Mac side."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -8,6 +9,7 @@ from hive.commands.common import current_settings, json_option, print_json
 from hive.errors import HiveError
 
 if TYPE_CHECKING:
+    from hive.orchestrator import Service
     from hive.settings import Settings
 
 
@@ -34,12 +36,20 @@ def up(redis_port: int | None, gateway_port: int | None, redis_only: bool, as_js
             _keep_port(settings, name)
     sent = _send_missing(settings)
     if as_json:
-        print_json({"services": [vars(one) for one in services], "home": str(settings.home), "sent_again": sent})
+        print_json(_started(settings, services, sent))
         return
+    _print_started(settings, services)
+    click.echo("Next: start a worker (hive worker --capabilities gis=2), then hive submit.", err=True)
+
+
+def _started(settings: "Settings", services: "Sequence[Service]", sent: list[str]) -> dict[str, Any]:
+    return {"services": [vars(one) for one in services], "home": str(settings.home), "sent_again": sent}
+
+
+def _print_started(settings: "Settings", services: "Sequence[Service]") -> None:
     for one in services:
         click.echo(f"{one.name} {'started' if one.is_new else 'runs already'}: {one.address}, process {one.pid}")
     click.echo(f"home: {settings.home}")
-    click.echo("Next: start a worker (hive worker --capabilities gis=2), then hive submit.", err=True)
 
 
 def _send_missing(settings: "Settings") -> list[str]:
@@ -81,7 +91,34 @@ def down(as_json: bool) -> None:
     stopped = stop(settings)
     if as_json:
         print_json({"stopped": [{"name": name, "pid": pid} for name, pid in stopped.items()]})
-    elif not stopped:
+        return
+    if not stopped:
         click.echo(f"Nothing runs under {settings.home}.")
-    for name, pid in stopped.items() if not as_json else ():
+    _print_stopped(stopped)
+
+
+def _print_stopped(stopped: Mapping[str, int]) -> None:
+    for name, pid in stopped.items():
         click.echo(f"{name} stopped: process {pid}")
+
+
+@click.command()
+@json_option
+def restart(as_json: bool) -> None:
+    """Stop the Mac side here and start it again, such as after an update. A gateway that did not run stays away.
+
+    Queued jobs stay on disk; running ones go on, and report what they have done meanwhile.
+    """
+    from hive.orchestrator import start, stop
+
+    settings = current_settings()
+    stopped = stop(settings)
+    if not as_json:
+        _print_stopped(stopped)
+    services = start(settings, with_gateway="gateway" in stopped or not stopped)
+    sent = _send_missing(settings)
+    if as_json:
+        pids = [{"name": name, "pid": pid} for name, pid in stopped.items()]
+        print_json({"stopped": pids} | _started(settings, services, sent))
+        return
+    _print_started(settings, services)

@@ -7,6 +7,7 @@ from collections import deque
 from urllib.parse import urlsplit
 
 from tornado.httputil import HTTPServerRequest
+from tornado.web import RequestHandler
 
 COOKIE = "hive"
 _SESSION_S = 30 * 86_400
@@ -45,6 +46,10 @@ class Door:
         if not self._is_token(shown):
             self._wrong.append(now)
             return None
+        return self.session()
+
+    def session(self) -> str:
+        """The value of a cookie that stands for the token."""
         ends = str(int(time.time()) + _SESSION_S)
         return f"{ends}.{self._sign(ends)}"
 
@@ -59,6 +64,13 @@ class Door:
     def _sign(self, ends: str) -> str:
         """A new token makes all cookies worthless, because they are signed with it."""
         return hmac.new(self._token.encode(), b"session" + ends.encode(), hashlib.sha256).hexdigest()
+
+
+def keep(handler: RequestHandler, session: str) -> None:
+    """Let a browser keep its cookie, which no script can read and no other site can use."""
+    is_secure = handler.request.protocol == "https"
+    days = _SESSION_S // 86_400
+    handler.set_cookie(COOKIE, session, httponly=True, samesite="Strict", secure=is_secure, expires_days=days)
 
 
 def is_from_here(request: HTTPServerRequest) -> bool:

@@ -1,5 +1,6 @@
 """`/workers`, `/queue`, `/status`: who is there, what waits, what the Mac side costs."""
 
+import os
 from typing import Any
 
 from hive.broker import reachable
@@ -29,7 +30,7 @@ class Status(Answer):
 
     async def get(self) -> None:
         """Show it as `hive status --json` does."""
-        self.say(await self.blocking(overview, self.application.session))
+        self.say(await self.blocking(overview, self.application.session, os.getpid()))
 
 
 def _workers(session: Session) -> list[dict[str, Any]]:

@@ -47,8 +47,12 @@ def document() -> _Document:
             "/workers": {"get": _many("List the workers that are there.", "Worker")},
             "/queue": {"get": _many("Count the jobs of each queue.", "Queue")},
             "/status": {"get": _one("Show the whole of this Hive in a few numbers.", "Status")},
+            "/metrics": {"get": _metrics()},
             "/blob/missing": {"post": _missing()},
             "/blob/{sha256}": _blob(),
+            "/ticket": {
+                "post": {"summary": "A way in for a browser, good once.", "responses": _answers(201, _ticket())}
+            },
             "/healthcheck": {"get": {"summary": "Whether the gateway answers.", "responses": _answers(200, _object())}},
             "/openapi.json": {"get": {"summary": "This document.", "responses": _answers(200, {"type": "object"})}},
         },
@@ -233,6 +237,8 @@ def _worker() -> _Document:
         gpus={"type": "array", "items": _TEXT},
         price_usd_per_h={"type": ["number", "null"]},
         last_seen=_TIME,
+        clock_skew_s={"type": "number"},
+        terms={"type": "object"},
     )
 
 
@@ -244,8 +250,32 @@ def _status() -> _Document:
     return _object(
         broker=_object(address=_TEXT, state=_TEXT),
         gateway=_object(address=_TEXT, state=_TEXT),
-        orchestrator=_object(cpu_percent={"type": "number"}, memory_bytes=_COUNT),
+        orchestrator=_object(
+            **_cost(),
+            cpu_percent_since_start={"type": "number"},
+            processes={"type": "array", "items": _process()},
+            budget=_object(**_cost()),
+        ),
         workers=_COUNT,
         queued=_COUNT,
         running=_COUNT,
     )
+
+
+def _metrics() -> _Document:
+    responses = _answers(200, _TEXT, 503)
+    responses["200"]["content"] = {"text/plain": {"schema": _TEXT}}
+    return {"summary": "What goes on, for Prometheus.", "responses": responses}
+
+
+def _ticket() -> _Document:
+    return _object(path=_TEXT, good_for_s={"type": "number"})
+
+
+def _process() -> _Document:
+    since_start = {"cpu_percent_since_start": {"type": "number"}, "age_s": {"type": "number"}}
+    return _object(name=_TEXT, **_cost(), **since_start)
+
+
+def _cost() -> dict[str, _Document]:
+    return {"cpu_percent": {"type": "number"}, "memory_bytes": _COUNT}

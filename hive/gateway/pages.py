@@ -5,7 +5,7 @@ from http import HTTPStatus
 from tornado.web import HTTPError
 
 from hive.gateway.answers import Answer
-from hive.gateway.door import COOKIE
+from hive.gateway.door import COOKIE, keep
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -54,8 +54,7 @@ class LogIn(Answer):
             self.set_status(HTTPStatus.UNAUTHORIZED)
             self._ask("That is not the token.")
             return
-        is_secure = self.request.protocol == "https"
-        self.set_cookie(COOKIE, cookie, httponly=True, samesite="Strict", secure=is_secure, expires_days=30)
+        keep(self, cookie)
         self.redirect("/")
 
     def _ask(self, said: str) -> None:

@@ -12,17 +12,18 @@ from flower.options import default_options
 from flower.urls import settings as flower_settings
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
-from tornado.ioloop import IOLoop
+from tornado.ioloop import IOLoop, PeriodicCallback
 from tornado.netutil import bind_sockets
 from tornado.web import url
 
 from hive.client import Session
 from hive.errors import SettingError
-from hive.gateway import blobs, fleet, logs, openapi, pages, tasks
+from hive.gateway import blobs, fleet, logs, metrics, openapi, pages, tasks, tickets
 from hive.gateway.answers import Stranger, Unknown
 from hive.gateway.door import Door
 from hive.gateway.incoming import Store
 from hive.messages import make_application
+from hive.orchestrator.log_files import cap
 from hive.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -33,12 +34,15 @@ _CHUNK_BYTES = 1 << 18
 _MOST_BODY_BYTES = 1 << 20
 # Flower keeps about 5 kB for each job it has seen, and forgets the oldest beyond this many.
 _MOST_TASKS = 5_000
-# What a stranger may see: the page that asks for the token, and what it is made of.
-_OPEN = ("/login",)
+_CAP_LOGS_EVERY_S = 600
+# What a stranger may see: the page that asks for the token, and the one that takes a ticket made with it.
+_OPEN = ("/login", "/enter")
 _HANDLERS = [
     url(r"/", pages.Home),
     url(r"/login", pages.LogIn),
     url(r"/logout", pages.LogOut),
+    url(r"/ticket", tickets.Ticket),
+    url(r"/enter", tickets.Enter),
     url(r"/healthcheck", pages.Healthcheck),
     url(r"/openapi.json", openapi.OpenApi),
     url(r"/task", tasks.Tasks),
@@ -48,6 +52,7 @@ _HANDLERS = [
     url(r"/workers", fleet.Workers),
     url(r"/queue", fleet.Queue),
     url(r"/status", fleet.Status),
+    url(r"/metrics", metrics.Metrics),
     url(r"/blob/missing", blobs.Missing),
     url(r"/blob/([0-9a-f]{64})", blobs.Blob),
     url(rf"/(?!{PREFIX}(?:/|$)).*", Unknown),
@@ -60,6 +65,7 @@ class Gateway(Flower):  # type: ignore[misc]  # Flower has no types
     def __init__(self, settings: Settings) -> None:
         self.session = Session(settings)
         self.door = Door(settings.token)
+        self.tickets = tickets.Tickets()
         self.store = Store(_folder(settings.store))
         default_options.url_prefix = PREFIX
         default_options.read_only = True
@@ -104,6 +110,7 @@ def run(settings: Settings) -> None:
     loop = IOLoop.current()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: loop.add_callback_from_signal(gateway.stop))
+    PeriodicCallback(lambda: cap(settings), _CAP_LOGS_EVERY_S * 1000).start()
     logger.info("serving at port %d", settings.gateway_port)
     gateway.start()
 

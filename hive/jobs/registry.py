@@ -2,10 +2,12 @@
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from hive.jobs.record import from_milliseconds, rfc3339
+from hive.jobs.scripts import REPORT
 
 if TYPE_CHECKING:
     import redis
@@ -14,11 +16,15 @@ REPORT_EVERY_S = 5.0
 # Three reports may be missed before a worker counts as gone.
 _GONE_AFTER_S = 3 * REPORT_EVERY_S
 _WORKERS = "hive:workers"
+_REMEMBERED_S = 86_400
 
 
 @dataclass(frozen=True)
 class WorkerReport:
-    """What a worker says of itself; `cpu_percent` is of one core, over the time since its last report."""
+    """What a worker says of itself; `cpu_percent` is of one core, over the time since its last report.
+
+    `clock_s` is the time that its clock shows [s since 1970]; `terms` are what must be the same on the laptop.
+    """
 
     name: str
     host: str
@@ -31,6 +37,8 @@ class WorkerReport:
     price_usd_per_h: float | None
     pid: int
     version: str
+    clock_s: float
+    terms: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -49,13 +57,14 @@ class Registry:
 
     def __init__(self, client: "redis.Redis") -> None:
         self._redis = client
+        self._report = client.register_script(REPORT)
 
     def report(self, worker: WorkerReport) -> None:
         """Keep a worker's report until it is overdue."""
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.set(f"hive:worker:{worker.name}", json.dumps(asdict(worker)), px=int(_GONE_AFTER_S * 1000))
-        pipeline.zadd(_WORKERS, {worker.name: time.time()})
-        pipeline.execute()
+        self._report(
+            keys=[f"hive:worker:{worker.name}", _WORKERS],
+            args=[json.dumps(asdict(worker)), int(_GONE_AFTER_S * 1000), worker.name],
+        )
 
     def leave(self, name: str) -> None:
         """Remove a worker that stops."""
@@ -66,18 +75,21 @@ class Registry:
 
     def workers(self) -> list[dict[str, Any]]:
         """List the workers that are there, as `hive workers --json` shows them."""
+        return [_shown(json.loads(report), seen_s) for _, seen_s, report in self._known() if report is not None]
+
+    def silent(self) -> dict[str, float]:
+        """Workers that ended without signing off, and when they were last heard of [s since 1970]; for a day."""
+        return {name: seen_s for name, seen_s, report in self._known() if report is None}
+
+    def _known(self) -> list[tuple[str, float, str | None]]:
+        """Every worker that was heard of within a day: its name, when that was [s since 1970], and its report."""
         known = cast(list[tuple[str, float]], self._redis.zrange(_WORKERS, 0, -1, withscores=True))
         if not known:
             return []
         kept = cast(list[str | None], self._redis.mget([f"hive:worker:{name}" for name, _ in known]))
-        gone = [name for (name, _), report in zip(known, kept, strict=True) if report is None]
-        if gone:
-            self._redis.zrem(_WORKERS, *gone)
-        return [
-            json.loads(report) | {"last_seen": rfc3339(from_milliseconds(seen * 1000))}
-            for (_, seen), report in zip(known, kept, strict=True)
-            if report is not None
-        ]
+        if known[0][1] < time.time() - _REMEMBERED_S:
+            self._redis.zremrangebyscore(_WORKERS, "-inf", time.time() - _REMEMBERED_S)
+        return [(*one, report) for one, report in zip(known, kept, strict=True)]
 
     def serving(self, queue: str) -> int:
         """How many workers serve a queue."""
@@ -112,3 +124,9 @@ class Registry:
             )
             for number, name in enumerate(names)
         ]
+
+
+def _shown(report: dict[str, Any], seen_s: float) -> dict[str, Any]:
+    """A report as it is shown: when it came by Redis' clock, and how far ahead of that the worker's own clock is."""
+    skew_s = round(report.pop("clock_s", seen_s) - seen_s, 3)
+    return report | {"last_seen": rfc3339(from_milliseconds(seen_s * 1000)), "clock_skew_s": skew_s}

@@ -12,11 +12,15 @@ Keys, all under `hive:`
     leases          sorted set of running ids by the time at which their lease ends
     finished        sorted set of finished ids by the time of their end
     queues          the queues that have ever had a job
+    totals          hash of what all jobs came to: ends, run times and cost by task; it outlives their records
     pulse           when a worker was last heard of
     away_until      until when no lease ends, because Redis itself was away
 The attempt number is the fencing token: a change that comes from an attempt which is not the newest does nothing.
 A job that is divided waits for its parts: it is `running`, has no lease and no attempt, and is in no set but its own.
 """
+
+# Bounds of the histogram of run times [s]: from a no-op to a day of training.
+RUN_BOUNDS_S = (0.1, 1, 10, 60, 300, 1800, 7200, 28800, 86400)
 
 _COMMON = """
 local function now()
@@ -90,8 +94,28 @@ local function note_part(part, id, ms, state)
   end
 end
 
+-- The specification is JSON that begins with capability and task; all of it need not be read for a name.
+local function count_end(specification, started, cost, ms, state)
+  local task = string.match(specification, '"task":"([^"]*)"') or 'unknown'
+  redis.call('HINCRBY', 'hive:totals', 'ended ' .. task .. ' ' .. state, 1)
+  if started then
+    local took, within = ms - started, 'inf'
+    for _, bound in ipairs(BOUNDS) do
+      if took <= bound * 1000 then within = bound break end
+    end
+    redis.call('HINCRBY', 'hive:totals', 'run ' .. task .. ' ' .. within, 1)
+    redis.call('HINCRBY', 'hive:totals', 'run_ms ' .. task, took)
+  end
+  if cost then
+    redis.call('HINCRBYFLOAT', 'hive:totals', 'usd ' .. task, cost)
+    redis.call('HINCRBY', 'hive:totals', 'priced ' .. task, 1)
+  end
+end
+
 finish = function(job, id, ms, state, error)
-  local queue = redis.call('HGET', job, 'queue')
+  local kept = redis.call('HMGET', job, 'queue', 'specification', 'started_ms', 'cost_usd')
+  local queue = kept[1]
+  count_end(kept[2], kept[3], kept[4], ms, state)
   redis.call('HSET', job, 'state', state, 'finished_ms', ms)
   if error then redis.call('HSET', job, 'error', cjson.encode(error)) end
   redis.call('ZREM', 'hive:waiting:' .. queue, id)
@@ -123,7 +147,7 @@ local function is_newest(job, attempt)
   local kept = redis.call('HMGET', job, 'state', 'attempts', 'divided')
   return kept[1] == 'running' and kept[2] == tostring(attempt) and not kept[3]
 end
-"""
+""".replace("BOUNDS", "{" + ", ".join(f"{bound:g}" for bound in RUN_BOUNDS_S) + "}")
 
 # KEYS: jobs. ARGV: queue, most losses, then id and specification of each. Returns the ids that were free and are
 # created. Their order is kept within the millisecond: it is that of their messages, which the sweep relies on.
@@ -377,3 +401,10 @@ for _, id in ipairs(expired) do lose('hive:job:' .. id, id, ms, 'its worker vani
 return expired
 """
 )
+
+# KEYS: report, workers. ARGV: report, how long it is good [ms], worker. Timed by Redis: a worker's clock may be wrong.
+REPORT = """
+local time = redis.call('TIME')
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+redis.call('ZADD', KEYS[2], time[1] + time[2] / 1000000, ARGV[3])
+"""

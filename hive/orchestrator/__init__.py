@@ -1,6 +1,6 @@
 """The Mac side: Redis and the gateway, started and stopped together."""
 
-from hive.orchestrator import gateway_process, redis_server
+from hive.orchestrator import gateway_process, log_files, redis_server
 from hive.orchestrator.overview import overview
 from hive.orchestrator.redis_server import running_pid
 from hive.orchestrator.service import Service
@@ -17,6 +17,7 @@ def start(settings: Settings, *, with_gateway: bool = True) -> list[Service]:
     ServiceError
         A program is missing, a port is taken, or something does not come up.
     """
+    log_files.cap(settings)
     services = [redis_server.start(settings)]
     if with_gateway:
         services.append(gateway_process.start(settings))

@@ -1,18 +1,23 @@
 """The whole of a Hive in a few numbers: what `hive status` and `/status` show."""
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import psutil
+import redis
 
 from hive.broker import public_address, reachable
 from hive.client import Session
+from hive.client import gateway as web
 from hive.orchestrator import gateway_process, redis_server
+from hive.orchestrator.usage import Meter, of_process, of_redis, usage
 
-_MOMENT_S = 0.2
 
+def overview(session: Session, gateway_pid: int | None = None) -> dict[str, Any]:
+    """Count workers and jobs, and measure what the Mac side costs.
 
-def overview(session: Session) -> dict[str, Any]:
-    """Count workers and jobs, and measure what the Mac side costs now.
+    `gateway_pid` is given by the gateway itself, which need not ask whether it is there.
 
     Raises
     ------
@@ -24,24 +29,28 @@ def overview(session: Session) -> dict[str, Any]:
         session.broker.ping()
         queues = session.registry.queues()
         workers = len(session.registry.workers())
-    running = {"redis": redis_server.running_pid(settings), "gateway": gateway_process.running_pid(settings)}
-    cpu_percent, memory_bytes = usage([pid for pid in running.values() if pid is not None])
+    state = "up" if gateway_pid else web.state(settings)
     return {
         "broker": {"address": public_address(settings.broker_url), "state": "up"},
-        "gateway": {"address": settings.gateway_url, "state": "down" if running["gateway"] is None else "up"},
-        "orchestrator": {"cpu_percent": cpu_percent, "memory_bytes": memory_bytes},
+        "gateway": {"address": settings.gateway_url, "state": state},
+        "orchestrator": _usage(session, gateway_pid or gateway_process.running_pid(settings)),
         "workers": workers,
         "queued": sum(one.queued for one in queues),
         "running": sum(one.running for one in queues),
     }
 
 
-def usage(pids: list[int]) -> tuple[float, int]:
-    """CPU of some processes over a short moment [% of one core], and their resident memory [bytes]."""
-    processes = [psutil.Process(pid) for pid in pids]
-    for process in processes:
-        process.cpu_percent()
-    if processes:
-        psutil.wait_procs(processes, timeout=_MOMENT_S)
-    cpu_percent = sum(process.cpu_percent() for process in processes)
-    return round(cpu_percent, 2), sum(process.memory_info().rss for process in processes)
+def meters(session: Session, gateway_pid: int | None) -> Mapping[str, Meter]:
+    """What can be measured from here: a gateway in a container cannot, its Redis says it itself."""
+    redis_pid = redis_server.running_pid(session.settings)
+    found: dict[str, Meter] = {
+        "redis": partial(of_process, redis_pid) if redis_pid else partial(of_redis, session.broker)
+    }
+    return found | ({"gateway": partial(of_process, gateway_pid)} if gateway_pid else {})
+
+
+def _usage(session: Session, gateway_pid: int | None) -> dict[str, Any]:
+    try:
+        return usage(meters(session, gateway_pid))
+    except (psutil.Error, redis.RedisError):  # it ended just now, or does not tell everybody
+        return usage({})

@@ -57,6 +57,11 @@ def _files(settings: Settings) -> _Files:
     return _Files(settings.home / "redis")
 
 
+def log_file(settings: Settings) -> Path:
+    """Where Redis writes its own log."""
+    return _files(settings).log
+
+
 def start(settings: Settings) -> Service:
     """Start Redis, if it does not run yet.
 

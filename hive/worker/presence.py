@@ -3,6 +3,8 @@
 import logging
 import os
 import threading
+import time
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -15,6 +17,8 @@ from hive.broker import connect
 from hive.jobs import Registry, WorkerReport
 from hive.jobs.registry import REPORT_EVERY_S
 from hive.settings import Settings, host_name, load_settings
+from hive.terms import terms
+from hive.worker.gpus import gpu_names
 
 logger = logging.getLogger(__name__)
 
@@ -48,10 +52,10 @@ class Presence(bootsteps.StartStopStep):
     def _report_until_over(self, parent: Any) -> None:  # noqa: ANN401
         settings = load_settings()
         registry = Registry(connect(settings))
-        meter = _Meter()
+        meter, gpus, agreed = _Meter(), gpu_names(), _terms(parent, settings)
         while True:
             try:
-                registry.report(describe(parent, settings, meter))
+                registry.report(describe(parent, meter, gpus, agreed))
             except (redis.RedisError, OSError) as error:
                 logger.warning("cannot report to Redis: %s", error)
             if self._over.wait(REPORT_EVERY_S):
@@ -62,7 +66,12 @@ class Presence(bootsteps.StartStopStep):
             logger.info("Redis is away; it will notice by itself that this worker has gone")
 
 
-def describe(parent: Any, settings: Settings, meter: "_Meter") -> WorkerReport:  # noqa: ANN401
+def describe(
+    parent: Any,  # noqa: ANN401
+    meter: "_Meter",
+    gpus: tuple[str, ...],
+    agreed: Mapping[str, Any],
+) -> WorkerReport:
     """Describe a running Celery worker."""
     cpu_percent, memory_bytes = meter.read()
     return WorkerReport(
@@ -73,11 +82,21 @@ def describe(parent: Any, settings: Settings, meter: "_Meter") -> WorkerReport: 
         busy=len(state.active_requests),
         cpu_percent=cpu_percent,
         memory_bytes=memory_bytes,
-        gpus=(),
+        gpus=gpus,
         price_usd_per_h=None,
         pid=os.getpid(),
         version=version("hive-compute"),
+        clock_s=time.time(),
+        terms=agreed,
     )
+
+
+def _terms(parent: Any, settings: Settings) -> dict[str, Any]:  # noqa: ANN401
+    """What holds here; Celery's own options are those in force, whatever file they came from."""
+    options = parent.app.conf.broker_transport_options
+    return terms(settings, parent.app.amqp.queues.consume_from) | {
+        "visibility_timeout_s": options.get("visibility_timeout")
+    }
 
 
 class _Meter:

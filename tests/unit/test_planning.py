@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import pytest
 
-from hive.client import version
+from hive import version
 from hive.client.mapping import request_digest
 from hive.client.planning import Plan, make_items
 from hive.errors import BadFileError, BadParameterError, UnknownNameError, UsageError

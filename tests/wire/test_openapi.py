@@ -23,7 +23,7 @@ def test_the_api_keeps_to_its_description(hive, tmp_path):
             capture_output=True, text=True, check=False, cwd=tmp_path,
         )  # fmt: skip
         assert ended.returncode == 0, ended.stdout[-8000:]
-        assert "Tested: 13" in ended.stdout
+        assert "Tested: 15" in ended.stdout
         log = (hive.home / "gateway" / "gateway.log").read_text()
         assert "Traceback" not in log, log[-4000:]
 

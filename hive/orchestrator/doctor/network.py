@@ -1,0 +1,109 @@
+"""Whether Redis and the gateway answer, and to nobody else."""
+
+import dataclasses
+import ipaddress
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import psutil
+import redis
+
+from hive.broker import connect, public_address, reachable
+from hive.client.gateway import state
+from hive.errors import HiveError
+from hive.orchestrator import gateway_process, redis_server
+from hive.orchestrator.doctor.finding import Found, Patient, ok, problem, warning
+from hive.settings import Settings
+
+
+def redis_answers(patient: Patient) -> Found:
+    """Whether Redis answers to the password of the settings."""
+    try:
+        with reachable(patient.settings):
+            patient.session.broker.ping()
+    except HiveError as error:
+        what, _, todo = str(error).partition(". ")
+        yield problem(f"{what.rstrip('.')}.", todo or "Name it with its password: HIVE_BROKER_URL.")
+        return
+    yield ok(f"Redis answers at {public_address(patient.settings.broker_url)}.")
+
+
+def gateway_answers(patient: Patient) -> Found:
+    """Whether the gateway answers to the token of the settings."""
+    settings = patient.settings
+    found = state(settings)
+    if found == "up":
+        yield ok(f"The gateway answers at {settings.gateway_url}.")
+    elif found == "down":
+        words = f"The gateway at {settings.gateway_url} does not answer: no HTTP API, no page, no files from elsewhere."
+        yield problem(words, "Start it: hive up. Its log: hive logs --orchestrator. Or name another: HIVE_GATEWAY_URL.")
+    else:
+        words = f"The gateway at {settings.gateway_url} refuses the token from {settings.origins['token']}."
+        yield problem(words, "Name that of its Hive: HIVE_TOKEN. Where it was made anew: hive restart.")
+
+
+def redis_is_closed(patient: Patient) -> Found:
+    """Whether Redis refuses who shows no password."""
+    parts = urlsplit(patient.settings.broker_url)
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    stranger = connect(dataclasses.replace(patient.settings, broker_url=bare))
+    try:
+        stranger.ping()
+    except redis.RedisError:
+        yield ok("Redis refuses whoever shows no password.")
+        return
+    finally:
+        stranger.close()
+    remedy = "Give it one (requirepass), and write it into HIVE_BROKER_URL; the Redis that hive up starts has one."
+    yield problem("Redis answers to everybody who reaches it, without a password.", remedy)
+
+
+def open_ports(patient: Patient) -> Found:
+    """Whether Redis or the gateway listens to other machines without TLS."""
+    settings = patient.settings
+    is_open = False
+    for name, pid, has_tls in (
+        ("Redis", redis_server.running_pid(settings), settings.broker_url.startswith("rediss:")),
+        ("The gateway", gateway_process.running_pid(settings), settings.gateway_url.startswith("https:")),
+    ):
+        for address in _listens_at(pid) if pid and not has_tls else ():
+            is_open = True
+            yield problem(
+                f"{name} (process {pid}) listens at {address} without encryption, so other machines can reach it.",
+                "Bind it to 127.0.0.1 (HIVE_GATEWAY_HOST, redis.conf), then: hive restart. Workers can use a tunnel.",
+            )
+    if not is_open:
+        yield from _will_be_open(settings)
+
+
+def _listens_at(pid: int) -> Iterator[str]:
+    """Addresses of a process that other machines may reach."""
+    try:
+        sockets = psutil.Process(pid).net_connections(kind="inet")
+    except psutil.Error:
+        return
+    for one in sockets:
+        if one.status == psutil.CONN_LISTEN and not _is_loopback(one.laddr.ip):
+            yield f"{one.laddr.ip} port {one.laddr.port}"
+
+
+def _will_be_open(settings: Settings) -> Found:
+    if _is_loopback(settings.gateway_host) or settings.gateway_url.startswith("https:"):
+        yield ok("No port of Redis or the gateway is open to other machines.")
+    else:
+        yield warning(
+            f"HIVE_GATEWAY_HOST is {settings.gateway_host}: a gateway started now is open to others, unencrypted.",
+            "Take it out of your shell and config.toml; it is meant for containers.",
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether an address is of this machine only.
+
+    >>> _is_loopback("127.0.0.1"), _is_loopback("::1"), _is_loopback("localhost"), _is_loopback("0.0.0.0")
+    (True, True, True, False)
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,78 @@
+"""What a worker says of itself: its GPUs, its clock, its settings."""
+
+import os
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from hive.jobs import Registry, WorkerReport
+
+pytestmark = pytest.mark.wire
+
+
+def with_nvidia(folder, script):
+    """The PATH of a machine on which `nvidia-smi` is this shell script."""
+    program = folder / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o700)
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+def test_a_worker_reports_the_gpus_that_nvidia_smi_names(hive_up, tmp_path):
+    asked = "--query-gpu=name,memory.total --format=csv,noheader,nounits"
+    path = with_nvidia(
+        tmp_path, f'[ "$*" = "{asked}" ] && printf "NVIDIA A10G, 23028\\nNVIDIA RTX 6000 Ada Generation, 49140\\n"'
+    )
+    with hive_up.worker("test", slots=1, PATH=path):
+        [worker] = hive_up.json("workers")
+        assert worker["gpus"] == ["NVIDIA A10G, 22.5 GiB", "NVIDIA RTX 6000 Ada Generation, 48.0 GiB"]
+        assert "NVIDIA A10G, 22.5 GiB; NVIDIA RTX 6000" in hive_up.run("workers").stdout
+
+
+def test_a_worker_reports_only_the_gpus_that_it_may_use(monkeypatch, tmp_path):
+    from hive.worker.gpus import gpu_names
+
+    monkeypatch.setenv("PATH", with_nvidia(tmp_path, 'echo "GPU $3, 1024"'))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert gpu_names() == ("GPU --id=1, 1.0 GiB",)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert gpu_names() == ()
+
+
+def test_a_driver_that_does_not_answer_means_no_gpu(monkeypatch, tmp_path):
+    from hive.worker.gpus import gpu_names
+
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", with_nvidia(tmp_path, "echo 'NVIDIA-SMI has failed'; exit 9"))
+    assert gpu_names() == ()
+
+
+def test_a_worker_tells_the_terms_that_it_works_by(hive_up):
+    with hive_up.worker("gis", slots=1, HIVE_LEASE_S="20", HIVE_STORE="s3://key:hidden@tiles"):
+        [worker] = hive_up.json("workers")
+    told = worker["terms"]
+    assert (told["lease_s"], told["visibility_timeout_s"]) == (20, 20)
+    assert told["store"] == "s3://tiles"
+    assert set(told["code"]) == {"gis", "test"}
+    assert told["versions"]["celery"].startswith("5.")
+    assert "hidden" not in str(worker)
+
+
+def test_a_report_is_timed_by_redis_and_shows_how_wrong_the_clock_of_its_worker_is(hive_up):
+    registry = Registry(hive_up.redis)
+    registry.report(report(clock_s=time.time() + 90))
+    [worker] = registry.workers()
+    assert worker["clock_skew_s"] == pytest.approx(90, abs=1)
+    assert abs(datetime.fromisoformat(worker["last_seen"]) - datetime.now(UTC)) < timedelta(seconds=5)
+    assert "clock_s" not in worker
+
+
+def report(**values):
+    """A report of a worker that is not there."""
+    own = {
+        "name": "gis@studio", "host": "studio", "capabilities": ("gis", "test"), "slots": 2, "busy": 0,
+        "cpu_percent": 0.0, "memory_bytes": 1, "gpus": (), "price_usd_per_h": None, "pid": 1, "version": "1",
+        "clock_s": time.time(), "terms": {},
+    }  # fmt: skip
+    return WorkerReport(**own | values)
