@@ -37,12 +37,13 @@ check: $(ALL)  ## Check style, types and layers
 faults: $(ALL)  ## Inject every fault as long and as often as the promises say; prints a table
 	$(BIN)/pytest tests/faults --full --table docs/faults.md
 
-bench: $(ALL)  ## Measure beside plain Celery and nginx: start-up, throughput, files, map
+bench: $(ALL)  ## Measure beside plain Celery and nginx: start-up, throughput, files, map, idle cost
 	$(BIN)/python tools/bench.py
 	$(BIN)/python -m tools.bench_throughput
 	$(BIN)/python -m tools.bench_files
 	$(BIN)/python -m tools.bench_memory
 	$(BIN)/python -m tools.bench_map
+	$(BIN)/python -m tools.bench_idle --workers 4 12 50 --jobs-seen 50000
 
 docs: $(ALL)  ## Write docs/reference.md from signatures and --help
 	$(BIN)/python tools/reference.py docs/reference.md

@@ -15,10 +15,9 @@ broker_transport_options = {
     "socket_keepalive": True,
     "socket_timeout": 30,
     # A delivery that its worker has not renewed for one lease goes to another worker. Only with Hive's renewal: without
-    # it every job longer than the lease would run twice.
+    # it every job longer than the lease would run twice. Hive's sweeps look for them, not kombu's timer of each worker.
     "visibility_timeout": _settings.lease_s,
-    "unacked_restore_interval": _settings.lease_s / 5,  # how often deliveries of dead workers are looked for
-    "unacked_restore_throttle": 1,
+    "unacked_restore_interval": 3600,
     "unacked_mutex_expire": 5,  # a worker killed while it looks must not stop the others for 5 minutes
     "queue_order_strategy": "priority",
 }

@@ -33,7 +33,7 @@ _CHUNK_BYTES = 1 << 18
 # Of a body that is not streamed; a file's own limit is set when its head has been read.
 _MOST_BODY_BYTES = 1 << 20
 # Flower keeps about 5 kB for each job it has seen, and forgets the oldest beyond this many.
-_MOST_TASKS = 5_000
+_MOST_TASKS = 1_000
 _CAP_LOGS_EVERY_S = 600
 # What a stranger may see: the page that asks for the token, and the one that takes a ticket made with it.
 _OPEN = ("/login", "/enter")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
@@ -35,6 +35,15 @@ class Priority(StrEnum):
     LOW = "low"
 
 
+_USUAL: dict[str, Any] = {
+    "inputs": {},
+    "outputs": {},
+    "limits": Limits(attempts=3),
+    "priority": Priority.NORMAL,
+    "parent": "",
+}
+
+
 @dataclass(frozen=True)
 class Specification:
     """What was asked for; it never changes and is what the message to the worker says.
@@ -59,14 +68,20 @@ class Specification:
 
     @cached_property
     def _json(self) -> str:
-        # Written once: the ledger and the record of each of many jobs need it.
-        return json.dumps(vars(self) | {"limits": vars(self.limits)}, separators=(",", ":"), allow_nan=False)
+        # Written once: the ledger and the record of each of many jobs need it. What is as usual is left out, because
+        # Redis keeps this text in memory for every job of a month.
+        said = {one.name: getattr(self, one.name) for one in fields(self)}
+        kept = {name: value for name, value in said.items() if value != _USUAL.get(name)}
+        if "limits" in kept:
+            kept["limits"] = {name: value for name, value in vars(self.limits).items() if value is not None}
+        return json.dumps(kept, separators=(",", ":"), allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Read what `to_json` wrote."""
-        kept = json.loads(text)
-        return cls(**{**kept, "limits": Limits(**kept["limits"]), "priority": Priority(kept["priority"])})
+        kept = _USUAL | json.loads(text)
+        limits = kept["limits"] if isinstance(kept["limits"], Limits) else Limits(**kept["limits"])
+        return cls(**{**kept, "limits": limits, "priority": Priority(kept["priority"])})
 
 
 @dataclass(frozen=True)

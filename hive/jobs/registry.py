@@ -12,9 +12,10 @@ from hive.jobs.scripts import REPORT
 if TYPE_CHECKING:
     import redis
 
-REPORT_EVERY_S = 5.0
-# Three reports may be missed before a worker counts as gone.
-_GONE_AFTER_S = 3 * REPORT_EVERY_S
+# A worker reports this often, and at once when it is busier or less busy than it said.
+REPORT_EVERY_S = 10.0
+# One report may be lost before a worker counts as gone.
+_GONE_AFTER_S = 2.5 * REPORT_EVERY_S
 _WORKERS = "hive:workers"
 _REMEMBERED_S = 86_400
 

@@ -49,6 +49,10 @@ def _by_queue(
     return found
 
 
+def _compact(values: Mapping[str, Json]) -> str:
+    return json.dumps(values, separators=(",", ":"))
+
+
 class JobStore:
     """The records of all jobs of one Hive."""
 
@@ -110,7 +114,7 @@ class JobStore:
         error: Mapping[str, str] | None = None,
     ) -> bool:
         """End an attempt. Returns False where a newer attempt has taken over and this result is dropped."""
-        kept = (json.dumps(outputs or {}), json.dumps(measures or {}), json.dumps(error) if error else "")
+        kept = (_compact(outputs or {}), _compact(measures or {}), json.dumps(error) if error else "")
         return bool(self._finish(keys=[_key(job_id)], args=[job_id, attempt, str(state), *kept]))
 
     def keep_checkpoint(self, job_id: str, attempt: int, checkpoint: Mapping[str, str]) -> bool:

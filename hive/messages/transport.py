@@ -4,6 +4,7 @@ What differs: each delivery has a tag of its own, so that a worker which was fro
 acknowledge nor requeue what another one holds by now; and times are those of Redis, not of each worker's clock.
 """
 
+import contextlib
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,12 +12,14 @@ from typing import Any
 
 import kombu.transport
 import redis
+from celery import Celery
 from kombu.transport import redis as stock
 from kombu.transport import virtual
 from kombu.utils.json import dumps
 
 _NAME = "hive.messages.transport:Transport"
 _AWAY_UNTIL = "hive:away_until"
+_INDEX = "unacked_index"
 _ALL = 10_000
 
 # KEYS: index, hash of deliveries. ARGV: tag, delivery.
@@ -24,6 +27,15 @@ _HOLD = """
 local time = redis.call('TIME')
 redis.call('ZADD', KEYS[1], time[1] + time[2] / 1000000, ARGV[1])
 return redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+"""
+
+# KEYS: index, when Redis is no longer away. ARGV: visibility timeout [s], most. Tags of deliveries that nobody has
+# renewed for so long; none while Redis itself has only just come back.
+_OVERDUE = """
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+if now * 1000 < tonumber(redis.call('GET', KEYS[2]) or 0) then return {} end
+return redis.call('ZRANGEBYSCORE', KEYS[1], 0, now - ARGV[1], 'LIMIT', 0, ARGV[2])
 """
 
 
@@ -74,19 +86,17 @@ class QoS(stock.QoS):
             (self._delivered or {}).clear()
 
     def restore_visible(self, start: int = 0, num: int | None = 10, interval: int = 10) -> None:
+        """Leave it to the sweep: kombu would let each worker look every few seconds, and so cost the laptop by each."""
+
+    def put_back(self) -> None:
         """Put back what nobody has renewed for one lease; nothing while Redis itself has only just come back."""
-        with self.channel.conn_or_acquire() as client:
-            seconds, micros = client.time()
-            now = seconds + micros / 1e6
-            if now * 1000 < float(client.get(_AWAY_UNTIL) or 0):
-                return
-            try:
-                with stock.Mutex(client, self.unacked_mutex_key, self.unacked_mutex_expire):
-                    ends = now - self.visibility_timeout
-                    for tag in client.zrangebyscore(self.unacked_index_key, 0, ends, start, num or _ALL):
-                        self.restore_by_tag(tag, client)
-            except stock.MutexHeld:
-                return
+        with (
+            self.channel.conn_or_acquire() as client,
+            contextlib.suppress(stock.MutexHeld),
+            stock.Mutex(client, self.unacked_mutex_key, self.unacked_mutex_expire),
+        ):
+            for tag in overdue(client, self.visibility_timeout, _ALL):
+                self.restore_by_tag(tag, client)
 
 
 class Delivery(virtual.Message):
@@ -109,6 +119,19 @@ class Transport(stock.Transport):
     """The transport that `redis://` and `rediss://` mean in Hive."""
 
     Channel = Channel
+    # A waiting worker asks Redis anew after so many seconds, not every second; a message wakes it at once all the same.
+    brpop_timeout = 10
+
+
+def overdue(client: "redis.Redis", lease_s: float, most: int = 1) -> list[Any]:
+    """Tags of deliveries that nobody has renewed for one lease, the oldest first."""
+    return list(client.register_script(_OVERDUE)(keys=[_INDEX, _AWAY_UNTIL], args=[lease_s, most]))
+
+
+def put_back_overdue(application: Celery) -> None:
+    """Put deliveries of dead workers back into their queues."""
+    with application.connection_for_write() as connection:
+        connection.channel().qos.put_back()  # type: ignore[attr-defined]  # that of this module
 
 
 def install() -> None:

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 _LOOK_EVERY_S = 1.0
 _RENEWALS_PER_LEASE = 4
 _SWEEPS_PER_LEASE = 5
-_DEAF_LEASES = 4
+_DEAF_LEASES = 3  # after one in which it was first seen so
 # Celery looks after its pool every 5 s, and then knows the signal.
 _LOOKS_AT_DEAD = 8
 
@@ -97,7 +97,7 @@ class Duties:
         self._outbox: Outbox = outbox_of(settings, self._store)
         self._peaks: dict[tuple[str, int], int] = {}
         self._dead: dict[Slot, int] = {}
-        self._next_renewal = 0.0
+        self._next_renewal = self._next_deaf_look = 0.0
         self._taken = -1
         self._deaf_since: float | None = None
         self._idle_since: dict[str, float] = {}
@@ -125,6 +125,8 @@ class Duties:
             self._outbox.flush()
             self._next_renewal = time.monotonic() + self._settings.lease_s / _RENEWALS_PER_LEASE
             self._end_unwanted(slots)
+        if time.monotonic() >= self._next_deaf_look:
+            self._next_deaf_look = time.monotonic() + self._settings.lease_s
             self._end_where_deaf(slots)
         if {slot.job for slot in slots} & set(self._newly_cancelled()):
             self._end_unwanted(slots)  # a job that was retried meanwhile may have a wanted attempt too
@@ -144,6 +146,8 @@ class Duties:
         jobs = [[job, attempt, self._peaks.get((job, attempt), 0)] for job, attempt in held]
         self._peaks = {key: peak for key, peak in self._peaks.items() if key in held}
         tags = _delivery_tags(self._worker) - self._never_started(slots)
+        if not jobs and not tags:
+            return []  # that a worker is alive is told by the sweeps; a hundred idle ones must not cost the laptop
         document = json.dumps({"jobs": jobs, "tags": list(tags)})
         lease_ms = int(self._settings.lease_s * 1000)
         stale: list[str] = self._renew(keys=["unacked_index"], args=[lease_ms, document])
@@ -168,8 +172,10 @@ class Duties:
         runs here is taken over by others.
         """
         queues = list(self._worker.app.amqp.queues.consume_from)
-        waiting = sum(int(self._redis.llen(name)) for queue in queues for name in queue_lists(queue))
-        waiting += len(self._idle_since)
+        pipeline = self._redis.pipeline(transaction=False)
+        for name in (name for queue in queues for name in queue_lists(queue)):
+            pipeline.llen(name)
+        waiting = sum(pipeline.execute()) + len(self._idle_since)
         taken = sum(celery_state.total_count.values())
         is_deaf = waiting and taken == self._taken and len(slots) < self._worker.concurrency
         self._taken = taken
@@ -177,7 +183,7 @@ class Duties:
             self._deaf_since = None
         elif self._deaf_since is None:
             self._deaf_since = time.monotonic()
-        elif time.monotonic() - self._deaf_since > _DEAF_LEASES * self._settings.lease_s:
+        elif time.monotonic() - self._deaf_since >= _DEAF_LEASES * self._settings.lease_s:
             logger.critical("%d jobs wait and this worker takes none; it ends, to be started again", waiting)
             os.kill(os.getpid(), signal.SIGKILL)
 

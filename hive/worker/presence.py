@@ -21,6 +21,7 @@ from hive.terms import terms
 from hive.worker.gpus import gpu_names
 
 logger = logging.getLogger(__name__)
+_LOOK_EVERY_S = 2.0
 
 
 class Presence(bootsteps.StartStopStep):
@@ -53,17 +54,24 @@ class Presence(bootsteps.StartStopStep):
         settings = load_settings()
         registry = Registry(connect(settings))
         meter, gpus, agreed = _Meter(), gpu_names(), _terms(parent, settings)
-        while True:
+        while not self._over.is_set():
+            said = len(state.active_requests)
             try:
                 registry.report(describe(parent, meter, gpus, agreed))
             except (redis.RedisError, OSError) as error:
                 logger.warning("cannot report to Redis: %s", error)
-            if self._over.wait(REPORT_EVERY_S):
-                break
+            self._wait(said)
         try:
             registry.leave(parent.hostname)
         except (redis.RedisError, OSError):
             logger.info("Redis is away; it will notice by itself that this worker has gone")
+
+    def _wait(self, said: int) -> None:
+        """Wait until the next report is due: after a while, or when another number of jobs runs than was said."""
+        end = time.monotonic() + REPORT_EVERY_S
+        while not self._over.wait(_LOOK_EVERY_S) and time.monotonic() < end:
+            if len(state.active_requests) != said:
+                return
 
 
 def describe(

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hive.jobs import Registry, WorkerReport
+from hive.worker import presence
 
 pytestmark = pytest.mark.wire
 
@@ -76,3 +77,14 @@ def report(**values):
         "clock_s": time.time(), "terms": {},
     }  # fmt: skip
     return WorkerReport(**own | values)
+
+
+def test_the_next_report_comes_at_once_when_the_load_changes_and_otherwise_in_its_time(monkeypatch):
+    monkeypatch.setattr(presence, "_LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(presence, "REPORT_EVERY_S", 600.0)
+    reporter = presence.Presence(None)
+    reporter._wait(said=1)  # none runs in this process: less than was said, so this does not take ten minutes
+    monkeypatch.setattr(presence, "REPORT_EVERY_S", 0.2)
+    began = time.monotonic()
+    reporter._wait(said=0)
+    assert time.monotonic() - began >= 0.2

@@ -1,10 +1,12 @@
 """What Hive's transport does differently from kombu's."""
 
+import time
+
 import pytest
 import redis
 
 from hive.messages import make_application
-from hive.messages.transport import Channel, Transport
+from hive.messages.transport import Channel, Transport, overdue, put_back_overdue
 
 pytestmark = pytest.mark.wire
 RAW = {
@@ -51,3 +53,31 @@ def test_a_worker_that_loses_its_connection_with_a_message_in_hand_goes_on(conne
     connection.connection.client = None
     quality.restore_unacked()
     assert not quality._delivered
+
+
+def hold(connection, tag):
+    """Hold a delivery, as a worker does that has taken a message."""
+    channel = connection.default_channel
+    properties = RAW["properties"] | {"delivery_info": {"exchange": "", "routing_key": "gis"}, "priority": 0}
+    channel.qos.append(channel.Message({**RAW, "properties": properties}, channel=channel), tag)
+
+
+def test_a_delivery_that_nobody_renews_for_a_lease_is_put_back_and_no_other(connection, hive_up):
+    for tag in ("of the dead", "of the living"):
+        hold(connection, tag)
+    assert overdue(hive_up.redis, 15) == []
+    hive_up.redis.zincrby("unacked_index", -16, "of the dead")
+    assert overdue(hive_up.redis, 15) == ["of the dead"]
+    put_back_overdue(make_application(hive_up.settings))
+    assert hive_up.redis.llen("gis") == 1
+    assert hive_up.redis.hkeys("unacked") == ["of the living"]
+    connection.default_channel.qos._delivered.clear()
+
+
+def test_nothing_is_put_back_while_redis_has_only_just_come_back(connection, hive_up):
+    hold(connection, "a tag")
+    hive_up.redis.zincrby("unacked_index", -16, "a tag")
+    hive_up.redis.set("hive:away_until", int(time.time() * 1000) + 10_000)
+    put_back_overdue(make_application(hive_up.settings))
+    assert hive_up.redis.llen("gis") == 0
+    connection.default_channel.qos._delivered.clear()
