@@ -18,12 +18,15 @@ from tornado.web import url
 
 from hive.client import Session
 from hive.errors import SettingError
-from hive.gateway import blobs, fleet, logs, openapi, pages, tasks
+from hive.gateway import blobs, events, fleet, logs, openapi, pages, previews, tasks
 from hive.gateway.answers import Stranger, Unknown
 from hive.gateway.door import Door
+from hive.gateway.feed import Feed
 from hive.gateway.incoming import Store
+from hive.gateway.view import View
 from hive.messages import make_application
 from hive.settings import Settings
+from hive.staging import BlobStore, open_store
 
 logger = logging.getLogger(__name__)
 PREFIX = "flower"
@@ -37,6 +40,7 @@ _MOST_TASKS = 5_000
 _OPEN = ("/login",)
 _HANDLERS = [
     url(r"/", pages.Home),
+    url(r"/events", events.Events),
     url(r"/login", pages.LogIn),
     url(r"/logout", pages.LogOut),
     url(r"/healthcheck", pages.Healthcheck),
@@ -44,7 +48,10 @@ _HANDLERS = [
     url(r"/task", tasks.Tasks),
     url(rf"/task/{_JOB}", tasks.OneTask),
     url(rf"/task/{_JOB}/cancel", tasks.Cancel),
+    url(rf"/task/{_JOB}/retry", tasks.Retry),
+    url(rf"/task/{_JOB}/why", tasks.Why),
     url(rf"/task/{_JOB}/logs", logs.Logs),
+    url(rf"/task/{_JOB}/preview(?:/([a-z0-9_]{{1,64}}))?", previews.Preview),
     url(r"/workers", fleet.Workers),
     url(r"/queue", fleet.Queue),
     url(r"/status", fleet.Status),
@@ -57,8 +64,10 @@ _HANDLERS = [
 class Gateway(Flower):  # type: ignore[misc]  # Flower has no types
     """Flower under `/flower/`, everything else Hive's own, and nothing open without the token."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, pictures: BlobStore) -> None:
         self.session = Session(settings)
+        self.pictures = pictures
+        self.feed = Feed(View(self.session))
         self.door = Door(settings.token)
         self.store = Store(_folder(settings.store))
         default_options.url_prefix = PREFIX
@@ -98,8 +107,11 @@ def run(settings: Settings) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for name in ("tornado.access", "tornado.general", "flower.inspector"):  # what visitors do wrong is told to them
         logging.getLogger(name).setLevel(logging.ERROR)
+    # Its own files are in a folder; where workers bring theirs to a bucket, pictures are looked for there.
+    is_gateways = settings.store.startswith(("http:", "https:"))
     store = settings.store if settings.store.startswith("file:") else (settings.home / "store").as_uri()
-    gateway = Gateway(dataclasses.replace(settings, store=store))
+    own = dataclasses.replace(settings, store=store)
+    gateway = Gateway(own, open_store(own if is_gateways else settings))
     gateway.listen_at(settings.gateway_port, settings.gateway_host)
     loop = IOLoop.current()
     for number in (signal.SIGTERM, signal.SIGINT):
