@@ -18,7 +18,7 @@ from tornado.web import url
 
 from hive.client import Session
 from hive.errors import SettingError
-from hive.gateway import blobs, events, fleet, logs, openapi, pages, previews, tasks
+from hive.gateway import blobs, events, files, fleet, logs, openapi, pages, previews, tasks
 from hive.gateway.answers import Stranger, Unknown
 from hive.gateway.door import Door
 from hive.gateway.feed import Feed
@@ -37,9 +37,10 @@ _MOST_BODY_BYTES = 1 << 20
 # Flower keeps about 5 kB for each job it has seen, and forgets the oldest beyond this many.
 _MOST_TASKS = 5_000
 # What a stranger may see: the page that asks for the token, and what it is made of.
-_OPEN = ("/login",)
+_OPEN = ("/login", "/page/hive.css")
 _HANDLERS = [
     url(r"/", pages.Home),
+    url(r"/page/([a-z_.]{1,64})", files.PageFile),
     url(r"/events", events.Events),
     url(r"/login", pages.LogIn),
     url(r"/logout", pages.LogOut),

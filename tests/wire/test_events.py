@@ -1,5 +1,6 @@
 """The stream of changes: what it says, and what it costs."""
 
+import dataclasses
 import json
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from hive.jobs import JobStore, State, new_id
 from tests.support import Hive, Web, wait_until
 
 pytestmark = pytest.mark.wire
@@ -102,6 +104,23 @@ def test_a_job_that_is_retried_is_told(mac):
     mac.run("cancel", job_id)
 
 
+def test_a_job_that_waits_for_its_parts_is_told_when_one_of_them_ends(mac):
+    jobs = JobStore(mac.redis)
+    asked = jobs.get(mac.submit("test")).specification
+    whole, parts = new_id(), [new_id(), new_id()]
+    jobs.create(whole, asked)
+    jobs.create_many([(part, dataclasses.replace(asked, parent=whole)) for part in parts])
+    attempt = jobs.start(whole, "w", "h", 60)
+    jobs.divide(whole, attempt, [parts])
+    with listening(mac) as [stream]:
+        stream.until("hello")
+        jobs.finish(parts[0], jobs.start(parts[0], "w", "h", 60), State.SUCCEEDED)
+        told = {job["id"]: job for job in stream.until("jobs")["jobs"]}
+    assert (told[parts[0]]["state"], told[parts[0]]["parent"]) == ("succeeded", whole)
+    assert told[whole]["progress"] == {"done": 1, "total": 2, "unit": "parts", "message": ""}
+    jobs.cancel(whole)
+
+
 def test_many_open_pages_cost_one_look_a_second(mac):
     with listening(mac, 12) as streams:
         for one in streams:
@@ -128,19 +147,29 @@ def is_still(hive: Hive) -> bool:
 
 
 def test_thousands_of_jobs_at_once_are_not_told_one_by_one(mac):
-    from hive.client import Session, make_request
-    from hive.client.observer import Observer
-    from workers.test.probe import probe
-
-    session = Session(mac.settings)
+    jobs = JobStore(mac.redis)
+    asked = jobs.get(mac.submit("test")).specification
     with listening(mac) as [stream]:
         stream.until("hello")
-        [asked] = session.specify([make_request(probe, {})], Observer())
-        session.jobs.create_many([(f"{number:016x}", asked) for number in range(3000)])
+        jobs.create_many([(f"{number:016x}", asked) for number in range(3000)])
         come = stream.until("many")
         assert len(come["jobs"]) <= 200
     page = Web(mac).ask("GET", "/task?limit=100").json()
     assert len(page["jobs"]) == 100
+
+
+def test_what_jobs_have_cost_is_summed_and_what_nobody_knows_is_counted(mac):
+    jobs = JobStore(mac.redis)
+    for cost in ("1.25", "0.5", ""):
+        job_id = mac.submit("test")
+        if cost:
+            mac.redis.hset(f"hive:job:{job_id}", "cost_usd", cost)
+        jobs.cancel(job_id)
+    with listening(mac) as [stream]:
+        spending = stream.until("spending")["spending"]
+    assert spending["usd"] == 1.75
+    assert spending["unknown"] == mac.redis.zcard("hive:finished") - 2
+    assert spending["is_counted"]
 
 
 def test_the_last_hour_is_read_from_what_redis_has(mac):
