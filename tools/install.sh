@@ -50,6 +50,8 @@ else
   ! wants gis || command -v pdal >/dev/null || [[ -e /usr/share/keyrings/debian-archive-keyring.gpg ]] || missing+=(debian-archive-keyring)
   # The tests make network namespaces.
   [[ $what != all ]] || command -v ip >/dev/null || missing+=(iproute2)
+  # The tests open the page in a browser. On Ubuntu the package of that name is a snap, which containers cannot run.
+  [[ $what != all ]] || command -v chromium >/dev/null || [[ $(. /etc/os-release && echo "$ID") != debian ]] || missing+=(chromium fonts-liberation)
   if wants 3d-generation; then
     # Open3D's wheel needs the libraries, and Mesa to draw without a screen.
     for package in libusb-1.0-0 libegl1 libgl1 libgl1-mesa-dri libx11-6 libgomp1; do

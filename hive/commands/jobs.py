@@ -36,7 +36,9 @@ def show(job_id: str, as_json: bool) -> None:
     """Tell one job's whole story."""
     job = open_session().find(job_id)
     if as_json:
-        print_json(job.to_json() | {"story": list(job.story)})
+        from hive.client.shown import shown_whole
+
+        print_json(shown_whole(job))
         return
     from hive.commands.report import job_text
 

@@ -29,7 +29,18 @@ _SAFE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; form-action 'self'; style-src 'self'",
+    "Content-Security-Policy": "; ".join(
+        (
+            "default-src 'none'",
+            "base-uri 'none'",
+            "connect-src 'self'",
+            "form-action 'self'",
+            "frame-ancestors 'none'",
+            "img-src 'self' data:",
+            "script-src 'self'",
+            "style-src 'self'",
+        )
+    ),
     "Cache-Control": "no-store",
 }
 

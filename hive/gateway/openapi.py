@@ -37,13 +37,24 @@ def document() -> _Document:
         "security": [{"token": []}],
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-            "schemas": {"Error": _error(), "Job": _job(), "Worker": _worker(), "Queue": _queue(), "Status": _status()},
+            "schemas": {
+                "Error": _error(),
+                "Listed": _listed(),
+                "Job": _job(),
+                "Worker": _worker(),
+                "Queue": _queue(),
+                "Status": _status(),
+            },
         },
         "paths": {
-            "/task": {"post": _send()},
+            "/task": {"get": _list(), "post": _send()},
             "/task/{id}": {"parameters": [_ID], "get": _one("Show a job, with its story.", "Job", 404)},
             "/task/{id}/cancel": {"parameters": [_ID], "post": _cancel()},
+            "/task/{id}/retry": {"parameters": [_ID], "post": _retry()},
+            "/task/{id}/why": {"parameters": [_ID], "get": _why()},
+            "/task/{id}/preview": {"parameters": [_ID], "get": _preview()},
             "/task/{id}/logs": {"parameters": [_ID], "get": _logs()},
+            "/events": {"get": _events()},
             "/workers": {"get": _many("List the workers that are there.", "Worker")},
             "/queue": {"get": _many("Count the jobs of each queue.", "Queue")},
             "/status": {"get": _one("Show the whole of this Hive in a few numbers.", "Status")},
@@ -135,6 +146,50 @@ def _cancel() -> _Document:
     return {"summary": "Stop a job.", "responses": _answers(202, _ref("Job"), 404, 409, 503)}
 
 
+def _retry() -> _Document:
+    return {"summary": "Run a failed or cancelled job again.", "responses": _answers(202, _ref("Job"), 404, 409, 503)}
+
+
+def _why() -> _Document:
+    reason = _object(id=_TEXT, state={"enum": [str(one) for one in State]}, why=_TEXT, todo=_TEXT)
+    return {"summary": "Why a job is where it is, and what to do.", "responses": _answers(200, reason, 404, 503)}
+
+
+def _list() -> _Document:
+    """`GET /task`: what is asked for stands in the query."""
+    known = {
+        "limit": ("How many, 100 if it is not said.", {"type": "integer", "minimum": 1, "maximum": 1000}),
+        "state": (
+            "Only jobs in one of these states.",
+            {"type": "array", "items": {"enum": [str(one) for one in State]}},
+        ),
+        "capability": ("Only jobs of this capability.", _TEXT),
+        "text": ("Only jobs with this in their id, task, worker, file names or error.", _TEXT),
+        "after": ("Go on behind this job: `after` of the page before.", _TEXT),
+    }
+    parameters = [
+        {"name": name, "in": "query", "description": words, "schema": schema} for name, (words, schema) in known.items()
+    ]
+    page = _object(jobs={"type": "array", "items": _ref("Listed")}, after=_MAYBE_TEXT)
+    return {
+        "summary": "List jobs, newest first.",
+        "parameters": parameters,
+        "responses": _answers(200, page, 400, 404, 503),
+    }
+
+
+def _preview() -> _Document:
+    picture = {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
+    here = {"description": "The picture."} | picture
+    return {"summary": "The picture that a job has made.", "responses": {"200": here} | _refusals(404, 503)}
+
+
+def _events() -> _Document:
+    stream = {"content": {"text/event-stream": {"schema": _TEXT}}}
+    here = {"description": "First the whole, then what changes, for as long as you listen."} | stream
+    return {"summary": "What happens, as server-sent events.", "responses": {"200": here} | _refusals()}
+
+
 def _logs() -> _Document:
     line = _object(time=_TIME, level=_TEXT, attempt=_COUNT, text=_TEXT)
     responses = _answers(200, {"type": "array", "items": line}, 400, 404, 503)
@@ -201,6 +256,12 @@ def _error() -> _Document:
 
 def _job() -> _Document:
     """As `hive show --json`."""
+    story = {"type": "array", "items": _object(at=_TIME, event=_TEXT)}
+    return _object(**_listed()["properties"], story=story, units={"type": "object", "additionalProperties": _TEXT})
+
+
+def _listed() -> _Document:
+    """As an item of `hive jobs --json`, with the parameters that name previews."""
     progress = _object(done={"type": "number"}, total={"type": ["number", "null"]}, unit=_TEXT, message=_TEXT)
     return _object(
         id=_TEXT,
@@ -221,7 +282,7 @@ def _job() -> _Document:
         error={"anyOf": [_object(kind=_TEXT, message=_TEXT), {"type": "null"}]},
         cost_usd={"type": ["number", "null"]},
         priority={"enum": [str(one) for one in Priority]},
-        story={"type": "array", "items": _object(at=_TIME, event=_TEXT)},
+        previews={"type": "array", "items": _TEXT},
     )
 
 

@@ -6,31 +6,16 @@ from tornado.web import HTTPError
 
 from hive.gateway.answers import Answer
 from hive.gateway.door import COOKIE, keep
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Hive: log in</title></head>
-<body>
-<main>
-<h1>Hive</h1>
-<form method="post" action="/login">
-<p><label for="token">Token of this Hive: the content of <code>gateway.token</code> in its folder HIVE_HOME.</label></p>
-<p><input id="token" name="token" type="password" autocomplete="current-password" required autofocus></p>
-<p>{said}</p>
-<p><button>Log in</button></p>
-</form>
-</main>
-</body>
-</html>
-"""
+from hive.gateway.files import text_of
 
 
 class Home(Answer):
     """The front page."""
 
     def get(self) -> None:
-        """Show what goes on: Flower's view of workers and jobs."""
-        self.redirect("/flower/")
+        """Show what goes on."""
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        self.finish(text_of("index.html"))
 
 
 class LogIn(Answer):
@@ -59,7 +44,7 @@ class LogIn(Answer):
 
     def _ask(self, said: str) -> None:
         self.set_header("Content-Type", "text/html; charset=utf-8")
-        self.finish(_PAGE.format(said=said))
+        self.finish(text_of("login.html").replace(b"{said}", said.encode()))
 
 
 class LogOut(Answer):

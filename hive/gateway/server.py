@@ -18,13 +18,16 @@ from tornado.web import url
 
 from hive.client import Session
 from hive.errors import SettingError
-from hive.gateway import blobs, fleet, logs, metrics, openapi, pages, tasks, tickets
+from hive.gateway import blobs, events, files, fleet, logs, metrics, openapi, pages, previews, tasks, tickets
 from hive.gateway.answers import Stranger, Unknown
 from hive.gateway.door import Door
+from hive.gateway.feed import Feed
 from hive.gateway.incoming import Store
+from hive.gateway.view import View
 from hive.messages import make_application
 from hive.orchestrator.log_files import cap
 from hive.settings import Settings
+from hive.staging import BlobStore, open_store
 
 logger = logging.getLogger(__name__)
 PREFIX = "flower"
@@ -35,10 +38,12 @@ _MOST_BODY_BYTES = 1 << 20
 # Flower keeps about 5 kB for each job it has seen, and forgets the oldest beyond this many.
 _MOST_TASKS = 1_000
 _CAP_LOGS_EVERY_S = 600
-# What a stranger may see: the page that asks for the token, and the one that takes a ticket made with it.
-_OPEN = ("/login", "/enter")
+# What a stranger may see: the page that asks for the token, what it is made of, and the one that takes a ticket.
+_OPEN = ("/login", "/page/hive.css", "/enter")
 _HANDLERS = [
     url(r"/", pages.Home),
+    url(r"/page/([a-z_.]{1,64})", files.PageFile),
+    url(r"/events", events.Events),
     url(r"/login", pages.LogIn),
     url(r"/logout", pages.LogOut),
     url(r"/ticket", tickets.Ticket),
@@ -48,7 +53,10 @@ _HANDLERS = [
     url(r"/task", tasks.Tasks),
     url(rf"/task/{_JOB}", tasks.OneTask),
     url(rf"/task/{_JOB}/cancel", tasks.Cancel),
+    url(rf"/task/{_JOB}/retry", tasks.Retry),
+    url(rf"/task/{_JOB}/why", tasks.Why),
     url(rf"/task/{_JOB}/logs", logs.Logs),
+    url(rf"/task/{_JOB}/preview(?:/([a-z0-9_]{{1,64}}))?", previews.Preview),
     url(r"/workers", fleet.Workers),
     url(r"/queue", fleet.Queue),
     url(r"/status", fleet.Status),
@@ -62,8 +70,10 @@ _HANDLERS = [
 class Gateway(Flower):  # type: ignore[misc]  # Flower has no types
     """Flower under `/flower/`, everything else Hive's own, and nothing open without the token."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, pictures: BlobStore) -> None:
         self.session = Session(settings)
+        self.pictures = pictures
+        self.feed = Feed(View(self.session))
         self.door = Door(settings.token)
         self.tickets = tickets.Tickets()
         self.store = Store(_folder(settings.store))
@@ -104,8 +114,11 @@ def run(settings: Settings) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for name in ("tornado.access", "tornado.general", "flower.inspector"):  # what visitors do wrong is told to them
         logging.getLogger(name).setLevel(logging.ERROR)
+    # Its own files are in a folder; where workers bring theirs to a bucket, pictures are looked for there.
+    is_gateways = settings.store.startswith(("http:", "https:"))
     store = settings.store if settings.store.startswith("file:") else (settings.home / "store").as_uri()
-    gateway = Gateway(dataclasses.replace(settings, store=store))
+    own = dataclasses.replace(settings, store=store)
+    gateway = Gateway(own, open_store(own if is_gateways else settings))
     gateway.listen_at(settings.gateway_port, settings.gateway_host)
     loop = IOLoop.current()
     for number in (signal.SIGTERM, signal.SIGINT):

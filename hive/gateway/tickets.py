@@ -11,14 +11,11 @@ from http import HTTPStatus
 
 from hive.gateway.answers import Answer
 from hive.gateway.door import keep
+from hive.gateway.files import text_of
 
 LIFE_S = 60.0
 _MOST = 20
-_GONE = (
-    "<!doctype html><html lang=en><head><meta charset=utf-8><title>Hive</title></head><body><main><h1>Hive</h1>"
-    "<p>This link has been used, or is older than a minute. Make a new one: <code>hive dashboard</code>. Or "
-    '<a href="/login">show the token</a>.</p></main></body></html>'
-)
+_GONE = b"This link has been used, or is older than a minute. Make a new one, hive dashboard, or show the token."
 
 
 class Tickets:
@@ -60,7 +57,7 @@ class Enter(Answer):
             return
         self.set_status(HTTPStatus.UNAUTHORIZED)
         self.set_header("Content-Type", "text/html; charset=utf-8")
-        self.finish(_GONE)
+        self.finish(text_of("login.html").replace(b"{said}", _GONE))
 
 
 def _digest(ticket: str) -> str:

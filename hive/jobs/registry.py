@@ -100,9 +100,9 @@ class Registry:
         """How many jobs of a queue wait for longer than this one; priorities are not looked at."""
         return cast(int | None, self._redis.zrank(f"hive:waiting:{queue}", job_id)) or 0
 
-    def queues(self) -> list[QueueReport]:
-        """Count every queue that has ever had a job or has a worker."""
-        workers = self.workers()
+    def queues(self, workers: list[dict[str, Any]] | None = None) -> list[QueueReport]:
+        """Count every queue that has ever had a job or has a worker; whoever knows the workers already names them."""
+        workers = self.workers() if workers is None else workers
         served = [queue for worker in workers for queue in worker["capabilities"]]
         names = sorted(cast(set[str], self._redis.smembers("hive:queues")) | set(served))
         pipeline = self._redis.pipeline(transaction=False)

@@ -164,7 +164,7 @@ class Proxy:
 
     def __enter__(self) -> "Proxy":
         self._thread.start()
-        listening = asyncio.start_server(self._serve, self.address, self.port)
+        listening = asyncio.start_server(self._accept, self.address, self.port)
         self._server = asyncio.run_coroutine_threadsafe(listening, self._loop).result()
         return self
 
@@ -175,23 +175,30 @@ class Proxy:
             for task in left:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
+            for writer in self._open:
+                writer.transport.abort()
+            await asyncio.sleep(0)  # so that they are closed before the loop is
 
         asyncio.run_coroutine_threadsafe(cancel(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        self._loop.create_task(self._serve(reader, writer))
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             target_reader, target_writer = await asyncio.open_connection("127.0.0.1", self._target)
         except OSError:
+            self._open.discard(writer)
             writer.transport.abort()
             return
         ways = [
             asyncio.create_task(_copy(reader, target_writer, self._count_up)),
             asyncio.create_task(_copy(target_reader, writer, self._count_down)),
         ]
-        self._open.add(writer)
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -13,8 +13,17 @@ from tests.support import TILE, Hive, Web, wait_until
 pytestmark = pytest.mark.wire
 READS = ["/", "/openapi.json", "/workers", "/queue", "/status", "/task/abc", "/healthcheck", f"/blob/{'0' * 64}"]
 READS += ["/flower/", "/flower/tasks", "/flower/metrics", "/flower/healthcheck", "/flower/static/css/flower.css"]
+READS += [
+    "/events",
+    "/task",
+    "/task/abc/why",
+    "/task/abc/preview",
+    "/page/main.js",
+    "/page/index.html",
+    "/page/hive.css/x",
+]
 READS += ["/flower/api/workers", "/metrics", "/nothing", "/../etc/passwd", "//", "/login/x"]
-WRITES = ["/task", "/task/abc/cancel", "/blob/missing", "/logout", "/flower/api/worker/shutdown/x"]
+WRITES = ["/task", "/task/abc/cancel", "/task/abc/retry", "/blob/missing", "/logout", "/flower/api/worker/shutdown/x"]
 
 
 @pytest.fixture(scope="module")
@@ -179,8 +188,62 @@ def test_a_running_job_is_cancelled_over_http(web):
     assert (again.status, again.json()["error"]["kind"]) == (409, "job-state")
 
 
+def test_a_failed_job_is_run_again_over_http(web):
+    job_id = web.ask("POST", "/task", b'{"type": "test", "params": {"fail": true}}').json()["id"]
+    wait_until(lambda: web.ask("GET", f"/task/{job_id}").json()["state"] == "failed", "it fails")
+    reason = web.ask("GET", f"/task/{job_id}/why").json()
+    assert "because it was told to" in reason["why"]
+    answer = web.ask("POST", f"/task/{job_id}/retry")
+    assert (answer.status, answer.json()["error"]) == (202, None)
+    wait_until(lambda: web.ask("GET", f"/task/{job_id}").json()["attempts"] == 2, "it runs again")
+
+
+def test_jobs_are_listed_newest_first_and_page_by_page(web):
+    sent = [
+        web.ask("POST", "/task", json.dumps({"type": "test", "queue": "list"}).encode()).json()["id"] for _ in "abc"
+    ]
+    first = web.ask("GET", "/task?limit=2").json()
+    rest = web.ask("GET", f"/task?limit=1&after={first['after']}").json()
+    assert [one["id"] for one in first["jobs"] + rest["jobs"]] == sent[::-1]
+    assert (
+        web.ask("GET", f"/task?text={sent[0][:9].upper()}&state=queued&state=running").json()["jobs"][0]["id"]
+        == sent[0]
+    )
+    assert web.ask("GET", f"/task?text={sent[0]}&state=failed").json() == {"jobs": [], "after": None}
+    assert web.ask("GET", f"/task?text={sent[0]}&capability=gis").json() == {"jobs": [], "after": None}
+    for job_id in sent:
+        web.ask("POST", f"/task/{job_id}/cancel")
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [("limit=0", 400), ("limit=1001", 400), ("limit=x", 400), ("state=gone", 400), ("after=zz", 404)],
+)
+def test_a_list_that_cannot_be_is_refused(web, asked, status):
+    assert web.ask("GET", f"/task?{asked}").status == status
+
+
+def test_a_preview_is_shown_and_nothing_else_that_a_job_has_written(web, mac):
+    digest = digest_of(TILE)
+    web.ask("PUT", f"/blob/{digest}", TILE.read_bytes())
+    asked = {"type": "gis.dtm", "params": {"cloud": f"sha256:{digest}/tile.laz", "raster": "dtm.tif"}}
+    job_id = web.ask("POST", "/task", json.dumps(asked).encode()).json()["id"]
+    job = wait_until(lambda: (one := web.ask("GET", f"/task/{job_id}").json())["previews"] and one, "it has a preview")
+    assert job["previews"] == ["preview"]
+    assert (job["units"]["cell"], job["units"]["mean"]) == ("m", "m")
+    shown = web.ask("GET", f"/task/{job_id}/preview")
+    assert (shown.status, shown.headers["Content-Type"]) == (200, "image/png")
+    assert shown.body.startswith(b"\x89PNG")
+    again = web.ask("GET", f"/task/{job_id}/preview/preview", headers={"If-None-Match": shown.headers["Etag"]})
+    assert again.status == 304
+    assert web.ask("GET", f"/task/{job_id}/preview/raster").status == 404
+    mac.redis.hset(f"hive:job:{job_id}", "outputs", json.dumps({"preview": f"sha256:{digest}/evil.png"}))
+    assert "is not a PNG" in web.ask("GET", f"/task/{job_id}/preview").json()["error"]["message"]
+
+
 def test_a_job_that_is_not_there_is_404(web):
-    for method, path in (("GET", "/task/zzz"), ("POST", "/task/zzz/cancel")):
+    calls = [("GET", "/task/zzz"), ("GET", "/task/zzz/why"), ("GET", "/task/zzz/preview")]
+    for method, path in (*calls, ("POST", "/task/zzz/cancel"), ("POST", "/task/zzz/retry")):
         answer = web.ask(method, path)
         assert (answer.status, answer.json()["error"]["kind"]) == (404, "not-found")
 

@@ -17,13 +17,15 @@ def test_the_api_keeps_to_its_description(hive, tmp_path):
                 require_program("st"), "run", f"http://127.0.0.1:{web.port}/openapi.json",
                 "--header", f"Authorization: Bearer {web.token}", "--max-examples", "20", "--seed", "1",
                 "--request-timeout", "20", "--no-color",
+                # An endless answer; its test is in test_events.py.
+                "--exclude-path", "/events",
                 # Which parameters are right depends on the task, and which files on what is in the store.
                 "--exclude-checks", "positive_data_acceptance",
             ],
             capture_output=True, text=True, check=False, cwd=tmp_path,
         )  # fmt: skip
         assert ended.returncode == 0, ended.stdout[-8000:]
-        assert "Tested: 15" in ended.stdout
+        assert "Tested: 19" in ended.stdout
         log = (hive.home / "gateway" / "gateway.log").read_text()
         assert "Traceback" not in log, log[-4000:]
 
