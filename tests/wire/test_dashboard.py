@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 from hive.jobs import JobStore
 from tests.support import TILE, Hive, Web, wait_until
 from tests.wire.browser import PHONE, axe, barriers, chromium, visiting
+from tests.wire.test_events import is_still
 
 pytestmark = pytest.mark.wire
 EVIL = "<img src=x onerror=alert(1)>"
@@ -253,6 +254,20 @@ def test_the_page_says_that_redis_is_away_and_goes_on_by_itself(browser, hive):
         job_id = hive.submit("test")
         expect(visit.row(job_id)).to_be_visible()
         visit.wrong.clear()  # a list that was asked for meanwhile is answered with 503
+
+
+def test_a_page_that_nobody_sees_lets_go_and_comes_back_when_it_is_seen(browser, hive):
+    hide = """hidden => { Object.defineProperty(document, "hidden", { get: () => hidden, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange")); }"""
+    with hive.up(gateway=True), visiting(browser, hive) as visit:
+        visit.page.clock.install()
+        visit.log_in()
+        visit.page.evaluate(hide, True)
+        visit.page.clock.fast_forward(31_000)
+        wait_until(lambda: is_still(hive), "nothing is asked any more")
+        job_id = hive.submit("test")
+        visit.page.evaluate(hide, False)
+        expect(visit.row(job_id)).to_be_visible()
 
 
 def test_flower_lists_the_same_jobs(visit, failure):
