@@ -27,6 +27,7 @@ COMMANDS = {
     "up": "services",
     "down": "services",
     "worker": "worker",
+    "access": "access",
     "gateway": "gateway",
     "config": "config",
     "completion": "config",

@@ -23,6 +23,7 @@ from hive.gateway.answers import Stranger, Unknown
 from hive.gateway.door import Door
 from hive.gateway.incoming import Store
 from hive.messages import make_application
+from hive.orchestrator.users import is_identity
 from hive.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class Gateway(Flower):  # type: ignore[misc]  # Flower has no types
 
     def __init__(self, settings: Settings) -> None:
         self.session = Session(settings)
-        self.door = Door(settings.token)
+        self.door = Door(settings.token, lambda name: is_identity(settings, name))
         self.store = Store(_folder(settings.store))
         default_options.url_prefix = PREFIX
         default_options.read_only = True

@@ -63,7 +63,7 @@ class Division:
         return Specification(
             capability=task.capability,
             task=task.wire_name,
-            queue=task.capability,
+            queue=whole.specification.queue,  # its workers may send nothing to another one
             parameters={name: cast(Json, value) for name, value in values.items() if name not in files},
             inputs={one.name: self._sent(one, values[one.name]) for one in task.reads if values[one.name] is not None},
             outputs={name: Path(str(path)).name for name, path in written.items()},

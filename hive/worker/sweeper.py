@@ -1,18 +1,18 @@
 """The sweeper: finds jobs that nobody works on and no queue holds, and sends them again.
 
-Every worker has one; a lock lets one at a time sweep. What a sweep costs does not grow with the queue: it looks at the
-oldest waiting jobs and at the end of the queue where these must be.
+Every worker has one, for the queues that it serves; a lock lets one at a time sweep a queue. What a sweep costs does
+not grow with the queue: it looks at the oldest waiting jobs and at the end of the queue where these must be.
 """
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 from celery import Celery
 
-from hive.broker import connect
-from hive.jobs import JobStore
+from hive.broker import connect, held_keys
+from hive.jobs import JobStore, State
 from hive.jobs.scripts import EXPIRE
 from hive.messages import queue_lists, send
 from hive.settings import Settings
@@ -27,28 +27,44 @@ _DAY_MS = 86_400_000
 
 
 class Sweeper:
-    """What a worker does for all jobs of its Hive."""
+    """What a worker does for all jobs of its queues."""
 
-    def __init__(self, settings: Settings, application: Celery, worker: str) -> None:
+    def __init__(self, settings: Settings, application: Celery, worker: str, queues: Sequence[str]) -> None:
         self._settings = settings
         self._application = application
         self._worker = worker
+        self._queues = queues
         self._redis = connect(settings)
+        self._held = held_keys(settings)["unacked_key"]
         self._expire = self._redis.register_script(EXPIRE)
         self._store = JobStore(self._redis)
         self._pause_ms = int(settings.lease_s / 5 * 1000)
 
     def sweep(self) -> None:
-        """Take back what died, send again what was lost, forget what is old; unless another worker just did."""
-        if not self._redis.set("hive:sweeper", self._worker, nx=True, px=int(self._pause_ms * 0.9)):
-            return
-        for job_id in cast(list[str], self._expire(keys=[], args=[int(self._settings.lease_s * 1000), _OLDEST])):
+        """Sweep every queue that no other worker has just swept."""
+        for queue in self._queues:
+            if self._redis.set(f"hive:sweeper:{queue}", self._worker, nx=True, px=int(self._pause_ms * 0.9)):
+                self._sweep(queue)
+
+    def _sweep(self, queue: str) -> None:
+        """Take back what died, send again what was lost, forget what is old."""
+        arguments = [int(self._settings.lease_s * 1000), _OLDEST]
+        expired = cast(list[str], self._expire(keys=[f"hive:leases:{queue}"], args=arguments))
+        for job_id in expired:
             logger.warning("job %s: its worker vanished", job_id)
         now_ms = self._now_ms()
         if now_ms >= float(cast(str | None, self._redis.get("hive:away_until")) or 0):
-            for queue in cast(set[str], self._redis.smembers("hive:queues")):
-                self._send_lost(queue, now_ms)
-        self._forget_old(now_ms)
+            self._send_expired(queue, expired)
+            self._send_lost(queue, now_ms)
+        self._forget_old(queue, now_ms)
+
+    def _send_expired(self, queue: str, expired: list[str]) -> None:
+        """Send jobs again whose message a worker of another identity held, which nobody else can put back."""
+        if expired:
+            gone = set(expired) - self._jobs_with_message(queue)
+            for job in self._store.get_many(list(gone)):
+                if job is not None and job.state is State.QUEUED:
+                    send(self._settings, self._application, job.id, job.specification)
 
     def _now_ms(self) -> float:
         seconds, micros = self._redis.time()
@@ -77,15 +93,16 @@ class Sweeper:
         pipeline = self._redis.pipeline(transaction=True)
         for name in queue_lists(queue):
             pipeline.lrange(name, -_MESSAGES, -1)
-        pipeline.hvals("unacked")
+        pipeline.hvals(self._held)
         *lists, held = pipeline.execute()
         return _ids(message for one in lists for message in map(json.loads, one)) | _ids(
             json.loads(delivery)[0] for delivery in held
         )
 
-    def _forget_old(self, now_ms: float) -> None:
-        oldest = now_ms - self._settings.keep_days * _DAY_MS
-        old = cast(list[str], self._redis.zrange("hive:finished", 0, int(oldest), byscore=True, offset=0, num=_OLDEST))
+    def _forget_old(self, queue: str, now_ms: float) -> None:
+        oldest = int(now_ms - self._settings.keep_days * _DAY_MS)
+        finished = f"hive:finished:{queue}"
+        old = cast(list[str], self._redis.zrange(finished, 0, oldest, byscore=True, offset=0, num=_OLDEST))
         for job_id in old:
             self._store.forget(job_id)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hive.settings import Settings
+from hive.settings import Settings, worker_token
 from tests.containers.engine import ROOT
 from tests.support import missing
 
@@ -120,7 +120,12 @@ def test_secrets_are_made_once_and_only_their_owner_gets_to_them(tmp_path):
     made = [subprocess.run(script, capture_output=True, text=True, check=True) for _ in range(2)]
     assert made[0].stdout == made[1].stdout
     assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
-    secrets = {file.name: file.read_text() for file in (tmp_path / "secrets").iterdir()}
-    assert sorted(secrets) == ["gateway.token", "redis.password"]
+    folder = tmp_path / "secrets"
+    secrets = {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*.*")}
+    token = secrets.pop("worker/gateway.token")
+    assert token == worker_token(secrets["gateway.token"], "worker")
+    passwords = ["gateway.password", "redis.password", "submitter.password", "worker/redis.password"]
+    assert sorted(secrets) == sorted([*passwords, "gateway.token"])
+    assert len(set(secrets.values())) == 5
     assert all(re.fullmatch("[0-9a-f]{64}", secret) for secret in secrets.values())
     assert not any(secret in made[0].stdout + made[0].stderr for secret in secrets.values())

@@ -266,9 +266,9 @@ class Host:
         """Run a worker on that machine; it reaches Redis, and a gateway where it is given one, through its cable."""
         hive = field.hive
         with Proxy(self.outside, hive.port) as proxy:
-            secret = (hive.home / "redis.password").read_text()
+            secret = (hive.home / "access" / "worker.password").read_text()
             environment = hive.environment | {
-                "HIVE_BROKER_URL": f"redis://:{secret}@{proxy.address}:{proxy.port}/0",
+                "HIVE_BROKER_URL": f"redis://worker:{secret}@{proxy.address}:{proxy.port}/0",
                 "HIVE_CACHE": str(hive.home / f"cache-{name}"),
             }
             if gateway is not None:  # then it has nothing else of this machine, its home neither

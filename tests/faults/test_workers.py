@@ -114,7 +114,7 @@ def test_a_frozen_worker_that_comes_back_changes_nothing(field, note, lease_s):
                     process.resume()
             jobs = field.wait_for_all(5 * lease_s)
             # Whoever comes back must have looked around before the test ends.
-            wait_until(lambda: not field.session.broker.hlen("unacked"), "nobody holds a message any more", 20)
+            wait_until(lambda: not field.hive.redis.hlen("hive:unacked:worker"), "nobody holds a message any more", 20)
     row = note(field.row("SIGSTOP of a worker for 2 leases", jobs, restart_s))
     assert (row.lost, jobs[0].attempts, jobs[0].worker) == (0, 2, "w2@test")
     assert [event["event"] for event in jobs[0].story].count("succeeded") == 1

@@ -16,7 +16,7 @@ RAW = {
 
 @pytest.fixture
 def connection(hive_up):
-    with make_application(hive_up.settings).connection_for_write() as opened:
+    with make_application(hive_up.settings_of("worker")).connection_for_write() as opened:
         yield opened
 
 
