@@ -114,6 +114,16 @@ class Settings:
         "File with the password of Redis, where HIVE_BROKER_URL has none; by default of HIVE_ROLE, under HIVE_HOME.",
         _folder,
     )
+    signing_key: Path = _setting(
+        "HIVE_SIGNING_KEY_FILE",
+        "File with the key that signs what is submitted; by default of HIVE_ROLE, under HIVE_HOME.",
+        _folder,
+    )
+    trust_file: Path = _setting(
+        "HIVE_TRUST_FILE",
+        "Worker: file with the public keys of those whose jobs it runs; by default under HIVE_HOME.",
+        _folder,
+    )
     role: str = _setting(
         "HIVE_ROLE",
         "Who this process is to the Redis of this home; hive gateway and workers set it by themselves.",
@@ -306,7 +316,12 @@ def worker_token(token: str, name: str) -> str:
 def _with_derived(settings: Settings, origins: dict[str, str]) -> Settings:
     """Fill in what follows from other settings."""
     values: dict[str, Any] = {}
-    for name, default in (("password_file", role_password(settings)), ("token_file", settings.home / "gateway.token")):
+    for name, default in (
+        ("password_file", role_password(settings)),
+        ("token_file", settings.home / "gateway.token"),
+        ("signing_key", settings.home / f"access/{settings.role}.key"),
+        ("trust_file", settings.home / "access/trusted.json"),
+    ):
         if name not in origins:
             values[name] = default
     settings = dataclasses.replace(settings, **values)

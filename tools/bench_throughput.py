@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 from hive.broker import connect, held_keys
+from hive.client.sending import Sender
 from hive.jobs import JobStore, Specification, new_id
-from hive.messages import make_application, send
 from hive.orchestrator import start, stop
 from hive.settings import Settings, load_settings
 from hive.task import Limits
@@ -89,11 +89,9 @@ def fill_hive(settings: Settings) -> None:
         {},
         Limits(attempts=3),  # type: ignore[arg-type]
     )
-    store, application = JobStore(connect(settings)), make_application(settings)
+    sender = Sender(settings, JobStore(connect(settings)))
     for _ in range(JOBS):
-        job_id = new_id()
-        store.create(job_id, asked)
-        send(settings, application, job_id, asked)
+        sender.send(new_id(), asked)
 
 
 def main() -> None:

@@ -34,6 +34,15 @@ def add(name: str, capabilities: str, out: Path | None, as_json: bool) -> None:
 
 
 @access.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def keys(folder: Path) -> None:
+    """Make the keys that containers sign with, in a folder and its folder `worker`; tools/secrets.sh calls this."""
+    from hive.orchestrator.keys import make_keys_in
+
+    make_keys_in(folder, folder / "worker")
+
+
+@access.command()
 @json_option
 def ls(as_json: bool) -> None:
     """List the identities of workers."""

@@ -117,12 +117,7 @@ class Post:
 
     def _made(self, job_id: str, asked: Specification, *, told: bool) -> Any:  # noqa: ANN401  celery's named tuple
         args = (job_id,)
-        kwargs: dict[str, Any] = {
-            "parameters": dict(asked.parameters),
-            "inputs": dict(asked.inputs),
-            "outputs": dict(asked.outputs),
-            "limits": vars(asked.limits),
-        } | ({"parent": asked.parent} if asked.parent else {})
+        kwargs = asked.told | ({"signature": asked.signature} if asked.signature else {})
         return self._celery.as_task_v2(
             job_id,
             asked.task,
@@ -133,7 +128,7 @@ class Post:
             origin=self._origin,
             # What Flower shows. Celery's `saferepr` writes the same in three times as long as all the rest takes.
             argsrepr=repr(args),
-            kwargsrepr=repr(kwargs)[:_SHOWN],
+            kwargsrepr=repr(asked.told)[:_SHOWN],
         )
 
 

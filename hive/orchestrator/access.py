@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from hive.errors import NotFoundError, SettingError
 from hive.orchestrator import redis_server
+from hive.orchestrator.keys import give_worker_keys
 from hive.orchestrator.users import Identity, identities, identity_file, is_identity, keep_identity, worker_user
 from hive.settings import ROLES, Settings, secret, worker_token, write_private
 
@@ -19,6 +20,8 @@ broker_url = "redis://{name}@127.0.0.1:{redis_port}/0"
 password_file = "redis.password"
 gateway_url = "http://127.0.0.1:{gateway_port}"
 token_file = "gateway.token"
+signing_key = "worker.key"
+trust_file = "trusted.json"
 worker_capabilities = "{capabilities}"
 """
 
@@ -79,6 +82,7 @@ def _hand_out(settings: Settings, name: str, queues: Sequence[str], password: st
     folder.mkdir(parents=True, mode=0o700)
     write_private(folder / "redis.password", password)
     write_private(folder / "gateway.token", worker_token(secret(settings.home / "gateway.token"), name))
+    give_worker_keys(settings, folder, queues)
     config = _CONFIG.format(
         name=name,
         redis_port=settings.redis_port,

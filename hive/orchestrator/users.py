@@ -59,13 +59,13 @@ def worker_user(identity: Identity) -> User:
 
 def identities(settings: Settings) -> list[Identity]:
     """The workers with an identity of their own, by name."""
-    kept = [json.loads(file.read_text()) for file in sorted(_folder(settings).glob("*.json"))]
+    kept = [json.loads(file.read_text()) for file in sorted(_folder(settings).glob("*.identity"))]
     return [Identity(one["name"], tuple(one["queues"]), one["password_sha256"]) for one in kept]
 
 
 def identity_file(settings: Settings, name: str) -> Path:
     """Where an identity is kept."""
-    return _folder(settings) / f"{name}.json"
+    return _folder(settings) / f"{name}.identity"
 
 
 def is_identity(settings: Settings, name: str) -> bool:

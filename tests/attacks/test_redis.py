@@ -92,7 +92,7 @@ def from_script(command):
 def test_nobody_but_the_admin_rules_redis(connected, attack, user, name):
     client, command = connected(user), FORBIDDEN[name]
     outside = attack(f"{name}, as {user}", lambda: refused(client, command))
-    inside = attack(f"{name} in a script, as {user}", lambda: refused(client, from_script(command)))
+    inside = attack(f"{name}, as {user}", lambda: refused(client, from_script(command)))
     assert (outside, inside) == (True, True)
 
 
@@ -100,21 +100,24 @@ def test_nobody_but_the_admin_rules_redis(connected, attack, user, name):
 def test_a_workers_identity_touches_its_own_queues_only(mac, connected, attack, name):
     client, command = connected("studio"), FOREIGN[name]
     assert attack(f"{name}, as a worker for gis", lambda: refused(client, command)) is True
-    assert attack(f"{name} in a script, as a worker for gis", lambda: refused(client, from_script(command))) is True
+    assert attack(f"{name}, as a worker for gis", lambda: refused(client, from_script(command))) is True
     assert mac.redis.lrange("training", 0, -1) == ["a message"]
 
 
 @pytest.mark.parametrize("channel", ["hive:job:*", "/0.celeryev/*", "*"])
 def test_a_workers_identity_hears_nothing_of_the_jobs_of_others(connected, attack, channel):
     client = connected("studio")
-    assert attack(f"listen to {channel}, as a worker for gis", lambda: refused(client, ["PSUBSCRIBE", channel])) is True
+    assert (
+        attack("listen to the jobs of others, as a worker for gis", lambda: refused(client, ["PSUBSCRIBE", channel]))
+        is True
+    )
 
 
 @pytest.mark.parametrize("user", ["submitter", "gateway"])
 def test_who_submits_takes_nothing_out_of_a_queue(mac, connected, attack, user):
     for command in (["BRPOP", "training", "1"], ["DEL", "training"], ["LRANGE", "training", "0", "-1"]):
         client = connected(user)
-        assert attack(f"{command[0]} of a queue, as {user}", lambda c=client, w=command: refused(c, w)) is True
+        assert attack(f"take messages out of a queue, as {user}", lambda c=client, w=command: refused(c, w)) is True
     assert mac.redis.lrange("training", 0, -1) == ["a message"]
 
 
@@ -127,7 +130,7 @@ def test_a_wrong_password_opens_nothing(mac, attack, user):
         client.close()
         return True
 
-    assert attack(f"a wrong password, as {user}", tried) is True
+    assert attack("a wrong password at Redis", tried) is True
 
 
 def test_without_a_password_nothing_is_answered(mac, attack):

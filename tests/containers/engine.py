@@ -75,6 +75,7 @@ class Deployment:
         self.name = f"hive-test-{os.getpid()}"
         ports = {"HIVE_REDIS_PORT": str(free_port()), "HIVE_GATEWAY_PORT": str(free_port())}
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("HIVE_", "WORKER_"))}
+        kept["PATH"] = f"{BIN}{os.pathsep}{kept['PATH']}"
         self.environment = kept | dict(engine.environment) | ports | {
             "HIVE_SECRETS": str(self.secrets),
             "WORKER_CAPABILITIES": "gis=2",
@@ -87,6 +88,7 @@ class Deployment:
             HIVE_GATEWAY_URL=f"http://127.0.0.1:{ports['HIVE_GATEWAY_PORT']}",
             HIVE_PASSWORD_FILE=str(self.secrets / "submitter.password"),
             HIVE_TOKEN_FILE=str(self.secrets / "gateway.token"),
+            HIVE_SIGNING_KEY_FILE=str(self.secrets / "submitter.key"),
         )
         self.client.gateway_port = int(ports["HIVE_GATEWAY_PORT"])
 

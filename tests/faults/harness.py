@@ -271,6 +271,7 @@ class Host:
                 "HIVE_BROKER_URL": f"redis://worker:{secret}@{proxy.address}:{proxy.port}/0",
                 "HIVE_CACHE": str(hive.home / f"cache-{name}"),
             }
+            environment |= {"HIVE_TRUST_FILE": str(hive.home / "access" / "trusted.json")}
             if gateway is not None:  # then it has nothing else of this machine, its home neither
                 environment |= far_environment(hive, gateway) | {"HIVE_HOME": str(hive.home.with_name(f"home-{name}"))}
             command = ["ip", "netns", "exec", self.name, str(BIN / "celery"), "-A", "hive", "worker", "-Q", queue]

@@ -1,14 +1,16 @@
 """Identities of workers: each serves its own queues, finds its own way, and goes when it is told to."""
 
-import json
 import stat
 
 import psutil
 import pytest
 import redis
 
+from hive.jobs import Specification
 from hive.orchestrator import redis_server, running_pid
 from hive.orchestrator.redis_server import find_redis_server
+from hive.signing import Signer
+from hive.task import Limits
 from tests.faults.harness import kill_tree
 from tests.support import TILE, Web, wait_until
 
@@ -37,7 +39,8 @@ def worker(hive, name, folder, **more):
 def test_a_worker_with_nothing_but_its_folder_does_the_main_job_in_parts(mac, tmp_path):
     folder = let_in(mac, "studio")
     with worker(mac, "studio", folder):
-        job = mac.json("submit", "gis", "dtm", TILE, tmp_path / "dtm.tif", "--cell", "2", "--tile", "60")
+        words = ["gis", "dtm", TILE, tmp_path / "dtm.tif", "--cell", "2", "--tile", "100"]
+        job = mac.json("submit", *words, timeout_s=240)
         probe = mac.json("submit", "test")
     assert job["measures"]["points"] == 110_000
     assert len(job["parts"]) > 1
@@ -135,14 +138,9 @@ def test_a_redis_of_an_earlier_hive_gets_its_users_from_up_and_keeps_its_jobs(hi
     )
     old = redis.Redis(port=hive.port, password="old", decode_responses=True)
     wait_until(lambda: running_pid(hive.settings), "the old one runs")
-    asked = {"capability": "test", "task": "test.probe", "queue": "test", "priority": "normal", "parent": ""}
-    asked |= {
-        "parameters": {},
-        "inputs": {},
-        "outputs": {},
-        "limits": {"attempts": 3, "time_s": None, "memory_bytes": None},
-    }
-    kept = {"specification": json.dumps(asked), "state": "running", "queue": "test", "attempts": 1, "most_losses": 3}
+    asked = Specification("test", "test.probe", "test", {}, {}, {}, Limits(attempts=3))
+    asked = asked.signed("abc", Signer(hive.settings.signing_key))
+    kept = {"specification": asked.to_json(), "state": "running", "queue": "test", "attempts": 1, "most_losses": 3}
     old.hset("hive:job:abc", mapping=kept | {"submitted_ms": 1, "worker": "w", "host": "h"})
     old.zadd("hive:ids", {"abc": 0})
     old.zadd("hive:leases", {"abc": 1})
