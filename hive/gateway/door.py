@@ -5,6 +5,7 @@ A worker with an identity of its own shows a token of its own, which opens files
 
 import hashlib
 import hmac
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -14,10 +15,12 @@ from tornado.httputil import HTTPServerRequest
 
 from hive.settings import worker_token
 
+logger = logging.getLogger(__name__)
 COOKIE = "hive"
 _SESSION_S = 30 * 86_400
 # Wrong tokens within this time, from anywhere, before the door stays shut for as long.
 _MOST_WRONG, _WRONG_S = 10, 60.0
+_MOST_ADDRESSES = 1000
 _HARMLESS = ("GET", "HEAD", "OPTIONS")
 _FOR_WORKERS = "/blob/"
 
@@ -29,6 +32,7 @@ class Door:
         self._token = token
         self._is_identity = is_identity
         self._wrong: deque[float] = deque(maxlen=_MOST_WRONG)
+        self._wrong_from: dict[str, deque[float]] = {}
 
     def admits(self, request: HTTPServerRequest) -> bool:
         """Whether a request shows the token or a cookie that stands for it."""
@@ -40,6 +44,25 @@ class Door:
             )
         cookie = request.cookies.get(COOKIE)
         return cookie is not None and self._is_session(cookie.value) and is_from_here(request)
+
+    def is_shut(self, request: HTTPServerRequest) -> bool:
+        """Note a wrong token; whether there were too many from its address within a minute.
+
+        Only what is wrong is answered so. The right token goes through: whoever shares an address with a guesser, as
+        all do that come through a tunnel, is not shut out, and 256 bits are not guessed.
+        """
+        if "Authorization" not in request.headers:
+            return False
+        now, address = time.monotonic(), request.remote_ip or ""
+        if len(self._wrong_from) >= _MOST_ADDRESSES:
+            self._wrong_from.clear()
+        wrong = self._wrong_from.setdefault(address, deque(maxlen=_MOST_WRONG))
+        is_shut = len(wrong) == _MOST_WRONG and now - wrong[0] < _WRONG_S
+        if not is_shut:
+            wrong.append(now)
+            if len(wrong) == _MOST_WRONG:
+                logger.warning("%d wrong tokens came from %s", _MOST_WRONG, address)
+        return is_shut
 
     def log_in(self, shown: str) -> str | None:
         """Exchange the token for the value of a cookie; None where it is wrong.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import re
 import signal
 from pathlib import Path
 from typing import Any, cast
@@ -10,7 +11,6 @@ from urllib.parse import unquote, urlsplit
 from flower.app import Flower
 from flower.options import default_options
 from flower.urls import settings as flower_settings
-from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
 from tornado.ioloop import IOLoop
 from tornado.netutil import bind_sockets
@@ -19,8 +19,9 @@ from tornado.web import url
 from hive.client import Session
 from hive.errors import SettingError
 from hive.gateway import blobs, fleet, logs, openapi, pages, tasks
-from hive.gateway.answers import Stranger, Unknown
+from hive.gateway.answers import Guesser, Stranger, Unknown
 from hive.gateway.door import Door
+from hive.gateway.guard import SafeHeaders, TooLarge, is_too_large, make_server
 from hive.gateway.incoming import Store
 from hive.messages import make_application
 from hive.orchestrator.users import is_identity
@@ -29,9 +30,7 @@ from hive.settings import Settings
 logger = logging.getLogger(__name__)
 PREFIX = "flower"
 _JOB = r"([0-9a-zA-Z]{1,64})"
-_CHUNK_BYTES = 1 << 18
-# Of a body that is not streamed; a file's own limit is set when its head has been read.
-_MOST_BODY_BYTES = 1 << 20
+_FILE = re.compile(r"/blob/([0-9a-f]{64})")
 # Flower keeps about 5 kB for each job it has seen, and forgets the oldest beyond this many.
 _MOST_TASKS = 5_000
 # What a stranger may see: the page that asks for the token, and what it is made of.
@@ -50,7 +49,7 @@ _HANDLERS = [
     url(r"/queue", fleet.Queue),
     url(r"/status", fleet.Status),
     url(r"/blob/missing", blobs.Missing),
-    url(r"/blob/([0-9a-f]{64})", blobs.Blob),
+    url(_FILE.pattern, blobs.Blob),
     url(rf"/(?!{PREFIX}(?:/|$)).*", Unknown),
 ]
 
@@ -73,17 +72,20 @@ class Gateway(Flower):  # type: ignore[misc]  # Flower has no types
             | {"login_url": "/login", "static_url_prefix": f"/{PREFIX}/static/", "cookie_secret": settings.token},
         )
         self.add_handlers(r".*", _HANDLERS)
+        self.add_transform(SafeHeaders)
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> HTTPMessageDelegate:  # noqa: ANN401  tornado's own
         """Let nobody in who does not show the token; Flower's own checks come after that."""
         if request.path not in _OPEN and not self.door.admits(request):
-            return cast(HTTPMessageDelegate, self.get_handler_delegate(request, Stranger))
+            is_limited = self.door.is_shut(request)
+            return cast(HTTPMessageDelegate, self.get_handler_delegate(request, Guesser if is_limited else Stranger))
+        if is_too_large(request) and not _FILE.fullmatch(request.path):
+            return cast(HTTPMessageDelegate, self.get_handler_delegate(request, TooLarge))
         return cast(HTTPMessageDelegate, super().find_handler(request, **kwargs))
 
     def listen_at(self, port: int, address: str) -> None:
         """Open the port."""
-        server = HTTPServer(self, chunk_size=_CHUNK_BYTES, max_body_size=_MOST_BODY_BYTES, idle_connection_timeout=120)
-        server.add_sockets(bind_sockets(port, address=address))
+        make_server(self).add_sockets(bind_sockets(port, address=address))
 
 
 def run(settings: Settings) -> None:
