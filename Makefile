@@ -5,7 +5,7 @@ READY := $(VENV)/ready
 ALL := $(VENV)/ready-for-all
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-all demo test check faults bench docs up down worker clean
+.PHONY: help install install-all demo test check faults attacks bench docs up down worker clean
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ bench: $(ALL)  ## Measure beside plain Celery and nginx: start-up, throughput, f
 	$(BIN)/python -m tools.bench_memory
 	$(BIN)/python -m tools.bench_map
 	$(BIN)/python -m tools.bench_idle --workers 4 12 50 --jobs-seen 50000
+
+attacks: $(ALL)  ## Try every attack that Hive promises to refuse; writes the table
+	HIVE_ATTACKS_PAGE=docs/attacks.md $(BIN)/pytest tests/attacks
 
 docs: $(ALL)  ## Write docs/reference.md from signatures and --help
 	$(BIN)/python tools/reference.py docs/reference.md

@@ -38,6 +38,13 @@ def connect(settings: Settings, *, patient: bool = False) -> redis.Redis:
         raise SettingError(f"HIVE_BROKER_URL cannot be used ({settings.origins['broker_url']}): {error}.") from error
 
 
+def held_keys(settings: Settings) -> dict[str, str]:
+    """Where kombu keeps what was delivered and is not acknowledged yet, by its options; each user has a place apart."""
+    user = urlsplit(settings.broker_url).username
+    base = f"hive:unacked:{user}" if user else "unacked"
+    return {"unacked_key": base, "unacked_index_key": f"{base}:index", "unacked_mutex_key": f"{base}:mutex"}
+
+
 @contextmanager
 def reachable(settings: Settings) -> Iterator[None]:
     """Turn what redis-py or kombu raise about the connection into one sentence.

@@ -1,6 +1,7 @@
 """Hive's settings, each declared once: flags before environment before config.toml before the default."""
 
 import dataclasses
+import hashlib
 import os
 import platform
 import secrets
@@ -80,6 +81,16 @@ def _folder(text: str) -> Path:
     return Path(text).expanduser().absolute()
 
 
+# Who a process of this Hive is to Redis: each has the rights that it needs and no others.
+ROLES = ("submitter", "worker", "gateway", "admin")
+
+
+def _role(text: str) -> str:
+    if text not in ROLES:
+        raise ValueError(f"it must be one of {', '.join(ROLES)}")
+    return text
+
+
 def _setting(
     variable: str,
     help: str,
@@ -100,8 +111,24 @@ class Settings:
     broker_url: str = _setting("HIVE_BROKER_URL", "Redis that carries the jobs.", is_secret=True)
     password_file: Path = _setting(
         "HIVE_PASSWORD_FILE",
-        "File with the password of Redis, where HIVE_BROKER_URL has none; by default redis.password under HIVE_HOME.",
+        "File with the password of Redis, where HIVE_BROKER_URL has none; by default of HIVE_ROLE, under HIVE_HOME.",
         _folder,
+    )
+    signing_key: Path = _setting(
+        "HIVE_SIGNING_KEY_FILE",
+        "File with the key that signs what is submitted; by default of HIVE_ROLE, under HIVE_HOME.",
+        _folder,
+    )
+    trust_file: Path = _setting(
+        "HIVE_TRUST_FILE",
+        "Worker: file with the public keys of those whose jobs it runs; by default under HIVE_HOME.",
+        _folder,
+    )
+    role: str = _setting(
+        "HIVE_ROLE",
+        "Who this process is to the Redis of this home; hive gateway and workers set it by themselves.",
+        _role,
+        default="submitter",
     )
     gateway_url: str = _setting("HIVE_GATEWAY_URL", "Where the gateway of this Hive answers.", _web)
     token: str = _setting("HIVE_TOKEN", "What the gateway asks for; by default from HIVE_TOKEN_FILE.", is_secret=True)
@@ -214,7 +241,7 @@ def load_settings(flags: Mapping[str, object] | None = None, environment: Mappin
             (str(home / "config.toml"), file.get(one.name)),
         ):
             if text:
-                values[one.name] = _read(one, text, origin)
+                values[one.name] = _read(one, text, origin, home)
                 origins[one.name] = origin
                 break
     return _with_derived(Settings(**values), origins)
@@ -226,9 +253,12 @@ def _home_origin(given: Mapping[str, str], variables: Mapping[str, str]) -> str:
     return "environment HIVE_HOME" if variables.get("HIVE_HOME") else "default"
 
 
-def _read(one: dataclasses.Field[Any], text: str, origin: str) -> object:
+def _read(one: dataclasses.Field[Any], text: str, origin: str, home: Path) -> object:
+    read = one.metadata["read"]
+    if read is _folder and origin == str(home / "config.toml"):  # a home may be copied to another place
+        text = str(home / Path(text).expanduser())
     try:
-        return one.metadata["read"](text)
+        return read(text)
     except ValueError as error:
         raise SettingError(f"{one.metadata['variable']} cannot be {text!r} ({origin}): {error}.") from error
 
@@ -278,12 +308,22 @@ def secret(file: Path) -> str:
     return file.read_text().strip()
 
 
+def worker_token(token: str, name: str) -> str:
+    """What a worker of that name shows to the gateway; it opens files and nothing else, and tells not the token."""
+    return f"{name}.{hashlib.sha256(f'worker {name} {token}'.encode()).hexdigest()}"
+
+
 def _with_derived(settings: Settings, origins: dict[str, str]) -> Settings:
     """Fill in what follows from other settings."""
     values: dict[str, Any] = {}
-    for name, default in (("password_file", "redis.password"), ("token_file", "gateway.token")):
+    for name, default in (
+        ("password_file", role_password(settings)),
+        ("token_file", settings.home / "gateway.token"),
+        ("signing_key", settings.home / f"access/{settings.role}.key"),
+        ("trust_file", settings.home / "access/trusted.json"),
+    ):
         if name not in origins:
-            values[name] = settings.home / default
+            values[name] = default
     settings = dataclasses.replace(settings, **values)
     if not settings.broker_url:
         values["broker_url"], origins["broker_url"] = _local_broker(settings)
@@ -302,9 +342,14 @@ def _with_derived(settings: Settings, origins: dict[str, str]) -> Settings:
     )
 
 
+def role_password(settings: Settings) -> Path:
+    """The file with the password of this process' role. The admin's is where an earlier Hive kept its only one."""
+    return settings.home / ("redis.password" if settings.role == "admin" else f"access/{settings.role}.password")
+
+
 def _local_broker(settings: Settings) -> tuple[str, str]:
     """The Redis that `hive up` started under this home, or would start."""
-    address = f"redis://127.0.0.1:{settings.redis_port}/0"
+    address = f"redis://{settings.role}@127.0.0.1:{settings.redis_port}/0"
     password = _kept_secret(settings.password_file)
     return (_with_password(address, password), str(settings.password_file)) if password else (address, "default")
 

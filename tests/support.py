@@ -83,9 +83,14 @@ class Hive:
     def settings(self) -> Settings:
         return load_settings(environment=self.environment)
 
+    def settings_of(self, role: str) -> Settings:
+        """The settings of a process that is somebody else to Redis than `hive` is."""
+        return load_settings({"role": role}, self.environment)
+
     @property
     def redis(self) -> redis.Redis:
-        return redis.Redis.from_url(self.settings.broker_url, decode_responses=True)
+        """Redis as its admin sees it: a test may look at everything."""
+        return redis.Redis.from_url(self.settings_of("admin").broker_url, decode_responses=True)
 
     def command(self, *arguments: str | Path) -> list[str]:
         return [str(BIN / "hive"), *map(str, arguments)]

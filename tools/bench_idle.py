@@ -155,7 +155,7 @@ def hive_side(folder: Path) -> Iterator[Side]:
     if redis_process is None or gateway is None:
         sys.exit("bench_idle: the Mac side ended at once")
     environment = os.environ | {
-        "HIVE_HOME": str(settings.home), "HIVE_BROKER_URL": settings.broker_url, "HIVE_PRELOAD": "0",
+        "HIVE_HOME": str(settings.home), "HIVE_REDIS_PORT": str(settings.redis_port), "HIVE_PRELOAD": "0",
     }  # fmt: skip
     processes = psutil.Process(redis_process), psutil.Process(gateway)
     try:
@@ -219,11 +219,15 @@ def seen(jobs: int) -> bool:
     """Memory after many jobs, all of whose records are still there; returns whether the goal is met."""
     with tempfile.TemporaryDirectory() as name, hive_side(Path(name)) as side:
         session = Session(load_settings({"home": Path(name, "home"), "broker_url": side.broker_url}, {}))
+
+        def ended() -> int:
+            return int(session.broker.zcard("hive:finished:bench"))  # type: ignore[arg-type]
+
         before_mb = memory_mb(side)
         [asked] = session.specify([make_request(probe, {}, "bench")], Observer())
         session.sender.send_many([(new_id(), asked) for _ in range(jobs)])
         with workers(side, 1, "prefork", slots=os.cpu_count() or 2):
-            wait_until(lambda: int(session.broker.zcard("hive:finished")) >= jobs, 60 + jobs / 20)  # type: ignore[arg-type]
+            wait_until(lambda: ended() >= jobs, 60 + jobs / 20)
         time.sleep(SETTLE_S)
         after_mb = memory_mb(side)
     is_met = after_mb <= GOAL_SEEN_MB

@@ -50,7 +50,7 @@ def memory_mb(queue: str, task: Task, values: dict[str, object], preload: str) -
         start(load_settings(flags, {}), with_gateway=False)
         settings = load_settings(flags, {})
         environment = os.environ | {
-            "HIVE_HOME": str(settings.home), "HIVE_BROKER_URL": settings.broker_url, "HIVE_PRELOAD": preload,
+            "HIVE_HOME": str(settings.home), "HIVE_REDIS_PORT": str(settings.redis_port), "HIVE_PRELOAD": preload,
         }  # fmt: skip
         command = [BIN / "celery", "-A", "hive", "worker", "-c", str(SLOTS), "-Q", queue, "--loglevel", "WARNING"]
         with Path(name, "log").open("wb") as log:

@@ -14,9 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from hive.broker import connect
+from hive.broker import connect, held_keys
+from hive.client.sending import Sender
 from hive.jobs import JobStore, Specification, new_id
-from hive.messages import make_application, send
 from hive.orchestrator import start, stop
 from hive.settings import Settings, load_settings
 from hive.task import Limits
@@ -54,10 +54,10 @@ def worker(module: str, folder: Path, environment: dict[str, str]) -> subprocess
 def drained_s(settings: Settings, module: str, folder: Path, environment: dict[str, str]) -> float:
     """Seconds from the first job's start to the last one's end."""
     redis = connect(settings)
-    lists = ["bench", "bench\x06\x163"]
+    lists, held = ["bench", "bench\x06\x163"], ["unacked", held_keys(settings)["unacked_key"]]
 
     def left() -> int:
-        return sum(int(redis.llen(name)) for name in lists) + int(redis.hlen("unacked"))  # type: ignore[arg-type]
+        return sum(int(redis.llen(name)) for name in lists) + sum(int(redis.hlen(one)) for one in held)  # type: ignore[arg-type,misc]
 
     process = worker(module, folder, environment)
     try:
@@ -89,11 +89,9 @@ def fill_hive(settings: Settings) -> None:
         {},
         Limits(attempts=3),  # type: ignore[arg-type]
     )
-    store, application = JobStore(connect(settings)), make_application(settings)
+    sender = Sender(settings, JobStore(connect(settings)))
     for _ in range(JOBS):
-        job_id = new_id()
-        store.create(job_id, asked)
-        send(settings, application, job_id, asked)
+        sender.send(new_id(), asked)
 
 
 def main() -> None:
@@ -103,7 +101,7 @@ def main() -> None:
         (folder / "plain.py").write_text(PLAIN)
         flags = {"home": folder / "home", "redis_port": free_port()}
         start(load_settings(flags, {}), with_gateway=False)
-        settings = load_settings(flags, {})
+        settings = load_settings(flags | {"role": "admin"}, {})  # plain Celery's keys are no other user's
         environment = os.environ | {
             "HIVE_HOME": str(settings.home), "HIVE_BROKER_URL": settings.broker_url, "PYTHONPATH": str(folder),
         }  # fmt: skip

@@ -67,6 +67,7 @@ def _unfinished(session: "Session") -> dict[str, Specification]:
 
 def _send(session: "Session", job_id: str, asked: Specification) -> bool:
     """Send one job; returns False where somebody else has brought it back meanwhile."""
+    asked = session.sender.signed(job_id, asked)
     try:
         session.jobs.create(job_id, asked)
     except BadParameterError:

@@ -12,6 +12,7 @@ from hive.broker import reachable
 from hive.errors import UnreachableError
 from hive.jobs import JobStore, Specification, in_batches
 from hive.settings import Settings
+from hive.signing import Signer
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -30,6 +31,14 @@ class Sender:
 
         return make_application(self._settings)
 
+    @cached_property
+    def _signer(self) -> Signer:
+        return Signer(self._settings.signing_key)
+
+    def signed(self, job_id: str, asked: Specification) -> Specification:
+        """What was asked here, signed for one job."""
+        return asked.signed(job_id, self._signer)
+
     def send(self, job_id: str, asked: Specification) -> None:
         """Send a job that has no record yet: both its record and its message, or neither.
 
@@ -39,6 +48,7 @@ class Sender:
             The broker does not answer.
         """
         _ = self._application  # where it cannot be made, nothing is left behind
+        asked = self.signed(job_id, asked)
         with reachable(self._settings):
             self._jobs.create(job_id, asked)
         with self._all_or_none([job_id]):
@@ -59,9 +69,10 @@ class Sender:
         return sent
 
     def _send_batch(self, batch: Sequence[tuple[str, Specification]]) -> list[str]:
-        """Send a batch; while Redis makes its records, its messages are written."""
+        """Sign and send a batch; while Redis makes its records, its messages are written."""
         from hive.messages import posting  # noqa: PLC0415  as above
 
+        batch = Specification.all_signed(batch, self._signer)
         with posting(self._settings, self._application) as post:
             with ThreadPoolExecutor(1) as other:
                 creating = other.submit(self._jobs.create_many, batch)

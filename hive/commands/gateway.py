@@ -10,4 +10,4 @@ def gateway() -> None:
     """Run the gateway here: HTTP API, files, Flower's pages. `hive up` starts it in the background."""
     from hive.gateway.server import run
 
-    run(current_settings())
+    run(current_settings(role="gateway"))

@@ -34,7 +34,7 @@ def up(redis_port: int | None, gateway_port: int | None, redis_only: bool, as_js
     for name, port in (("redis_port", redis_port), ("gateway_port", gateway_port)):
         if port is not None:
             _keep_port(settings, name)
-    sent = _send_missing(settings)
+    sent = _send_missing(current_settings(redis_port=redis_port, gateway_port=gateway_port))  # with what was just made
     if as_json:
         print_json(_started(settings, services, sent))
         return

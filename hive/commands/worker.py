@@ -21,4 +21,4 @@ def worker(capabilities: str | None, name: str | None) -> int:
     """  # noqa: D301  click wants the character \b itself
     from hive.worker.starter import run_nodes
 
-    return run_nodes(current_settings(worker_capabilities=capabilities), name)
+    return run_nodes(current_settings(worker_capabilities=capabilities, role="worker"), name)

@@ -121,6 +121,15 @@ class Unknown(Answer):
         self.refuse(HTTPStatus.NOT_FOUND, "not-found", f"There is nothing at {self.request.path[:200]}.")
 
 
+class Guesser(Answer):
+    """Somebody who has shown too many wrong tokens."""
+
+    def prepare(self) -> None:
+        """Say so, without looking at more of them."""
+        self.set_header("Retry-After", "60")
+        self.refuse(HTTPStatus.TOO_MANY_REQUESTS, "access", "Too many wrong tokens came from there. Wait a minute.")
+
+
 class Stranger(Answer):
     """Somebody without the token: a browser is sent to the page that asks for it, everybody else is refused."""
 

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TypeGuard, cast
 
+from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, stream_request_body
 
@@ -21,6 +22,8 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _MOST_ASKED = 10_000
 # A body that is not wanted is read to its end where it is short, so that its sender hears the answer.
 _DRAINED_BYTES = 32 << 20
+# A body that comes more slowly than over a poor line is not waited for.
+_PATIENCE_S, _SLOWEST_BYTES_PER_S = 60.0, 10_000
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -58,7 +61,9 @@ class Blob(Answer):
         length = self.request.headers.get("Content-Length", "")
         if not length.isdecimal():
             raise HTTPError(HTTPStatus.LENGTH_REQUIRED, reason="Say Content-Length")
-        self.request.connection.set_max_body_size(int(length))  # type: ignore[union-attr]  # that of HTTP/1
+        connection = cast(HTTP1Connection, self.request.connection)
+        connection.set_max_body_size(int(length))
+        connection.set_body_timeout(_PATIENCE_S + int(length) / _SLOWEST_BYTES_PER_S)
         start = self._read_part(int(length))
         if self._place.exists():
             self._unwanted(HTTPStatus.OK, "", "")

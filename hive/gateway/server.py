@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import re
 import signal
 from pathlib import Path
 from typing import Any, cast
@@ -10,7 +11,6 @@ from urllib.parse import unquote, urlsplit
 from flower.app import Flower
 from flower.options import default_options
 from flower.urls import settings as flower_settings
-from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
 from tornado.ioloop import IOLoop, PeriodicCallback
 from tornado.netutil import bind_sockets
@@ -19,22 +19,22 @@ from tornado.web import url
 from hive.client import Session
 from hive.errors import SettingError
 from hive.gateway import blobs, events, files, fleet, logs, metrics, openapi, pages, previews, tasks, tickets
-from hive.gateway.answers import Stranger, Unknown
+from hive.gateway.answers import Guesser, Stranger, Unknown
 from hive.gateway.door import Door
 from hive.gateway.feed import Feed
+from hive.gateway.guard import SafeHeaders, TooLarge, is_too_large, make_server
 from hive.gateway.incoming import Store
 from hive.gateway.view import View
 from hive.messages import make_application
 from hive.orchestrator.log_files import cap
+from hive.orchestrator.users import is_identity
 from hive.settings import Settings
 from hive.staging import BlobStore, open_store
 
 logger = logging.getLogger(__name__)
 PREFIX = "flower"
 _JOB = r"([0-9a-zA-Z]{1,64})"
-_CHUNK_BYTES = 1 << 18
-# Of a body that is not streamed; a file's own limit is set when its head has been read.
-_MOST_BODY_BYTES = 1 << 20
+_FILE = re.compile(r"/blob/([0-9a-f]{64})")
 # Flower keeps about 5 kB for each job it has seen, and forgets the oldest beyond this many.
 _MOST_TASKS = 1_000
 _CAP_LOGS_EVERY_S = 600
@@ -62,7 +62,7 @@ _HANDLERS = [
     url(r"/status", fleet.Status),
     url(r"/metrics", metrics.Metrics),
     url(r"/blob/missing", blobs.Missing),
-    url(r"/blob/([0-9a-f]{64})", blobs.Blob),
+    url(_FILE.pattern, blobs.Blob),
     url(rf"/(?!{PREFIX}(?:/|$)).*", Unknown),
 ]
 
@@ -74,7 +74,7 @@ class Gateway(Flower):  # type: ignore[misc]  # Flower has no types
         self.session = Session(settings)
         self.pictures = pictures
         self.feed = Feed(View(self.session))
-        self.door = Door(settings.token)
+        self.door = Door(settings.token, lambda name: is_identity(settings, name))
         self.tickets = tickets.Tickets()
         self.store = Store(_folder(settings.store))
         default_options.url_prefix = PREFIX
@@ -88,17 +88,20 @@ class Gateway(Flower):  # type: ignore[misc]  # Flower has no types
             | {"login_url": "/login", "static_url_prefix": f"/{PREFIX}/static/", "cookie_secret": settings.token},
         )
         self.add_handlers(r".*", _HANDLERS)
+        self.add_transform(SafeHeaders)
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> HTTPMessageDelegate:  # noqa: ANN401  tornado's own
         """Let nobody in who does not show the token; Flower's own checks come after that."""
         if request.path not in _OPEN and not self.door.admits(request):
-            return cast(HTTPMessageDelegate, self.get_handler_delegate(request, Stranger))
+            is_limited = self.door.is_shut(request)
+            return cast(HTTPMessageDelegate, self.get_handler_delegate(request, Guesser if is_limited else Stranger))
+        if is_too_large(request) and not _FILE.fullmatch(request.path):
+            return cast(HTTPMessageDelegate, self.get_handler_delegate(request, TooLarge))
         return cast(HTTPMessageDelegate, super().find_handler(request, **kwargs))
 
     def listen_at(self, port: int, address: str) -> None:
         """Open the port."""
-        server = HTTPServer(self, chunk_size=_CHUNK_BYTES, max_body_size=_MOST_BODY_BYTES, idle_connection_timeout=120)
-        server.add_sockets(bind_sockets(port, address=address))
+        make_server(self).add_sockets(bind_sockets(port, address=address))
 
 
 def run(settings: Settings) -> None:

@@ -54,9 +54,10 @@ class View:
         with reachable(self._session.settings):
             workers = registry.workers()
             queues = registry.queues(workers)
-            happened = self._changes.look([one.name for one in queues])
-            minute = self._hour.now(sum(one.queued for one in queues))
-            spending = self._spending.look()
+            names = [one.name for one in queues]
+            happened = self._changes.look(names)
+            minute = self._hour.now(names, sum(one.queued for one in queues))
+            spending = self._spending.look(names)
         self._go_on(minute)
         parts: list[Event] = [
             ("workers", workers),

@@ -55,14 +55,16 @@ class Changes:
         """Jobs that have ended or begun to wait since the last look, newest first, and all that run."""
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.time()
-        pipeline.zrevrangebyscore("hive:finished", "+inf", self._since_ms, start=0, num=MOST_TOLD + 1)
         for queue in queues:
+            finished = f"hive:finished:{queue}"
+            pipeline.zrevrangebyscore(finished, "+inf", self._since_ms, start=0, num=MOST_TOLD + 1, withscores=True)
             pipeline.zrevrangebyscore(f"hive:waiting:{queue}", "+inf", self._since_ms, start=0, num=MOST_TOLD + 1)
             pipeline.zrange(f"hive:running:{queue}", 0, -1)
-        (seconds, micros), ended, *lists = pipeline.execute()
+        (seconds, micros), *lists = pipeline.execute()
         self._since_ms = seconds * 1000 + micros // 1000
-        waiting = [job_id for ids in lists[::2] for job_id in ids]
-        return ended, waiting, [job_id for ids in lists[1::2] for job_id in ids]
+        ended = sorted((one for pairs in lists[::3] for one in pairs), key=lambda one: -one[1])
+        waiting, running = ([job_id for ids in lists[start::3] for job_id in ids] for start in (1, 2))
+        return [job_id for job_id, _ in ended], waiting, running
 
     def _advanced(self, ids: Iterable[str]) -> list[str]:
         """Which of these jobs are not as they were; from now on those are looked at that run."""

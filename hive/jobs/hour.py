@@ -39,28 +39,34 @@ class Hour:
         done = self._spans(starts[0], queues)
         return [_entry(starts[number], finished[number], still[number] + done[number]) for number in range(len(starts))]
 
-    def now(self, waiting: int) -> dict[str, Any]:
+    def now(self, queues: Sequence[str], waiting: int) -> dict[str, Any]:
         """Give the entry of the present minute."""
         start = int(self._jobs.now_ms()) // _MINUTE_MS * _MINUTE_MS
-        return _entry(start, self._redis.zcount("hive:finished", start, "+inf"), waiting)
+        pipeline = self._redis.pipeline(transaction=False)
+        for queue in queues:
+            pipeline.zcount(f"hive:finished:{queue}", start, "+inf")
+        return _entry(start, sum(pipeline.execute()), waiting)
 
     def _counts(self, starts: list[int], ends: list[float], queues: Sequence[str]) -> tuple[list[int], list[int]]:
         """How many jobs ended within each minute, and how many of those that wait now waited at its end already."""
         pipeline = self._redis.pipeline(transaction=False)
         for start, end in zip(starts, ends, strict=True):
-            pipeline.zcount("hive:finished", start, f"({end}")
             for queue in queues:
+                pipeline.zcount(f"hive:finished:{queue}", start, f"({end}")
                 pipeline.zcount(f"hive:waiting:{queue}", "-inf", end)
-        counts, step = pipeline.execute(), 1 + len(queues)
-        return counts[::step], [sum(counts[first + 1 : first + step]) for first in range(0, len(counts), step)]
+        counts, step = pipeline.execute(), 2 * len(queues)
+        firsts = range(0, step * len(starts), step) if step else [0] * len(starts)
+        ended, still = ([sum(counts[first + kind : first + step : 2]) for first in firsts] for kind in (0, 1))
+        return ended, still
 
     def _spans(self, since_ms: float, queues: Sequence[str]) -> list[int]:
         """How many of the jobs that run or ended within the hour waited at the end of each minute."""
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.zrange("hive:finished", since_ms, "+inf", byscore=True)
         for queue in queues:
+            pipeline.zrange(f"hive:finished:{queue}", since_ms, "+inf", byscore=True)
             pipeline.zrange(f"hive:running:{queue}", 0, -1)
-        ended, *running = pipeline.execute()
+        lists = pipeline.execute()
+        ended, running = [one for ids in lists[::2] for one in ids], lists[1::2]
         every = max(1, -(-len(ended) // _MOST_READ))
         spans = self._waits(ended[::every], every) + self._waits([one for ids in running for one in ids], 1)
         ends = [since_ms + _MINUTE_MS * number for number in range(1, MINUTES + 1)]

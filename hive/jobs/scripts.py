@@ -9,13 +9,14 @@ Keys, all under `hive:`
     ids             the same ids in dictionary order, so that a prefix finds its job
     waiting:QUEUE   sorted set of queued ids by the time since which they wait
     running:QUEUE   sorted set of running ids by the time of their start
-    leases          sorted set of running ids by the time at which their lease ends
-    finished        sorted set of finished ids by the time of their end
+    leases:QUEUE    sorted set of running ids by the time at which their lease ends
+    finished:QUEUE  sorted set of finished ids by the time of their end
     queues          the queues that have ever had a job
     totals          hash of what all jobs came to: ends, run times and cost by task; it outlives their records
     pulse           when a worker was last heard of
     away_until      until when no lease ends, because Redis itself was away
 The attempt number is the fencing token: a change that comes from an attempt which is not the newest does nothing.
+What has QUEUE in its name is all that a worker of this queue may touch beside the records themselves.
 A job that is divided waits for its parts: it is `running`, has no lease and no attempt, and is in no set but its own.
 """
 
@@ -49,8 +50,8 @@ local function wait_again(job, id, ms)
   redis.call('HSET', job, 'state', 'queued')
   redis.call('HDEL', job, 'progress', 'divided')
   redis.call('ZREM', 'hive:running:' .. queue, id)
-  redis.call('ZREM', 'hive:leases', id)
-  redis.call('ZREM', 'hive:finished', id)
+  redis.call('ZREM', 'hive:leases:' .. queue, id)
+  redis.call('ZREM', 'hive:finished:' .. queue, id)
   redis.call('ZADD', 'hive:waiting:' .. queue, ms, id)
 end
 
@@ -120,8 +121,8 @@ finish = function(job, id, ms, state, error)
   if error then redis.call('HSET', job, 'error', cjson.encode(error)) end
   redis.call('ZREM', 'hive:waiting:' .. queue, id)
   redis.call('ZREM', 'hive:running:' .. queue, id)
-  redis.call('ZREM', 'hive:leases', id)
-  redis.call('ZADD', 'hive:finished', ms, id)
+  redis.call('ZREM', 'hive:leases:' .. queue, id)
+  redis.call('ZADD', 'hive:finished:' .. queue, ms, id)
   redis.call('HDEL', job, 'divided')
   end_parts(job, ms)
   note_part(job, id, ms, state)
@@ -182,8 +183,9 @@ return created
 FORGET = """
 local queue = redis.call('HGET', KEYS[1], 'queue')
 if not queue then return 0 end
-for _, key in ipairs({'jobs', 'ids', 'leases', 'finished', 'waiting:' .. queue, 'running:' .. queue}) do
-  redis.call('ZREM', 'hive:' .. key, ARGV[1])
+for _, key in ipairs({'jobs', 'ids'}) do redis.call('ZREM', 'hive:' .. key, ARGV[1]) end
+for _, key in ipairs({'waiting', 'running', 'leases', 'finished'}) do
+  redis.call('ZREM', 'hive:' .. key .. ':' .. queue, ARGV[1])
 end
 return redis.call('DEL', KEYS[1], KEYS[1] .. ':story', KEYS[1] .. ':log', KEYS[1] .. ':parts')
 """
@@ -197,19 +199,19 @@ local job, id, lease = KEYS[1], ARGV[1], tonumber(ARGV[4])
 local ms = now()
 pulse(ms, lease)
 if redis.call('HEXISTS', job, 'divided') == 1 then return 0 end
+local queue = redis.call('HGET', job, 'queue')
 if redis.call('HGET', job, 'state') == 'running' then
-  local ends = tonumber(redis.call('ZSCORE', 'hive:leases', id) or 0)
+  local ends = tonumber(redis.call('ZSCORE', 'hive:leases:' .. queue, id) or 0)
   if ends > ms or is_away(ms) then return 0 end
   lose(job, id, ms, 'its worker vanished')
 end
 if redis.call('HGET', job, 'state') ~= 'queued' then return 0 end
-local queue = redis.call('HGET', job, 'queue')
 local attempt = redis.call('HINCRBY', job, 'attempts', 1)
 redis.call('HSET', job, 'state', 'running', 'started_ms', ms, 'worker', ARGV[2], 'host', ARGV[3])
 redis.call('HDEL', job, 'progress', 'peak_memory_bytes')
 redis.call('ZREM', 'hive:waiting:' .. queue, id)
 redis.call('ZADD', 'hive:running:' .. queue, ms, id)
-redis.call('ZADD', 'hive:leases', ms + lease, id)
+redis.call('ZADD', 'hive:leases:' .. queue, ms + lease, id)
 tell(job, {event = 'started', ms = ms, attempt = attempt, worker = ARGV[2], host = ARGV[3]})
 return attempt
 """
@@ -311,7 +313,7 @@ local ms, total, failed = now(), #ARGV - 3, nil
 local queue = redis.call('HGET', job, 'queue')
 redis.call('HSET', job, 'divided', total, 'plans', ARGV[3])
 redis.call('ZREM', 'hive:running:' .. queue, id)
-redis.call('ZREM', 'hive:leases', id)
+redis.call('ZREM', 'hive:leases:' .. queue, id)
 tell(job, {event = 'divided', ms = ms, attempt = tonumber(ARGV[2]), parts = total})
 for n = 4, #ARGV do
   local part = 'hive:job:' .. ARGV[n]
@@ -378,7 +380,7 @@ pulse(ms, lease)
 for _, entry in ipairs(held.jobs) do
   local job = 'hive:job:' .. entry[1]
   if is_newest(job, entry[2]) then
-    redis.call('ZADD', 'hive:leases', 'XX', ms + lease, entry[1])
+    redis.call('ZADD', 'hive:leases:' .. redis.call('HGET', job, 'queue'), 'XX', ms + lease, entry[1])
     if entry[3] > 0 then redis.call('HSET', job, 'peak_memory_bytes', entry[3]) end
   elseif not has_ended_itself(job, entry[2]) then
     stale[#stale + 1] = entry[1] .. '.' .. entry[2]
@@ -389,14 +391,14 @@ return stale
 """
 )
 
-# ARGV: lease [ms], most. Takes back jobs whose lease has ended; returns their ids.
+# KEYS: leases of a queue. ARGV: lease [ms], most. Takes back jobs whose lease has ended; returns their ids.
 EXPIRE = (
     _COMMON
     + """
 local ms = now()
 pulse(ms, tonumber(ARGV[1]))
 if is_away(ms) then return {} end
-local expired = redis.call('ZRANGEBYSCORE', 'hive:leases', '-inf', ms, 'LIMIT', 0, ARGV[2])
+local expired = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ms, 'LIMIT', 0, ARGV[2])
 for _, id in ipairs(expired) do lose('hive:job:' .. id, id, ms, 'its worker vanished') end
 return expired
 """
@@ -407,4 +409,16 @@ REPORT = """
 local time = redis.call('TIME')
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('ZADD', KEYS[2], time[1] + time[2] / 1000000, ARGV[3])
+"""
+
+# What an earlier Hive kept for all queues together goes to each queue's own; a lease that nobody renews there ends.
+SPLIT = """
+for _, name in ipairs({'hive:leases', 'hive:finished'}) do
+  local kept = redis.call('ZRANGE', name, 0, -1, 'WITHSCORES')
+  for n = 1, #kept, 2 do
+    local queue = redis.call('HGET', 'hive:job:' .. kept[n], 'queue')
+    if queue then redis.call('ZADD', name .. ':' .. queue, kept[n + 1], kept[n]) end
+  end
+  redis.call('DEL', name)
+end
 """

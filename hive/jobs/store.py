@@ -184,16 +184,18 @@ class JobStore:
         return seconds * 1000 + micros / 1000
 
     def changes(self, since_ms: float, queues: Sequence[str]) -> tuple[dict[str, float], set[str]]:
-        """All jobs that have ended since a time, with the times of their ends, and all that run in some queues.
+        """All jobs of some queues that have ended since a time, with the times of their ends, and all that run there.
 
         One round trip, which costs by what happens and not by how many jobs there are.
         """
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.zrange("hive:finished", since_ms, "+inf", byscore=True, withscores=True)
+        for queue in queues:
+            pipeline.zrange(f"hive:finished:{queue}", since_ms, "+inf", byscore=True, withscores=True)
         for queue in queues:
             pipeline.zrange(f"hive:running:{queue}", 0, -1)
-        ended, *running = pipeline.execute()
-        return dict(ended), {job_id for ids in running for job_id in ids}
+        found = pipeline.execute()
+        ended, running = found[: len(queues)], found[len(queues) :]
+        return dict(one for pairs in ended for one in pairs), {job_id for ids in running for job_id in ids}
 
     def states(self, job_ids: Sequence[str]) -> list[State | None]:
         """Where many jobs stand, in the order of their ids; None for a job that has no record."""

@@ -10,7 +10,7 @@ from celery.utils.nodenames import anon_nodename
 from kombu.serialization import dumps
 from kombu.transport.redis import Channel
 
-from hive.broker import reachable
+from hive.broker import held_keys, reachable
 from hive.errors import SettingError
 from hive.jobs import Priority, Specification
 from hive.messages import transport
@@ -38,7 +38,10 @@ def make_application(settings: Settings) -> Celery:
     application.config_from_object("celeryconfig", force=True)
     if application.conf.task_default_queue != TEST_QUEUE:
         raise SettingError("A celeryconfig.py that is not Hive's lies in this folder; start from another folder.")
-    application.conf.update(broker_url=settings.broker_url)
+    application.conf.update(
+        broker_url=settings.broker_url,
+        broker_transport_options=application.conf.broker_transport_options | held_keys(settings),
+    )
     return application
 
 
@@ -114,12 +117,7 @@ class Post:
 
     def _made(self, job_id: str, asked: Specification, *, told: bool) -> Any:  # noqa: ANN401  celery's named tuple
         args = (job_id,)
-        kwargs: dict[str, Any] = {
-            "parameters": dict(asked.parameters),
-            "inputs": dict(asked.inputs),
-            "outputs": dict(asked.outputs),
-            "limits": vars(asked.limits),
-        } | ({"parent": asked.parent} if asked.parent else {})
+        kwargs = asked.told | ({"signature": asked.signature} if asked.signature else {})
         return self._celery.as_task_v2(
             job_id,
             asked.task,
@@ -130,7 +128,7 @@ class Post:
             origin=self._origin,
             # What Flower shows. Celery's `saferepr` writes the same in three times as long as all the rest takes.
             argsrepr=repr(args),
-            kwargsrepr=repr(kwargs)[:_SHOWN],
+            kwargsrepr=repr(asked.told)[:_SHOWN],
         )
 
 

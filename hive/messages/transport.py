@@ -19,7 +19,6 @@ from kombu.utils.json import dumps
 
 _NAME = "hive.messages.transport:Transport"
 _AWAY_UNTIL = "hive:away_until"
-_INDEX = "unacked_index"
 _ALL = 10_000
 
 # KEYS: index, hash of deliveries. ARGV: tag, delivery.
@@ -95,7 +94,7 @@ class QoS(stock.QoS):
             contextlib.suppress(stock.MutexHeld),
             stock.Mutex(client, self.unacked_mutex_key, self.unacked_mutex_expire),
         ):
-            for tag in overdue(client, self.visibility_timeout, _ALL):
+            for tag in overdue(client, self.unacked_index_key, self.visibility_timeout, _ALL):
                 self.restore_by_tag(tag, client)
 
 
@@ -123,9 +122,9 @@ class Transport(stock.Transport):
     brpop_timeout = 10
 
 
-def overdue(client: "redis.Redis", lease_s: float, most: int = 1) -> list[Any]:
+def overdue(client: "redis.Redis", index: str, lease_s: float, most: int = 1) -> list[Any]:
     """Tags of deliveries that nobody has renewed for one lease, the oldest first."""
-    return list(client.register_script(_OVERDUE)(keys=[_INDEX, _AWAY_UNTIL], args=[lease_s, most]))
+    return list(client.register_script(_OVERDUE)(keys=[index, _AWAY_UNTIL], args=[lease_s, most]))
 
 
 def put_back_overdue(application: Celery) -> None:

@@ -1,6 +1,7 @@
 """The Mac side: Redis and the gateway, started and stopped together."""
 
 from hive.orchestrator import gateway_process, log_files, redis_server
+from hive.orchestrator.keys import make_keys
 from hive.orchestrator.overview import overview
 from hive.orchestrator.redis_server import running_pid
 from hive.orchestrator.service import Service
@@ -18,6 +19,7 @@ def start(settings: Settings, *, with_gateway: bool = True) -> list[Service]:
         A program is missing, a port is taken, or something does not come up.
     """
     log_files.cap(settings)
+    make_keys(settings)
     services = [redis_server.start(settings)]
     if with_gateway:
         services.append(gateway_process.start(settings))

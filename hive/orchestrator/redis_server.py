@@ -1,5 +1,6 @@
 """Start and stop the Redis of this Hive, without root and without Docker."""
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -13,9 +14,11 @@ import psutil
 import redis
 
 from hive.errors import ServiceError
+from hive.jobs.scripts import SPLIT
 from hive.orchestrator.service import HOST as _HOST
 from hive.orchestrator.service import Service, refuse_taken_port
-from hive.settings import Settings, secret, write_private
+from hive.orchestrator.users import users
+from hive.settings import Settings, role_password, secret, write_private
 
 _START_S = 10.0
 _STOP_S = 20.0
@@ -25,7 +28,7 @@ _CONFIG = """\
 # Written by `hive up`; it is written again at each start.
 bind {host}
 port {port}
-requirepass {password}
+{users}
 dir "{folder}"
 daemonize yes
 pidfile "{pid_file}"
@@ -87,6 +90,7 @@ def start(settings: Settings) -> Service:
     pid = running_pid(settings)
     if pid is None:
         raise ServiceError(f"Redis started and ended again at once. Its log: {files.log}.")
+    _renew(settings)
     return Service("redis", f"{_HOST}:{settings.redis_port}", pid, is_new=True)
 
 
@@ -124,9 +128,15 @@ def running_pid(settings: Settings) -> int | None:
     return pid if any("redis-server" in word for word in command) else None
 
 
-def password(settings: Settings) -> str:
-    """The password of this Hive's Redis; made on first use, readable by its owner only."""
-    return secret(settings.password_file)
+def admin(settings: Settings) -> redis.Redis:
+    """A connection that may do everything; only for what changes Redis itself."""
+    password = secret(role_password(dataclasses.replace(settings, role="admin")))
+    client = redis.Redis(_HOST, settings.redis_port, username="admin", password=password, socket_timeout=1.0)
+    try:
+        client.ping()
+    except redis.AuthenticationError:  # an earlier Hive has started it, which knew one user only
+        client = redis.Redis(_HOST, settings.redis_port, password=password, socket_timeout=1.0)
+    return client
 
 
 def find_redis_server() -> str:
@@ -167,7 +177,17 @@ def _already_running(settings: Settings, pid: int) -> Service:
             f"Redis of {settings.home} runs as process {pid}, but does not answer on port {settings.redis_port}. "
             "Stop it: hive down. Then: hive up."
         )
+    _renew(settings)
     return Service("redis", f"{_HOST}:{settings.redis_port}", pid, is_new=False)
+
+
+def _renew(settings: Settings) -> None:
+    """Make of a running Redis what this Hive expects: an earlier one may have started it, or have written its data."""
+    client = admin(settings)
+    client.eval(SPLIT, 0)
+    for user in users(settings):
+        user.apply(client)
+    client.client_kill_filter(user="default")  # whoever came in before is not asked again
 
 
 def _write_config(settings: Settings, files: _Files) -> None:
@@ -176,7 +196,7 @@ def _write_config(settings: Settings, files: _Files) -> None:
     text = _CONFIG.format(
         host=_HOST,
         port=settings.redis_port,
-        password=password(settings),
+        users="\n".join(user.line for user in users(settings)),
         folder=files.folder,
         pid_file=files.pid,
         log_file=files.log,
@@ -187,11 +207,10 @@ def _write_config(settings: Settings, files: _Files) -> None:
 
 def _answers(settings: Settings) -> bool:
     """Wait for Redis to answer with this Hive's password; a large AOF takes a while to load."""
-    client = redis.Redis(_HOST, settings.redis_port, password=password(settings), socket_timeout=1.0)
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline:
         try:
-            return bool(client.ping())
+            return bool(admin(settings).ping())
         except redis.BusyLoadingError:
             deadline = time.monotonic() + _START_S
         except (redis.ConnectionError, redis.TimeoutError):

@@ -1,5 +1,6 @@
 """The Celery application as workers run it: every declared task, and the steps that make the guarantees."""
 
+import logging
 import os
 from typing import Any
 
@@ -22,6 +23,7 @@ from hive.worker.preload import prepare
 from hive.worker.presence import Presence
 from hive.worker.stops import Stops
 
+logger = logging.getLogger(__name__)
 _HEARTBEAT_S = 30
 
 
@@ -46,6 +48,9 @@ class AttemptTask(CeleryTask):  # type: ignore[type-arg]
 def make_worker_application() -> Celery:
     """Build the application that `celery -A hive worker` runs."""
     application = make_application(load_settings())
+    application.finalize()
+    for name in list(application.tasks):
+        application.tasks.unregister(name)  # Celery's own, which would call others: only declared tasks run here
     for task in all_tasks():
         _register(application, task)
     for step in (Presence, Keeper, Stops):
@@ -57,9 +62,13 @@ def make_worker_application() -> Celery:
 
 def _register(application: Celery, task: Task[Any, Any]) -> None:
     @application.task(name=task.wire_name, bind=True, base=AttemptTask)
-    def run(celery_task: Any, /, job_id: str, **asked: Any) -> None:  # noqa: ANN401  what the message holds
+    def run(celery_task: Any, /, job_id: str, signature: str = "", **asked: Any) -> None:  # noqa: ANN401  what the message holds
+        place = this_place(celery_task.request.hostname, _main_pid())
+        if why := place.trust.refusal(job_id, task.wire_name, asked, signature):
+            logger.error("a message for job %.40r is refused and dropped: %s", job_id, why)
+            raise Reject(why, requeue=False)
         try:
-            run_attempt(this_place(celery_task.request.hostname, _main_pid()), task, job_id, asked)
+            run_attempt(place, task, job_id, asked)
         except (redis.ConnectionError, redis.TimeoutError) as error:
             raise Reject(error, requeue=True) from error  # the broker is away; the job is not to blame
 

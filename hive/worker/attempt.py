@@ -14,6 +14,7 @@ import redis
 from hive.errors import DividedError, HiveError, StagingError, StoppedError
 from hive.jobs import JobStore, State
 from hive.settings import Settings
+from hive.signing import Signer, Trust
 from hive.staging import BlobStore, Cache, Reference
 from hive.task import Attempt, Task
 from hive.task.context import running
@@ -38,7 +39,8 @@ class Place:
     """Where attempts run: this worker's name, its folders and its connections.
 
     `logs` is the folder in which the attempts' logs wait; `scribe` carries them to Redis. `patient` waits for a Redis
-    that is away, `prompt` gives up at once; `resend` sends the messages of jobs that wait.
+    that is away, `prompt` gives up at once; `resend` sends the messages of jobs that wait. `trust` says whose jobs are
+    run, `signer` signs the parts that they plan.
     """
 
     settings: Settings
@@ -54,6 +56,8 @@ class Place:
     host: str
     worker_pid: int
     resend: Callable[[Sequence[str]], None]
+    trust: Trust
+    signer: Signer
 
 
 def run_attempt(place: Place, task: Task[Any, Any], job_id: str, asked: Mapping[str, Any]) -> None:
@@ -131,7 +135,7 @@ def _attempt(place: Place, job_id: str, number: int, scratch: Path, reporter: Re
         ),
         cache_folder=place.settings.cache / "tasks",
         allows_scripts=place.settings.allow_scripts,
-        divide=Division(job_id, place.patient, place.blobs, place.settings.max_attempts),
+        divide=Division(job_id, place.patient, place.blobs, place.settings.max_attempts, place.signer),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from hive.errors import DividedError, TaskDeclarationError
 from hive.jobs import Job, JobStore, Specification, State
+from hive.signing import Signer
 from hive.staging import BlobStore, Reference
 from hive.task import Part
 from hive.task.parameter import Parameter
@@ -18,11 +19,12 @@ from hive.worker.files import bring, store
 class Division:
     """The parts of one job, for one of its attempts; a task may divide its work more than once."""
 
-    def __init__(self, job_id: str, records: JobStore, blobs: BlobStore, most_attempts: int) -> None:
+    def __init__(self, job_id: str, records: JobStore, blobs: BlobStore, most_attempts: int, signer: Signer) -> None:
         self._job_id = job_id
         self._records = records
         self._blobs = blobs
         self._most_attempts = most_attempts
+        self._signer = signer
         self._plans: list[list[str]] = []
 
     def __call__(self, plan: Sequence[Part[Any]], /) -> list[Any]:
@@ -43,7 +45,8 @@ class Division:
         known = self._records.get_many(ids)
         if all(job is not None and job.state is State.SUCCEEDED for job in known):
             return [self._result(one, cast(Job, job)) for one, job in zip(plan, known, strict=True)]
-        self._records.create_many([(ids[n], asked[n]) for n, job in enumerate(known) if job is None])
+        new = [n for n, job in enumerate(known) if job is None]
+        self._records.create_many(Specification.all_signed([(ids[n], asked[n]) for n in new], self._signer))
         self._records.retry_many([job.id for job in known if job is not None and job.state.is_final])
         raise DividedError("The job waits for its parts.", self._plans)
 
@@ -63,7 +66,7 @@ class Division:
         return Specification(
             capability=task.capability,
             task=task.wire_name,
-            queue=task.capability,
+            queue=whole.specification.queue,  # its workers may send nothing to another one
             parameters={name: cast(Json, value) for name, value in values.items() if name not in files},
             inputs={one.name: self._sent(one, values[one.name]) for one in task.reads if values[one.name] is not None},
             outputs={name: Path(str(path)).name for name, path in written.items()},

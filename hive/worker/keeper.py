@@ -18,7 +18,7 @@ import redis
 from celery import bootsteps
 from celery.worker import state as celery_state
 
-from hive.broker import connect
+from hive.broker import connect, held_keys
 from hive.jobs import JobStore, State
 from hive.jobs.scripts import RENEW
 from hive.messages import queue_lists
@@ -53,7 +53,7 @@ class Keeper(bootsteps.StartStopStep):
         settings = load_settings()
         scribe = scribe_of(settings, parent.hostname, connect(settings))
         duties = Duties(settings, parent, scribe)
-        sweeper = Sweeper(settings, parent.app, parent.hostname)
+        sweeper = Sweeper(settings, parent.app, parent.hostname, list(parent.app.amqp.queues.consume_from))
         duties.take_over()
         parent.wait_for_soft_shutdown = duties.wait_for_tasks
         self._run("keeper", duties.look, _LOOK_EVERY_S)
@@ -92,6 +92,7 @@ class Duties:
         self._scribe = scribe
         self._redis = connect(settings)
         self._renew = self._redis.register_script(RENEW)
+        self._index = held_keys(settings)["unacked_index_key"]
         self._store = JobStore(self._redis)
         self._slots = slots_of(settings, worker.hostname)
         self._outbox: Outbox = outbox_of(settings, self._store)
@@ -150,7 +151,7 @@ class Duties:
             return []  # that a worker is alive is told by the sweeps; a hundred idle ones must not cost the laptop
         document = json.dumps({"jobs": jobs, "tags": list(tags)})
         lease_ms = int(self._settings.lease_s * 1000)
-        stale: list[str] = self._renew(keys=["unacked_index"], args=[lease_ms, document])
+        stale: list[str] = self._renew(keys=[self._index], args=[lease_ms, document])
         return stale
 
     def _never_started(self, slots: list[Slot]) -> set[str]:

@@ -10,6 +10,7 @@ from hive.broker import connect
 from hive.jobs import JobStore, LogStore
 from hive.messages import make_application, posting
 from hive.settings import Settings, host_name, load_settings
+from hive.signing import Signer, Trust
 from hive.staging import Cache, open_store
 from hive.worker.attempt import Place
 from hive.worker.outbox import Outbox
@@ -64,6 +65,8 @@ def this_place(worker: str, worker_pid: int) -> Place:
         host=host_name(),
         worker_pid=worker_pid,
         resend=partial(_resend, settings, prompt),
+        trust=Trust(settings.trust_file),
+        signer=Signer(settings.signing_key),
     )
 
 

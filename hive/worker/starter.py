@@ -114,6 +114,7 @@ def _environment(settings: Settings) -> dict[str, str]:
         "PATH": search_path(os.environ),
         "HIVE_HOME": str(settings.home),
         "HIVE_BROKER_URL": settings.broker_url,
+        "HIVE_ROLE": settings.role,
         "HIVE_STORE": settings.store,
         "HIVE_CACHE": str(settings.cache),
     }

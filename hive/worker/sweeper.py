@@ -1,19 +1,19 @@
 """The sweeper: finds jobs that nobody works on and no queue holds, and sends them again.
 
-Every worker has one; a lock lets one at a time sweep. What a sweep costs does not grow with the queue: it looks at the
-oldest waiting jobs and at the end of the queue where these must be.
+Every worker has one, for the queues that it serves; a lock lets one at a time sweep a queue. What a sweep costs does
+not grow with the queue: it looks at the oldest waiting jobs and at the end of the queue where these must be.
 """
 
 import json
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 from celery import Celery
 
-from hive.broker import connect
-from hive.jobs import JobStore
+from hive.broker import connect, held_keys
+from hive.jobs import JobStore, State
 from hive.jobs.scripts import EXPIRE
 from hive.messages import queue_lists, send
 from hive.messages.transport import overdue, put_back_overdue
@@ -30,37 +30,62 @@ _FORGET_EVERY_S = 60.0
 
 
 class Sweeper:
-    """What a worker does for all jobs of its Hive."""
+    """What a worker does for all jobs of its queues."""
 
-    def __init__(self, settings: Settings, application: Celery, worker: str) -> None:
+    def __init__(self, settings: Settings, application: Celery, worker: str, queues: Sequence[str]) -> None:
         self._settings = settings
         self._application = application
         self._worker = worker
+        self._queues = queues
         self._redis = connect(settings)
+        self._held = held_keys(settings)
         self._expire = self._redis.register_script(EXPIRE)
         self._store = JobStore(self._redis)
         self._pause_ms = int(settings.lease_s / 5 * 1000)
         self._next_forgetting = 0.0
 
     def sweep(self) -> None:
-        """Take back what died, send again what was lost, forget what is old; unless another worker just did."""
-        if not self._redis.set("hive:sweeper", self._worker, nx=True, px=int(self._pause_ms * 0.9)):
-            return
-        for job_id in cast(list[str], self._expire(keys=[], args=[int(self._settings.lease_s * 1000), _OLDEST])):
-            logger.warning("job %s: its worker vanished", job_id)
-        if overdue(self._redis, self._settings.lease_s):
+        """Sweep every queue that no other worker has just swept."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for queue in self._queues:
+            pipeline.set(f"hive:sweeper:{queue}", self._worker, nx=True, px=int(self._pause_ms * 0.9))
+        free = [queue for queue, is_mine in zip(self._queues, pipeline.execute(), strict=True) if is_mine]
+        if free:
+            self._sweep(free)
+
+    def _sweep(self, queues: Sequence[str]) -> None:
+        """Take back what died, send again what was lost, forget what is old."""
+        expired = {queue: self._expired(queue) for queue in queues}
+        if overdue(self._redis, self._held["unacked_index_key"], self._settings.lease_s):
             put_back_overdue(self._application)
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.time()
         pipeline.get("hive:away_until")
-        pipeline.smembers("hive:queues")
-        (seconds, micros), away_until, queues = pipeline.execute()
+        (seconds, micros), away_until = pipeline.execute()
         now_ms = seconds * 1000 + micros / 1000
         if now_ms >= float(away_until or 0):
+            for queue, jobs in expired.items():
+                self._send_expired(queue, jobs)
             self._send_lost_of(queues, now_ms)
         if time.monotonic() >= self._next_forgetting:
-            has_more = self._forget_old(now_ms)
-            self._next_forgetting = time.monotonic() + (0 if has_more else _FORGET_EVERY_S)
+            with_more = [queue for queue in queues if self._forget_old(queue, now_ms)]
+            self._next_forgetting = time.monotonic() + (0 if with_more else _FORGET_EVERY_S)
+
+    def _expired(self, queue: str) -> list[str]:
+        """Take back the jobs of a queue whose lease has ended."""
+        arguments = [int(self._settings.lease_s * 1000), _OLDEST]
+        expired = cast(list[str], self._expire(keys=[f"hive:leases:{queue}"], args=arguments))
+        for job_id in expired:
+            logger.warning("job %s: its worker vanished", job_id)
+        return expired
+
+    def _send_expired(self, queue: str, expired: list[str]) -> None:
+        """Send jobs again whose message a worker of another identity held, which nobody else can put back."""
+        if expired:
+            gone = set(expired) - self._jobs_with_message(queue)
+            for job in self._store.get_many(list(gone)):
+                if job is not None and job.state is State.QUEUED:
+                    send(self._settings, self._application, job.id, job.specification)
 
     def _send_lost_of(self, queues: Iterable[str], now_ms: float) -> None:
         """Look at every queue at once; mostly nothing waits, and that costs one round trip."""
@@ -92,16 +117,17 @@ class Sweeper:
         pipeline = self._redis.pipeline(transaction=True)
         for name in queue_lists(queue):
             pipeline.lrange(name, -_MESSAGES, -1)
-        pipeline.hvals("unacked")
+        pipeline.hvals(self._held["unacked_key"])
         *lists, held = pipeline.execute()
         return _ids(message for one in lists for message in map(json.loads, one)) | _ids(
             json.loads(delivery)[0] for delivery in held
         )
 
-    def _forget_old(self, now_ms: float) -> bool:
+    def _forget_old(self, queue: str, now_ms: float) -> bool:
         """Forget jobs that ended long ago; returns whether there may be more of them."""
-        oldest = now_ms - self._settings.keep_days * _DAY_MS
-        old = cast(list[str], self._redis.zrange("hive:finished", 0, int(oldest), byscore=True, offset=0, num=_OLDEST))
+        oldest = int(now_ms - self._settings.keep_days * _DAY_MS)
+        finished = f"hive:finished:{queue}"
+        old = cast(list[str], self._redis.zrange(finished, 0, oldest, byscore=True, offset=0, num=_OLDEST))
         for job_id in old:
             self._store.forget(job_id)
         return len(old) == _OLDEST

@@ -75,6 +75,7 @@ class Deployment:
         self.name = f"hive-test-{os.getpid()}"
         ports = {"HIVE_REDIS_PORT": str(free_port()), "HIVE_GATEWAY_PORT": str(free_port())}
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("HIVE_", "WORKER_"))}
+        kept["PATH"] = f"{BIN}{os.pathsep}{kept['PATH']}"
         self.environment = kept | dict(engine.environment) | ports | {
             "HIVE_SECRETS": str(self.secrets),
             "WORKER_CAPABILITIES": "gis=2",
@@ -85,13 +86,14 @@ class Deployment:
             folder / "home",
             HIVE_REDIS_PORT=ports["HIVE_REDIS_PORT"],
             HIVE_GATEWAY_URL=f"http://127.0.0.1:{ports['HIVE_GATEWAY_PORT']}",
-            HIVE_PASSWORD_FILE=str(self.secrets / "redis.password"),
+            HIVE_PASSWORD_FILE=str(self.secrets / "submitter.password"),
             HIVE_TOKEN_FILE=str(self.secrets / "gateway.token"),
+            HIVE_SIGNING_KEY_FILE=str(self.secrets / "submitter.key"),
         )
         self.client.gateway_port = int(ports["HIVE_GATEWAY_PORT"])
 
-    def run(self, *command: str | Path, timeout_s: float = _FEW_S, check: bool = True) -> str:
-        return run(list(command), self.environment, timeout_s, check=check).stdout.strip()
+    def run(self, *command: str | Path, timeout_s: float = _FEW_S, check: bool = True, **more: str) -> str:
+        return run(list(command), self.environment | more, timeout_s, check=check).stdout.strip()
 
     def ask(self, *words: str, check: bool = True) -> str:
         """Run docker or podman."""
@@ -100,7 +102,9 @@ class Deployment:
     def compose(self, side: str, *words: str, options: tuple[str, ...] = (), timeout_s: float = 120.0) -> None:
         file = ROOT / f"docker-compose.{side}.yml"
         command = [*self.engine.compose, *options, "-p", f"{self.name}-{side}", "-f", file, *words]
-        self.run(*command, timeout_s=timeout_s)
+        # A worker gets its own secrets and no others.
+        secrets = self.secrets / "worker" if side == "worker" else self.secrets
+        self.run(*command, timeout_s=timeout_s, HIVE_SECRETS=str(secrets))
 
     @contextmanager
     def up(self, side: str, *services: str) -> Iterator[None]:

@@ -78,7 +78,7 @@ def test_a_container_has_no_rights_and_shows_no_secret(deployment, service):
     container = deployment.container(service)
     shown = deployment.ask("inspect", container) + deployment.ask("logs", container)
     words = deployment.inside(service, "sh", "-c", "cat /proc/[0-9]*/cmdline").replace("\0", " ")
-    for secret in deployment.secrets.iterdir():
+    for secret in deployment.secrets.rglob("*.*"):
         assert secret.read_text() not in shown + words
 
 

@@ -1,6 +1,7 @@
 """What the compose files say, read without an engine."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -10,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from hive.settings import Settings
+from hive.settings import Settings, worker_token
 from tests.containers.engine import ROOT
-from tests.support import missing
+from tests.support import BIN, missing
 
 FILES = {side: ROOT / f"docker-compose.{side}.yml" for side in ("mac", "worker")}
 SERVICES = [("mac", "redis"), ("mac", "gateway"), ("worker", "worker"), ("worker", "worker-gpu")]
@@ -117,10 +118,19 @@ def test_three_lines_of_the_worker_file_say_what_is_different_on_each_machine(na
 
 def test_secrets_are_made_once_and_only_their_owner_gets_to_them(tmp_path):
     script = [str(ROOT / "tools" / "secrets.sh"), str(tmp_path / "secrets")]
-    made = [subprocess.run(script, capture_output=True, text=True, check=True) for _ in range(2)]
+    path = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    made = [subprocess.run(script, env=os.environ | path, capture_output=True, text=True, check=True) for _ in range(2)]
     assert made[0].stdout == made[1].stdout
     assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
-    secrets = {file.name: file.read_text() for file in (tmp_path / "secrets").iterdir()}
-    assert sorted(secrets) == ["gateway.token", "redis.password"]
+    folder = tmp_path / "secrets"
+    secrets = {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*.*")}
+    keys = {name: secrets.pop(name) for name in list(secrets) if name.endswith(".key")}
+    assert sorted(keys) == ["gateway.key", "submitter.key", "worker/worker.key"]
+    assert len(json.loads(secrets.pop("worker/trusted.json"))) == 2
+    token = secrets.pop("worker/gateway.token")
+    assert token == worker_token(secrets["gateway.token"], "worker")
+    passwords = ["gateway.password", "redis.password", "submitter.password", "worker/redis.password"]
+    assert sorted(secrets) == sorted([*passwords, "gateway.token"])
+    assert len(set(secrets.values())) == 5
     assert all(re.fullmatch("[0-9a-f]{64}", secret) for secret in secrets.values())
     assert not any(secret in made[0].stdout + made[0].stderr for secret in secrets.values())

@@ -278,11 +278,12 @@ class Host:
         """Run a worker on that machine; it reaches Redis, and a gateway where it is given one, through its cable."""
         hive = field.hive
         with Proxy(self.outside, hive.port) as proxy:
-            secret = (hive.home / "redis.password").read_text()
+            secret = (hive.home / "access" / "worker.password").read_text()
             environment = hive.environment | {
-                "HIVE_BROKER_URL": f"redis://:{secret}@{proxy.address}:{proxy.port}/0",
+                "HIVE_BROKER_URL": f"redis://worker:{secret}@{proxy.address}:{proxy.port}/0",
                 "HIVE_CACHE": str(hive.home / f"cache-{name}"),
             }
+            environment |= {"HIVE_TRUST_FILE": str(hive.home / "access" / "trusted.json")}
             if gateway is not None:  # then it has nothing else of this machine, its home neither
                 environment |= far_environment(hive, gateway) | {"HIVE_HOME": str(hive.home.with_name(f"home-{name}"))}
             command = ["ip", "netns", "exec", self.name, str(BIN / "celery"), "-A", "hive", "worker", "-Q", queue]

@@ -58,7 +58,8 @@ def test_a_sweep_reads_no_more_of_a_long_queue_than_of_a_short_one(field):
 
     store, redis = JobStore(field.hive.redis), field.hive.redis
     asked = Specification("test", "test.probe", "gis", {}, {}, {}, Limits(attempts=3))
-    sweeper = Sweeper(field.hive.settings, make_application(field.hive.settings), "w")
+    settings = field.hive.settings_of("worker")
+    sweeper = Sweeper(settings, make_application(settings), "w", ["gis"])
     sent = 0
 
     def bytes_read_with(queued):
@@ -72,7 +73,7 @@ def test_a_sweep_reads_no_more_of_a_long_queue_than_of_a_short_one(field):
             lambda: (time.time() * 1000 - newest) > field.lease_s * 250, "the oldest are old enough to be looked for"
         )
         sweeper.sweep()  # the first one also loads scripts
-        redis.delete("hive:sweeper", "hive:pulse", "hive:away_until")  # as if workers had renewed meanwhile
+        redis.delete("hive:sweeper:gis", "hive:pulse", "hive:away_until")  # as if workers had renewed meanwhile
         before = redis.info("stats")["total_net_output_bytes"]
         sweeper.sweep()
         return redis.info("stats")["total_net_output_bytes"] - before

@@ -51,11 +51,12 @@ def test_a_job_that_starts_three_leases_later_is_executed_once(field, note, leas
     parameters = {"trace": "log", "seconds": 0.5}
     asked = Specification("test", "test.probe", "gis", parameters, {}, {}, Limits(attempts=3))
     job_id = new_id()
+    asked = field.session.sender.signed(job_id, asked)
     with field.hive.worker("gis", name="w1"), field.hive.worker("gis", name="w2"):
         JobStore(field.hive.redis).create(job_id, asked)
         field.ids.append(job_id)
         application = make_application(field.hive.settings)
-        message = {"parameters": parameters, "inputs": {}, "outputs": {}, "limits": vars(asked.limits)}
+        message = asked.told | {"signature": asked.signature}
         with application.connection_for_write() as connection:
             application.send_task(
                 "test.probe",
@@ -126,7 +127,7 @@ def test_a_frozen_worker_that_comes_back_changes_nothing(field, note, lease_s):
                 process.resume()
         jobs = field.wait_for_all(5 * lease_s)
         # Whoever comes back must have looked around before the test ends.
-        wait_until(lambda: not field.session.broker.hlen("unacked"), "nobody holds a message any more", 20)
+        wait_until(lambda: not field.hive.redis.hlen("hive:unacked:worker"), "nobody holds a message any more", 20)
     row = note(field.row("SIGSTOP of a worker for 2 leases", jobs, restart_s))
     assert (row.lost, jobs[0].attempts) == (0, 2)
     assert jobs[0].worker != first
@@ -237,6 +238,7 @@ def test_a_job_beyond_its_memory_is_ended_with_the_figure(field, note):
                 "test", "test.probe", "gis", {"seconds": 30.0, "memory": 400 << 20, "trace": "log"}, {}, {}, limit
             )
             job_id = new_id()
+            asked = field.session.sender.signed(job_id, asked)
             JobStore(field.hive.redis).create(job_id, asked)
             send(field.hive.settings, make_application(field.hive.settings), job_id, asked)
             wait_until(lambda job_id=job_id: field.job(job_id).state.is_final, "it is ended", 20)

@@ -31,11 +31,27 @@ def test_each_value_knows_where_it_comes_from(home):
     assert origins["max_attempts"] == "default"
 
 
-def test_the_password_of_the_local_redis_is_found_under_the_home(home):
-    (home / "redis.password").write_text("secret\n")
+@pytest.mark.parametrize(
+    ("role", "file"),
+    [("", "access/submitter.password"), ("worker", "access/worker.password"), ("admin", "redis.password")],
+)
+def test_each_process_finds_its_own_password_of_the_local_redis_under_the_home(home, role, file):
+    (home / "access").mkdir()
+    (home / file).write_text("secret\n")
+    settings = load_settings({}, {"HIVE_HOME": str(home), "HIVE_ROLE": role})
+    assert settings.broker_url == f"redis://{role or 'submitter'}:secret@127.0.0.1:7001/0"
+    assert settings.origins["broker_url"] == str(home / file)
+
+
+def test_a_role_that_there_is_not_is_refused(home):
+    with pytest.raises(SettingError, match="one of submitter, worker, gateway, admin"):
+        load_settings({"role": "root"}, {"HIVE_HOME": str(home)})
+
+
+def test_a_folder_in_the_file_may_be_said_from_where_the_file_is(home):
+    (home / "config.toml").write_text('password_file = "mine"\ncache = "/big/cache"\n')
     settings = load_settings({}, {"HIVE_HOME": str(home)})
-    assert settings.broker_url == "redis://:secret@127.0.0.1:7001/0"
-    assert settings.origins["broker_url"] == str(home / "redis.password")
+    assert (settings.password_file, str(settings.cache)) == (home / "mine", "/big/cache")
 
 
 def test_a_named_broker_gets_its_password_from_the_file_that_is_named(home):
@@ -48,7 +64,8 @@ def test_a_named_broker_gets_its_password_from_the_file_that_is_named(home):
 
 
 def test_a_named_broker_does_not_get_the_password_of_this_home(home):
-    (home / "redis.password").write_text("secret\n")
+    (home / "access").mkdir()
+    (home / "access" / "submitter.password").write_text("secret\n")
     settings = load_settings({}, {"HIVE_HOME": str(home), "HIVE_BROKER_URL": "redis://mac:6379/0"})
     assert settings.broker_url == "redis://mac:6379/0"
 

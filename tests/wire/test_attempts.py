@@ -15,7 +15,7 @@ ASKED = Specification("test", "test.probe", "test", {}, {}, {})
 
 @pytest.fixture
 def store(hive_up):
-    return JobStore(connect(hive_up.settings))
+    return JobStore(connect(hive_up.settings_of("worker")))
 
 
 def test_a_late_result_of_an_older_attempt_is_dropped(store):

@@ -43,13 +43,15 @@ def web(mac):
 @pytest.mark.parametrize(("method", "path"), [("GET", one) for one in READS] + [("POST", one) for one in WRITES])
 def test_nothing_is_open_without_the_token(web, method, path, token):
     answer = web.ask(method, path, token=token)
-    assert answer.status == 401
-    assert "Show the token of this Hive" in answer.json()["error"]["message"]
+    assert answer.status == 401 if token is None else answer.status in (401, 429)  # after ten wrong ones in a minute
+    said = "Show the token of this Hive" if answer.status == 401 else "Too many wrong tokens"
+    assert said in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "HEAD"])
 def test_files_are_closed_without_the_token(web, method):
-    assert web.ask(method, f"/blob/{'0' * 64}", b"x", token="wrong").status == 401
+    assert web.ask(method, f"/blob/{'0' * 64}", b"x", token="wrong").status in (401, 429)
+    assert web.ask(method, f"/blob/{'0' * 64}", b"x", token=None).status == 401
 
 
 def test_a_browser_without_the_token_is_sent_to_the_page_that_asks_for_it(web):
@@ -167,7 +169,7 @@ def test_a_body_beyond_a_megabyte_is_refused_without_being_read(web, mac):
     connection.putheader("Authorization", f"Bearer {web.token}")
     connection.putheader("Content-Length", str(10**9))
     connection.endheaders()
-    assert connection.getresponse().status in (400, 413)  # Tornado says 400
+    assert connection.getresponse().status == 413
     connection.close()
 
 

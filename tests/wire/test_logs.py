@@ -450,7 +450,7 @@ def on_terminal(hive, job_id):
 @pytest.fixture
 def kept(hive_up):
     """A job with one running attempt, and its log, of which 10 lines are kept."""
-    client = connect(hive_up.settings)
+    client = connect(hive_up.settings_of("worker"))
     store = JobStore(client)
     store.create("one", ASKED)
     assert store.start("one", "w1", "h", 15.0) == 1

@@ -40,13 +40,16 @@ def test_secrets_are_readable_by_their_owner_only(hive_up):
     hive_up.run("up")
     for path in (
         hive_up.home / "redis.password",
+        hive_up.home / "access" / "submitter.password",
+        hive_up.home / "access" / "worker.password",
+        hive_up.home / "access" / "gateway.password",
         hive_up.home / "redis" / "redis.conf",
         hive_up.home / "gateway.token",
     ):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(hive_up.home.stat().st_mode) == 0o700
     shown = hive_up.run("config").stdout
-    assert hive_up.settings.broker_url.split("@")[0].removeprefix("redis://:") not in shown
+    assert hive_up.settings.broker_url.split("@")[0].removeprefix("redis://submitter:") not in shown
     assert hive_up.settings.token not in shown
 
 
@@ -57,6 +60,21 @@ def test_jobs_that_wait_survive_down_and_up(hive_up):
     assert hive_up.json("show", job_id)["state"] == "queued"
     with hive_up.worker("gis"):
         assert hive_up.wait(job_id, code=0)["measures"]["message"] == "still there"
+
+
+def test_redis_itself_keeps_what_waits_and_no_ledger_is_needed(hive_up):
+    ids = {hive_up.submit("test") for _ in range(3)}
+    before = kept(hive_up)
+    (hive_up.home / "ledger.sqlite3").unlink()
+    hive_up.run("down")
+    hive_up.run("up", "--redis-only")
+    assert {one["id"] for one in hive_up.json("jobs")} == ids
+    assert kept(hive_up) == before
+
+
+def kept(hive):
+    messages = hive.redis.lrange("test\x06\x163", 0, -1)
+    return sorted(hive.redis.keys()), messages, hive.redis.zrange("hive:waiting:test", 0, -1, withscores=True)
 
 
 def test_a_stale_pid_file_is_no_obstacle(hive):
@@ -133,7 +151,7 @@ def test_a_job_that_cannot_be_sent_leaves_nothing_behind(hive, tmp_path):
 
 
 def test_a_wrong_password_is_exit_code_4_and_is_not_shown(hive_up):
-    wrong = f"redis://:wrong-secret@127.0.0.1:{hive_up.port}/0"
+    wrong = f"redis://submitter:wrong-secret@127.0.0.1:{hive_up.port}/0"
     ended = hive_up.run("submit", "test", code=4, environment={"HIVE_BROKER_URL": wrong})
     assert ended.stderr == (
         f"hive: The broker at 127.0.0.1:{hive_up.port} refuses access: the password from environment HIVE_BROKER_URL "

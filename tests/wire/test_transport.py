@@ -15,10 +15,12 @@ RAW = {
     "properties": {"delivery_tag": "of the first sending", "delivery_info": {"exchange": "gis", "routing_key": "gis"}},
 }
 
+INDEX = "hive:unacked:worker:index"
+
 
 @pytest.fixture
 def connection(hive_up):
-    with make_application(hive_up.settings).connection_for_write() as opened:
+    with make_application(hive_up.settings_of("worker")).connection_for_write() as opened:
         yield opened
 
 
@@ -65,19 +67,19 @@ def hold(connection, tag):
 def test_a_delivery_that_nobody_renews_for_a_lease_is_put_back_and_no_other(connection, hive_up):
     for tag in ("of the dead", "of the living"):
         hold(connection, tag)
-    assert overdue(hive_up.redis, 15) == []
-    hive_up.redis.zincrby("unacked_index", -16, "of the dead")
-    assert overdue(hive_up.redis, 15) == ["of the dead"]
-    put_back_overdue(make_application(hive_up.settings))
+    assert overdue(hive_up.redis, INDEX, 15) == []
+    hive_up.redis.zincrby(INDEX, -16, "of the dead")
+    assert overdue(hive_up.redis, INDEX, 15) == ["of the dead"]
+    put_back_overdue(make_application(hive_up.settings_of("worker")))
     assert hive_up.redis.llen("gis") == 1
-    assert hive_up.redis.hkeys("unacked") == ["of the living"]
+    assert hive_up.redis.hkeys("hive:unacked:worker") == ["of the living"]
     connection.default_channel.qos._delivered.clear()
 
 
 def test_nothing_is_put_back_while_redis_has_only_just_come_back(connection, hive_up):
     hold(connection, "a tag")
-    hive_up.redis.zincrby("unacked_index", -16, "a tag")
+    hive_up.redis.zincrby(INDEX, -16, "a tag")
     hive_up.redis.set("hive:away_until", int(time.time() * 1000) + 10_000)
-    put_back_overdue(make_application(hive_up.settings))
+    put_back_overdue(make_application(hive_up.settings_of("worker")))
     assert hive_up.redis.llen("gis") == 0
     connection.default_channel.qos._delivered.clear()

@@ -1,0 +1,102 @@
+"""What protects the gateway whatever the handler: limits on connections and bodies, and headers on every answer."""
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPHeaders, HTTPServerRequest
+from tornado.ioloop import IOLoop
+from tornado.iostream import IOStream
+from tornado.web import OutputTransform, stream_request_body
+
+from hive.gateway.answers import Answer
+
+if TYPE_CHECKING:
+    from hive.gateway.server import Gateway
+
+# Of a body that is not streamed; a file's own limits are set when its head has been read.
+MOST_BODY_BYTES = 1 << 20
+# Whoever sends a head or a small body for longer than that is cut off.
+_HEAD_S = _BODY_S = 30.0
+_MOST_CONNECTIONS = 500
+_CHUNK_BYTES = 1 << 18
+# So long a refused sender has to read why, before its connection is closed.
+_LAST_WORDS_S = 1.0
+# Flower's pages have scripts and styles of their own, and none from elsewhere. Hive's own pages say more strictly.
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
+    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+_ONLY_ENCRYPTED = "max-age=31536000"
+
+
+class SafeHeaders(OutputTransform):
+    """Adds what an answer does not say itself."""
+
+    def __init__(self, request: HTTPServerRequest) -> None:
+        self._is_encrypted = request.protocol == "https"
+
+    def transform_first_chunk(
+        self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
+    ) -> tuple[int, HTTPHeaders, bytes]:
+        """Add the headers."""
+        for name, value in _HEADERS.items():
+            if name not in headers:
+                headers[name] = value
+        if self._is_encrypted:
+            headers["Strict-Transport-Security"] = _ONLY_ENCRYPTED
+        if "Server" in headers:
+            del headers["Server"]
+        return status_code, headers, chunk
+
+
+@stream_request_body
+class TooLarge(Answer):
+    """A body that is longer than anything this gateway reads at once."""
+
+    def prepare(self) -> None:
+        """Refuse it as soon as its head says so; hardly any of it is read."""
+        connection: Any = self.request.connection
+        connection.set_max_body_size(int(self.request.headers["Content-Length"]))
+        self.set_header("Connection", "close")
+        self.refuse(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large", f"A body may have {MOST_BODY_BYTES:,} bytes at most."
+        )
+        IOLoop.current().call_later(_LAST_WORDS_S, connection.stream.close)
+
+    def data_received(self, chunk: bytes) -> None:
+        """Drop what comes all the same."""
+
+
+def is_too_large(request: HTTPServerRequest) -> bool:
+    """Whether a request says that its body is longer than may be; what says nothing is cut off where it is."""
+    length = request.headers.get("Content-Length", "")
+    return length.isascii() and length.isdecimal() and len(length) < 19 and int(length) > MOST_BODY_BYTES
+
+
+def make_server(gateway: "Gateway", **options: Any) -> HTTPServer:  # noqa: ANN401  tornado's own
+    """A web server with limits."""
+    return Server(
+        gateway,
+        chunk_size=_CHUNK_BYTES,
+        max_body_size=MOST_BODY_BYTES,
+        idle_connection_timeout=_HEAD_S,
+        body_timeout=_BODY_S,
+        **options,
+    )
+
+
+class Server(HTTPServer):
+    """A web server that does not let itself be filled by those who are slow."""
+
+    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
+        """Take a connection, where there are not too many."""
+        if len(self._connections) >= _MOST_CONNECTIONS:
+            stream.close()
+        else:
+            super().handle_stream(stream, address)

@@ -1,0 +1,92 @@
+"""Identities for the workers of other machines: each may serve some queues only, and is revoked alone."""
+
+import re
+import secrets
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from hive.errors import NotFoundError, SettingError
+from hive.orchestrator import redis_server
+from hive.orchestrator.keys import give_worker_keys
+from hive.orchestrator.users import Identity, identities, identity_file, is_identity, keep_identity, worker_user
+from hive.settings import ROLES, Settings, secret, worker_token, write_private
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+_CONFIG = """\
+# Made by `hive access add {name}` for one machine. This folder is the HIVE_HOME there.
+broker_url = "redis://{name}@127.0.0.1:{redis_port}/0"
+password_file = "redis.password"
+gateway_url = "http://127.0.0.1:{gateway_port}"
+token_file = "gateway.token"
+signing_key = "worker.key"
+trust_file = "trusted.json"
+worker_capabilities = "{capabilities}"
+"""
+
+
+def add(settings: Settings, name: str, queues: Sequence[str], folder: Path | None = None) -> Path:
+    """Make an identity for a worker. Returns the folder with what its machine needs.
+
+    Raises
+    ------
+    SettingError
+        The name cannot be used or is taken, or the folder is there already.
+    """
+    if not _NAME.fullmatch(name) or name in (*ROLES, "default"):
+        raise SettingError(f"{name!r} cannot be an identity's name: small letters, digits and dashes, such as studio.")
+    if identity_file(settings, name).exists():
+        raise SettingError(f"There is an identity {name} already. Revoke it first: hive access remove {name}.")
+    place = folder or _handed_out(settings, name)
+    if place.exists():
+        raise SettingError(f"{place} is there already. Name another folder: --out DIR.")
+    password = secrets.token_urlsafe(32)
+    _hand_out(settings, name, queues, password, place)
+    identity = keep_identity(settings, name, queues, password)
+    if redis_server.running_pid(settings) is not None:
+        worker_user(identity).apply(redis_server.admin(settings))
+    return place
+
+
+def listed(settings: Settings) -> list[Identity]:
+    """All identities, by name."""
+    return identities(settings)
+
+
+def remove(settings: Settings, name: str) -> None:
+    """Revoke an identity: its connections are closed at once, and neither Redis nor the gateway knows it any more.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such identity.
+    """
+    if name in ROLES or not is_identity(settings, name):
+        known = ", ".join(one.name for one in identities(settings)) or "none"
+        raise NotFoundError(f"There is no identity {name!r}. Known are: {known}.")
+    identity_file(settings, name).unlink()
+    shutil.rmtree(_handed_out(settings, name), ignore_errors=True)
+    if redis_server.running_pid(settings) is not None:
+        client = redis_server.admin(settings)
+        client.acl_deluser(name)
+        # What it held is sent again by others, once the leases of its jobs have ended.
+        client.delete(*(f"hive:unacked:{name}{part}" for part in ("", ":index", ":mutex")))
+
+
+def _handed_out(settings: Settings, name: str) -> Path:
+    return settings.home / "access" / name
+
+
+def _hand_out(settings: Settings, name: str, queues: Sequence[str], password: str, folder: Path) -> None:
+    folder.mkdir(parents=True, mode=0o700)
+    write_private(folder / "redis.password", password)
+    write_private(folder / "gateway.token", worker_token(secret(settings.home / "gateway.token"), name))
+    give_worker_keys(settings, folder, queues)
+    config = _CONFIG.format(
+        name=name,
+        redis_port=settings.redis_port,
+        gateway_port=urlsplit(settings.gateway_url).port or settings.gateway_port,
+        capabilities=",".join(queues),
+    )
+    write_private(folder / "config.toml", config)
