@@ -70,8 +70,8 @@ def through_hive(home: Path, task: str, values: dict[str, Any]) -> float:
     start(load_settings(flags, {}))
     settings = load_settings(flags, {})
     environment = os.environ | {
-        "HIVE_HOME": str(home), "HIVE_REDIS_PORT": str(settings.redis_port), "HIVE_GATEWAY_PORT": str(flags["gateway_port"]),
-        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "HIVE_HOME": str(home), "HIVE_REDIS_PORT": str(settings.redis_port),
+        "HIVE_GATEWAY_PORT": str(settings.gateway_port), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
     }  # fmt: skip
     queue = task.partition(".")[0]
     command = [BIN / "celery", "-A", "hive", "worker", "-c", "1", "-Q", queue, "--loglevel", "WARNING"]
