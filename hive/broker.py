@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 import redis
@@ -33,9 +34,19 @@ def connect(settings: Settings, *, patient: bool = False) -> redis.Redis:
             socket_keepalive=True,
             health_check_interval=30,
             retry=_PATIENT if patient else _PROMPT,
+            **encryption(settings),
         )
     except ValueError as error:
         raise SettingError(f"HIVE_BROKER_URL cannot be used ({settings.origins['broker_url']}): {error}.") from error
+
+
+def encryption(settings: Settings) -> dict[str, Any]:
+    """What a connection over TLS needs, in redis-py's words and kombu's; empty for one in plain text."""
+    if not settings.broker_url.startswith("rediss:"):
+        return {}
+    files = {"ssl_ca_certs": settings.ca_file, "ssl_certfile": settings.cert_file, "ssl_keyfile": settings.key_file}
+    given = {name: str(file) for name, file in files.items() if file is not None}
+    return {"ssl_cert_reqs": "required", "ssl_check_hostname": True, **given}
 
 
 def held_keys(settings: Settings) -> dict[str, str]:

@@ -124,6 +124,16 @@ class Settings:
         "Worker: file with the public keys of those whose jobs it runs; by default under HIVE_HOME.",
         _folder,
     )
+    ca_file: Path | None = _setting(
+        "HIVE_CA_FILE",
+        "Certificate of the authority that vouches for a broker at rediss:// and a gateway at https://.",
+        _folder,
+        default=None,
+    )
+    cert_file: Path | None = _setting(
+        "HIVE_CERT_FILE", "Certificate that is shown to a broker at rediss://.", _folder, default=None
+    )
+    key_file: Path | None = _setting("HIVE_KEY_FILE", "Key of HIVE_CERT_FILE.", _folder, default=None)
     role: str = _setting(
         "HIVE_ROLE",
         "Who this process is to the Redis of this home; hive gateway and workers set it by themselves.",
@@ -325,6 +335,10 @@ def _with_derived(settings: Settings, origins: dict[str, str]) -> Settings:
     ):
         if name not in origins:
             values[name] = default
+    if not settings.broker_url and opened_file(settings.home).exists():
+        own = tls_folder(settings.home) / settings.role
+        files = {"ca_file": own / "ca.pem", "cert_file": own / "cert.pem", "key_file": own / "key.pem"}
+        values |= {name: file for name, file in files.items() if name not in origins}
     settings = dataclasses.replace(settings, **values)
     if not settings.broker_url:
         values["broker_url"], origins["broker_url"] = _local_broker(settings)
@@ -343,6 +357,16 @@ def _with_derived(settings: Settings, origins: dict[str, str]) -> Settings:
     )
 
 
+def tls_folder(home: Path) -> Path:
+    """Where a home keeps its certificates."""
+    return home / "tls"
+
+
+def opened_file(home: Path) -> Path:
+    """The file that is there while the Redis of a home is open to the network, and speaks TLS only."""
+    return tls_folder(home) / "opened.json"
+
+
 def role_password(settings: Settings) -> Path:
     """The file with the password of this process' role. The admin's is where an earlier Hive kept its only one."""
     return settings.home / ("redis.password" if settings.role == "admin" else f"access/{settings.role}.password")
@@ -350,7 +374,8 @@ def role_password(settings: Settings) -> Path:
 
 def _local_broker(settings: Settings) -> tuple[str, str]:
     """The Redis that `hive up` started under this home, or would start."""
-    address = f"redis://{settings.role}@127.0.0.1:{settings.redis_port}/0"
+    scheme = "rediss" if opened_file(settings.home).exists() else "redis"
+    address = f"{scheme}://{settings.role}@127.0.0.1:{settings.redis_port}/0"
     password = _kept_secret(settings.password_file)
     return (_with_password(address, password), str(settings.password_file)) if password else (address, "default")
 

@@ -21,6 +21,7 @@ import psutil
 import pytest
 import redis
 
+from hive.broker import connect
 from hive.jobs import JobStore
 from hive.settings import Settings, load_settings
 
@@ -90,7 +91,7 @@ class Hive:
     @property
     def redis(self) -> redis.Redis:
         """Redis as its admin sees it: a test may look at everything."""
-        return redis.Redis.from_url(self.settings_of("admin").broker_url, decode_responses=True)
+        return connect(self.settings_of("admin"))
 
     def command(self, *arguments: str | Path) -> list[str]:
         return [str(BIN / "hive"), *map(str, arguments)]

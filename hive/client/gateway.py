@@ -49,7 +49,8 @@ def state(settings: Settings) -> str:
 
 
 def _request(settings: Settings, method: str, path: str) -> urllib3.BaseHTTPResponse:
-    return urllib3.request(
+    pool = urllib3.PoolManager(ca_certs=str(settings.ca_file) if settings.ca_file else None)
+    return pool.request(
         method,
         settings.gateway_url + path,
         headers={"Authorization": f"Bearer {settings.token}"},

@@ -24,13 +24,27 @@ if TYPE_CHECKING:
     help="Port of the gateway, also for all later commands [HIVE_GATEWAY_PORT, 8000].",
 )
 @click.option("--redis-only", is_flag=True, help="Start no gateway: no HTTP API, no web page, no files from elsewhere.")
+@click.option("--lan", is_flag=True, help="Open both to the network: TLS only, for machines of `hive access add`.")
+@click.option("--address", metavar="NAME", help="With --lan: the address or name that others reach this machine by.")
 @json_option
-def up(redis_port: int | None, gateway_port: int | None, redis_only: bool, as_json: bool) -> None:
+def up(
+    redis_port: int | None,
+    gateway_port: int | None,
+    redis_only: bool,
+    lan: bool,
+    address: str | None,
+    as_json: bool,
+) -> None:
     """Start the Mac side here: Redis and the gateway, bound to this machine, with secrets. Safe to call twice."""
-    from hive.orchestrator import start
+    from hive.orchestrator import start, start_open
 
+    if address is not None and not lan:
+        raise click.UsageError("--address says where --lan opens; give both", click.get_current_context())
     settings = current_settings(redis_port=redis_port, gateway_port=gateway_port)
-    services = start(settings, with_gateway=not redis_only)
+    with_gateway = not redis_only
+    services = (
+        start_open(settings, address, with_gateway=with_gateway) if lan else start(settings, with_gateway=with_gateway)
+    )
     for name, port in (("redis_port", redis_port), ("gateway_port", gateway_port)):
         if port is not None:
             _keep_port(settings, name)
@@ -47,9 +61,14 @@ def _started(settings: "Settings", services: "Sequence[Service]", sent: list[str
 
 
 def _print_started(settings: "Settings", services: "Sequence[Service]") -> None:
+    from hive.orchestrator.network import opened
+
     for one in services:
         click.echo(f"{one.name} {'started' if one.is_new else 'runs already'}: {one.address}, process {one.pid}")
     click.echo(f"home: {settings.home}")
+    if found := opened(settings):
+        where = f"rediss://{found.name}:{settings.redis_port} and https://{found.name}:{settings.gateway_port}"
+        click.echo(f"open to the network: {where}, for machines of: hive access add", err=True)
 
 
 def _send_missing(settings: "Settings") -> list[str]:
@@ -109,13 +128,19 @@ def restart(as_json: bool) -> None:
 
     Queued jobs stay on disk; running ones go on, and report what they have done meanwhile.
     """
-    from hive.orchestrator import start, stop
+    from hive.orchestrator import start, start_open, stop
+    from hive.orchestrator.network import opened
 
     settings = current_settings()
+    was_open = opened(settings)
     stopped = stop(settings)
     if not as_json:
         _print_stopped(stopped)
-    services = start(settings, with_gateway="gateway" in stopped or not stopped)
+    with_gateway = "gateway" in stopped or not stopped
+    if was_open and stopped:  # open it stays, until `hive down`
+        services = start_open(settings, was_open.name, with_gateway=with_gateway)
+    else:
+        services = start(settings, with_gateway=with_gateway)
     sent = _send_missing(settings)
     if as_json:
         pids = [{"name": name, "pid": pid} for name, pid in stopped.items()]

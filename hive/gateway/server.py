@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import re
 import signal
+import ssl
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
@@ -27,8 +28,9 @@ from hive.gateway.incoming import Store
 from hive.gateway.view import View
 from hive.messages import make_application
 from hive.orchestrator.log_files import cap
+from hive.orchestrator.network import SERVER, opened
 from hive.orchestrator.users import is_identity
-from hive.settings import Settings
+from hive.settings import Settings, tls_folder
 from hive.staging import BlobStore, open_store
 
 logger = logging.getLogger(__name__)
@@ -103,6 +105,12 @@ class Gateway(Flower):  # type: ignore[misc]  # Flower has no types
         """Open the port."""
         make_server(self).add_sockets(bind_sockets(port, address=address))
 
+    def listen_encrypted(self, port: int, address: str, folder: Path) -> None:
+        """Open the port at an address of the network too, to TLS only."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+        make_server(self, ssl_options=context).add_sockets(bind_sockets(port, address=address))
+
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT.
@@ -123,6 +131,8 @@ def run(settings: Settings) -> None:
     own = dataclasses.replace(settings, store=store)
     gateway = Gateway(own, open_store(own if is_gateways else settings))
     gateway.listen_at(settings.gateway_port, settings.gateway_host)
+    if found := opened(settings):
+        gateway.listen_encrypted(settings.gateway_port, found.address, tls_folder(settings.home) / SERVER)
     loop = IOLoop.current()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: loop.add_callback_from_signal(gateway.stop))

@@ -10,7 +10,7 @@ from celery.utils.nodenames import anon_nodename
 from kombu.serialization import dumps
 from kombu.transport.redis import Channel
 
-from hive.broker import held_keys, reachable
+from hive.broker import encryption, held_keys, reachable
 from hive.errors import SettingError
 from hive.jobs import Priority, Specification
 from hive.messages import transport
@@ -41,6 +41,7 @@ def make_application(settings: Settings) -> Celery:
     application.conf.update(
         broker_url=settings.broker_url,
         broker_transport_options=application.conf.broker_transport_options | held_keys(settings),
+        broker_use_ssl=encryption(settings) or False,
     )
     return application
 

@@ -5,24 +5,30 @@ import secrets
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from hive.errors import NotFoundError, SettingError
 from hive.orchestrator import redis_server
 from hive.orchestrator.keys import give_worker_keys
+from hive.orchestrator.network import opened
+from hive.orchestrator.service import HOST
 from hive.orchestrator.users import Identity, identities, identity_file, is_identity, keep_identity, worker_user
-from hive.settings import ROLES, Settings, secret, worker_token, write_private
+from hive.settings import ROLES, Settings, secret, tls_folder, worker_token, write_private
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _CONFIG = """\
 # Made by `hive access add {name}` for one machine. This folder is the HIVE_HOME there.
-broker_url = "redis://{name}@127.0.0.1:{redis_port}/0"
+broker_url = "{broker}"
 password_file = "redis.password"
-gateway_url = "http://127.0.0.1:{gateway_port}"
+gateway_url = "{gateway}"
 token_file = "gateway.token"
 signing_key = "worker.key"
 trust_file = "trusted.json"
 worker_capabilities = "{capabilities}"
+"""
+_ENCRYPTED = """\
+ca_file = "ca.pem"
+cert_file = "cert.pem"
+key_file = "key.pem"
 """
 
 
@@ -83,10 +89,17 @@ def _hand_out(settings: Settings, name: str, queues: Sequence[str], password: st
     write_private(folder / "redis.password", password)
     write_private(folder / "gateway.token", worker_token(secret(settings.home / "gateway.token"), name))
     give_worker_keys(settings, folder, queues)
+    found = opened(settings)
+    scheme, host = ("s", found.name) if found else ("", HOST)
     config = _CONFIG.format(
         name=name,
-        redis_port=settings.redis_port,
-        gateway_port=urlsplit(settings.gateway_url).port or settings.gateway_port,
+        broker=f"redis{scheme}://{name}@{host}:{settings.redis_port}/0",
+        gateway=f"http{scheme}://{host}:{settings.gateway_port}",
         capabilities=",".join(queues),
     )
+    if found is not None:
+        from hive.orchestrator.certificates import Authority  # noqa: PLC0415  100 ms that a tunnel need not pay
+
+        Authority(tls_folder(settings.home)).give(folder, name)
+        config += _ENCRYPTED
     write_private(folder / "config.toml", config)

@@ -13,12 +13,14 @@ from pathlib import Path
 import psutil
 import redis
 
+from hive.broker import encryption
 from hive.errors import ServiceError
 from hive.jobs.scripts import SPLIT
+from hive.orchestrator.network import SERVER, opened
 from hive.orchestrator.service import HOST as _HOST
 from hive.orchestrator.service import Service, refuse_taken_port
 from hive.orchestrator.users import users
-from hive.settings import Settings, role_password, secret, write_private
+from hive.settings import Settings, load_settings, role_password, secret, tls_folder, write_private
 
 _START_S = 10.0
 _STOP_S = 20.0
@@ -26,8 +28,7 @@ _OLDEST = (7, 0)
 _COMMON_CONFIG = Path(__file__).with_name("redis.conf")
 _CONFIG = """\
 # Written by `hive up`; it is written again at each start.
-bind {host}
-port {port}
+{listening}
 {users}
 dir "{folder}"
 daemonize yes
@@ -86,12 +87,18 @@ def start(settings: Settings) -> Service:
         [program, str(files.config)], capture_output=True, text=True, check=False, timeout=_START_S
     )
     if ended.returncode != 0 or not _answers(settings):
-        raise ServiceError(f"Redis did not start: {_last_words(files.log, log_start, ended)}. Its log: {files.log}.")
+        words = _last_words(files.log, log_start, ended)
+        if opened(settings) is not None and "tls" in words.lower():
+            raise ServiceError(
+                f"{program} has no TLS, and Redis is opened to the network with TLS only. Get one that has: "
+                "brew install redis, or apt install redis-server."
+            )
+        raise ServiceError(f"Redis did not start: {words}. Its log: {files.log}.")
     pid = running_pid(settings)
     if pid is None:
         raise ServiceError(f"Redis started and ended again at once. Its log: {files.log}.")
     _renew(settings)
-    return Service("redis", f"{_HOST}:{settings.redis_port}", pid, is_new=True)
+    return Service("redis", _shown(settings), pid, is_new=True)
 
 
 def stop(settings: Settings) -> int | None:
@@ -131,12 +138,26 @@ def running_pid(settings: Settings) -> int | None:
 def admin(settings: Settings) -> redis.Redis:
     """A connection that may do everything; only for what changes Redis itself."""
     password = secret(role_password(dataclasses.replace(settings, role="admin")))
-    client = redis.Redis(_HOST, settings.redis_port, username="admin", password=password, socket_timeout=1.0)
+    client = _connected(settings, password, "admin")
     try:
         client.ping()
     except redis.AuthenticationError:  # an earlier Hive has started it, which knew one user only
-        client = redis.Redis(_HOST, settings.redis_port, password=password, socket_timeout=1.0)
+        client = _connected(settings, password)
     return client
+
+
+def _connected(settings: Settings, password: str, username: str | None = None) -> redis.Redis:
+    own = load_settings({"home": settings.home, "redis_port": settings.redis_port, "role": "admin"}, {})
+    more = encryption(own)
+    return redis.Redis(
+        _HOST,
+        settings.redis_port,
+        username=username,
+        password=password,
+        socket_timeout=1.0,
+        ssl=bool(more),
+        **more,
+    )
 
 
 def find_redis_server() -> str:
@@ -178,7 +199,31 @@ def _already_running(settings: Settings, pid: int) -> Service:
             "Stop it: hive down. Then: hive up."
         )
     _renew(settings)
-    return Service("redis", f"{_HOST}:{settings.redis_port}", pid, is_new=False)
+    return Service("redis", _shown(settings), pid, is_new=False)
+
+
+def _shown(settings: Settings) -> str:
+    found = opened(settings)
+    return f"{found.name if found else _HOST}:{settings.redis_port}"
+
+
+def _listening(settings: Settings) -> str:
+    """Where Redis listens: here, or where it is open to the network there too, and then to TLS and nothing else."""
+    found = opened(settings)
+    if found is None:
+        return f"bind {_HOST}\nport {settings.redis_port}"
+    folder = tls_folder(settings.home) / SERVER
+    return "\n".join(
+        (
+            f"bind {_HOST} {found.address}",
+            "port 0",
+            f"tls-port {settings.redis_port}",
+            f'tls-cert-file "{folder / "cert.pem"}"',
+            f'tls-key-file "{folder / "key.pem"}"',
+            f'tls-ca-cert-file "{folder / "ca.pem"}"',
+            "tls-auth-clients yes",
+        )
+    )
 
 
 def _renew(settings: Settings) -> None:
@@ -194,8 +239,7 @@ def _write_config(settings: Settings, files: _Files) -> None:
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     files.folder.mkdir(exist_ok=True, mode=0o700)
     text = _CONFIG.format(
-        host=_HOST,
-        port=settings.redis_port,
+        listening=_listening(settings),
         users="\n".join(user.line for user in users(settings)),
         folder=files.folder,
         pid_file=files.pid,

@@ -6,6 +6,7 @@ and tells how much that is: at most one part travels twice, also where another p
 
 import json
 import logging
+import ssl
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -35,21 +36,29 @@ class _FailingError(HTTPError):
 class GatewayBlobs:
     """Files by their digest, kept by a gateway; a patient one outlasts a gateway that is away for long."""
 
-    def __init__(self, url: str, token: str, area: str = "sha256", *, is_patient: bool = False) -> None:
+    def __init__(
+        self, url: str, token: str, area: str = "sha256", *, is_patient: bool = False, ca_file: Path | None = None
+    ) -> None:
         self.url = url
         self._token = token
         self._area = area
         self._is_patient = is_patient
+        self._ca_file = ca_file
         self._has_answered = False
         parts = urlsplit(url)
         self._root = parts.path.rstrip("/")
         self._pool = urllib3.connection_from_url(
-            f"{parts.scheme}://{parts.netloc}", maxsize=8, retries=False, timeout=_TIMEOUT, blocksize=_BLOCK_BYTES
+            f"{parts.scheme}://{parts.netloc}",
+            maxsize=8,
+            retries=False,
+            timeout=_TIMEOUT,
+            blocksize=_BLOCK_BYTES,
+            **({"ssl_context": ssl.create_default_context(cafile=ca_file)} if parts.scheme == "https" else {}),
         )
 
     def area(self, name: str) -> "GatewayBlobs":
         """An area of the same store whose files come and go with their owner."""
-        return GatewayBlobs(self.url, self._token, name, is_patient=self._is_patient)
+        return GatewayBlobs(self.url, self._token, name, is_patient=self._is_patient, ca_file=self._ca_file)
 
     def delete(self, digest: str) -> None:
         """Remove a file from an area; one that is not there is fine."""

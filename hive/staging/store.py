@@ -49,7 +49,7 @@ def open_store(settings: Settings, *, is_patient: bool = False) -> BlobStore:
     if settings.store.startswith(("http://", "https://")):
         from hive.staging.gateway import GatewayBlobs  # noqa: PLC0415  60 ms that other stores need not pay
 
-        return GatewayBlobs(settings.store, settings.token, is_patient=is_patient)
+        return GatewayBlobs(settings.store, settings.token, is_patient=is_patient, ca_file=settings.ca_file)
     from hive.staging.objects import ObjectBlobs  # noqa: PLC0415  as above
 
     return ObjectBlobs(settings.store, is_patient=is_patient)
