@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from hive.client import Session
+from hive.client.why import explain, look_around
 from hive.jobs import JobStore
 from tests.faults.harness import kill_tree
 from tests.support import Hive, wait_until
@@ -90,19 +92,19 @@ def test_a_task_in_parts_is_a_plain_function_too(tables, tmp_path, packages, mon
 
 
 def test_progress_is_that_of_the_parts(field, tables, tmp_path):
+    def half():
+        job = JobStore(field.redis).get(job_id)
+        is_half = (
+            job.progress and job.progress.total == 4 and 0 < job.progress.done < 4
+        )  # the stones are weighed before
+        return is_half and job
+
     with worker(field, slots=2):
         job_id = field.submit("rocks", "survey", *tables, tmp_path / "report.txt", "--probes", "4", "--seconds", "3")
-        job = wait_until(
-            lambda: (
-                (one := field.record(job_id))["progress"]
-                and one["progress"]["total"] == 4  # the stones are weighed before
-                and 0 < one["progress"]["done"] < 4
-                and one
-            ),
-            "half",
-        )
-        assert (job["state"], job["progress"]["unit"]) == ("running", "parts")
-        assert "of its 4 parts are done" in field.run("why", job_id).stdout
+        job = wait_until(half, "half")
+        assert (job.state, job.progress.unit) == ("running", "parts")
+        why = explain(job, look_around(Session(field.settings), job))
+        assert "of its 4 parts are done" in f"{why}"
         assert field.wait(job_id, code=0)["state"] == "succeeded"
 
 
