@@ -88,3 +88,9 @@ def test_the_next_report_comes_at_once_when_the_load_changes_and_otherwise_in_it
     began = time.monotonic()
     reporter._wait(said=0)
     assert time.monotonic() - began >= 0.2
+
+
+def test_a_worker_that_died_more_than_a_day_ago_is_forgotten_by_whoever_looks(hive_up):
+    hive_up.redis.zadd("hive:workers", {"long@gone": time.time() - 2 * 86_400})
+    assert hive_up.json("workers") == []
+    assert not hive_up.redis.exists("hive:workers")
