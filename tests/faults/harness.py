@@ -177,7 +177,7 @@ class Proxy:
             await asyncio.gather(*left, return_exceptions=True)
             for writer in self._open:
                 writer.transport.abort()
-            await asyncio.sleep(0)  # so that they are closed before the loop is
+            await asyncio.sleep(0.1)  # so that they are closed before the loop is
 
         asyncio.run_coroutine_threadsafe(cancel(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -239,7 +239,7 @@ def web_server(tmp_path):
 def test_a_worker_reads_an_input_from_a_web_server_whose_certificate_is_good(web_server, hive, tmp_path):
     address, authority = web_server
     with hive.up(), hive.worker("gis", SSL_CERT_FILE=str(authority)):
-        for path in ("/tile.laz", "/to//tile.laz", "/tile.laz?signature=abc"):
+        for path in ("/to//tile.laz", "/tile.laz?signature=abc"):
             job = hive.json("submit", "gis", "dtm", address + path, tmp_path / "dtm.tif", "--cell", "2", "--force")
             assert job["measures"]["points"] == 110_000
         for path, words in (

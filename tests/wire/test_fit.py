@@ -55,7 +55,7 @@ def has_checkpoint(hive, job_id):
 
 
 def test_a_worker_killed_at_a_random_batch_changes_no_bit_of_the_weights(lab, tmp_path):
-    epochs = 80
+    epochs = 60
     wanted = by_hand(tmp_path / "whole", epochs=epochs)
     with lab.worker("training", slots=1, name="w1") as first:
         job_id = lab.submit(
@@ -77,7 +77,7 @@ def test_a_worker_killed_at_a_random_batch_changes_no_bit_of_the_weights(lab, tm
 
 
 def test_a_worker_that_is_told_to_stop_saves_first(lab, tmp_path):
-    epochs = 50
+    epochs = 40
     wanted = by_hand(tmp_path / "whole", epochs=epochs)
     with lab.worker("training", slots=1, name="w1") as first:
         call = ("training", "fit", DIGITS, "-o", tmp_path / "digits", "--epochs", str(epochs))

@@ -220,7 +220,7 @@ def test_submit_in_an_outage_is_exit_code_4_and_leaves_nothing_half_sent(hive_up
 def test_a_wrong_password_is_not_waited_for(hive_up):
     [job_id] = submit_many(hive_up, 1)
     session = Session(hive_up.settings)
-    session.broker.config_set("requirepass", "another")
+    hive_up.redis.execute_command("ACL", "SETUSER", "submitter", "resetpass", ">another")
     session.broker.connection_pool.disconnect()
     with pytest.raises(UnreachableError, match="refuses access"):
         session.watch(job_id)
