@@ -29,13 +29,15 @@ _DIGEST_BYTES = 32
 _DEEPEST = 32
 
 
-def statement(job_id: str, task: str, asked: Mapping[str, Any]) -> bytes:
+def statement(job_id: str, task: str, asked: Mapping[str, Any] | str) -> bytes:
     """What is signed: the job's id, its task, and all that its worker is told, in one way of writing it.
+
+    Whoever signs many jobs gives what is asked as `canonical` writes it, once for all of them.
 
     >>> statement("a1", "gis.dtm", {"outputs": {}, "inputs": {}})
     b'a1 gis.dtm {"inputs":{},"outputs":{}}'
     """
-    return f"{job_id} {task} {canonical(asked)}".encode()
+    return f"{job_id} {task} {asked if isinstance(asked, str) else canonical(asked)}".encode()
 
 
 def canonical(asked: Mapping[str, Any]) -> str:

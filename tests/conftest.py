@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Hive
+from tests.support import Hive, Web
 
 
 def pytest_configure() -> None:
@@ -20,6 +20,20 @@ def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hive]:
     hive = Hive(tmp_path_factory.mktemp("farm"))
     with hive.up(), hive.worker("gis", slots=2):
         yield hive
+
+
+@pytest.fixture(scope="module")
+def mac(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hive]:
+    """A Mac side with a gateway and no worker, for a file of tests; shared, so leave it as it was."""
+    hive = Hive(tmp_path_factory.mktemp("mac"))
+    with hive.up(gateway=True):
+        yield hive
+
+
+@pytest.fixture
+def web(mac: Hive) -> Web:
+    """Its gateway."""
+    return Web(mac)
 
 
 @pytest.fixture

@@ -72,9 +72,7 @@ def run_everywhere(settings: Settings, task: Task, values: dict[str, object], fo
     session = Session(settings)
     ids = []
     for number in range(2 * SLOTS):
-        places = {one.name: str(folder / f"{number}.{one.name}") for one in task.writes if one.is_required}
-        places = {name: place + suffix(task, name) for name, place in places.items()}
-        ids.append(session.submit(make_request(task, {**values, **places})))
+        ids.append(session.submit(make_request(task, {**values, **places(task, folder, str(number))})))
     while not all(session.jobs.get(one).state.is_final for one in ids):
         time.sleep(0.2)
     states = {str(session.jobs.get(one).state) for one in ids}
@@ -83,9 +81,14 @@ def run_everywhere(settings: Settings, task: Task, values: dict[str, object], fo
     connect(settings).close()
 
 
-def suffix(task: Task, name: str) -> str:  # type: ignore[type-arg]
-    """The ending of a written file's name."""
-    return next(((one.file.suffixes or ("",))[0] for one in task.writes if one.name == name and one.file), "")
+def places(task: Task, folder: Path, begin: str) -> dict[str, str]:  # type: ignore[type-arg]
+    """Where a task writes what it must write, by parameter."""
+    found = {}
+    for one in task.writes:
+        if one.is_required:
+            suffix = (one.file.suffixes or ("",))[0] if one.file else ""
+            found[one.name] = str(folder / f"{begin}.{one.name}{suffix}")
+    return found
 
 
 if __name__ == "__main__":

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from hive.catalog import all_tasks
-from hive.orchestrator import start, stop
-from hive.settings import load_settings
+from hive.orchestrator import stop
+from tools.bench_idle import start_hive
 from tools.bench_inputs import make_inputs
-from tools.bench_throughput import free_port
+from tools.bench_memory import places
 
 BIN = Path(sys.executable).parent
 ROUNDS = 3
@@ -54,9 +54,12 @@ def main() -> None:
 def measure(folder: Path, task: str, values: dict[str, Any]) -> float:
     """Run a task in turn, plain and through a Hive of its own; returns the median of the ratios."""
     ratios = []
+    found = next(one for one in all_tasks() if one.wire_name == task)
     for number in range(ROUNDS):
-        plain = seconds([sys.executable, "-c", PLAIN, task, json.dumps(values | outputs(folder, task, "plain"))])
-        own = through_hive(folder / f"{task}-{number}", task, values | outputs(folder, task, "hive"))
+        plain = seconds(
+            [sys.executable, "-c", PLAIN, task, json.dumps(values | places(found, folder, f"plain-{task}"))]
+        )
+        own = through_hive(folder / f"{task}-{number}", task, values | places(found, folder, f"hive-{task}"))
         ratios.append(own / plain)
         print(
             f"{task}, round {number + 1}: hive submit {own:.1f} s, plain {plain:.1f} s, {own / plain:.3f}", flush=True
@@ -64,11 +67,10 @@ def measure(folder: Path, task: str, values: dict[str, Any]) -> float:
     return statistics.median(ratios)
 
 
-def through_hive(home: Path, task: str, values: dict[str, Any]) -> float:
+def through_hive(folder: Path, task: str, values: dict[str, Any]) -> float:
     """Start a Hive whose store is empty and a worker; returns how long the command took [s]."""
-    flags = {"home": home, "redis_port": free_port(), "gateway_port": free_port()}
-    start(load_settings(flags, {}))
-    settings = load_settings(flags, {})
+    settings = start_hive(folder)
+    home = settings.home
     environment = os.environ | {
         "HIVE_HOME": str(home), "HIVE_REDIS_PORT": str(settings.redis_port),
         "HIVE_GATEWAY_PORT": str(settings.gateway_port), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
@@ -95,16 +97,6 @@ def seconds(command: list[str], environment: dict[str, str] | None = None) -> fl
     if ended.returncode:
         sys.exit(f"bench_tasks: {command[:4]} ended with {ended.returncode}:\n{ended.stderr[-2000:]}")
     return time.perf_counter() - begin
-
-
-def outputs(folder: Path, task: str, side: str) -> dict[str, str]:
-    """Where a task writes what it must write."""
-    found = next(one for one in all_tasks() if one.wire_name == task)
-    return {
-        one.name: str(folder / f"{side}-{task}.{one.name}{(one.file.suffixes or ('',))[0] if one.file else ''}")
-        for one in found.writes
-        if one.is_required
-    }
 
 
 if __name__ == "__main__":

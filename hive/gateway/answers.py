@@ -25,10 +25,8 @@ _STATUS: tuple[tuple[type[HiveError], HTTPStatus], ...] = (
     (JobStateError, HTTPStatus.CONFLICT),
     (UnreachableError, HTTPStatus.SERVICE_UNAVAILABLE),
 )
+# Beside those that every answer gets (hive.gateway.guard).
 _SAFE_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "; ".join(
         (
             "default-src 'none'",
@@ -54,7 +52,6 @@ class Answer(RequestHandler):
         """Nothing that comes from here is run, framed, guessed at or kept."""
         for name, value in _SAFE_HEADERS.items():
             self.set_header(name, value)
-        self.clear_header("Server")
 
     def check_xsrf_cookie(self) -> None:
         """Leave it to the door, which refuses what another site sends with our cookie."""

@@ -58,7 +58,7 @@ class Door:
         if len(self._wrong_from) >= _MOST_ADDRESSES:
             self._wrong_from.clear()
         wrong = self._wrong_from.setdefault(address, deque(maxlen=_MOST_WRONG))
-        is_shut = len(wrong) == _MOST_WRONG and now - wrong[0] < _WRONG_S
+        is_shut = _are_too_many(wrong, now)
         if not is_shut:
             wrong.append(now)
             if len(wrong) == _MOST_WRONG:
@@ -74,7 +74,7 @@ class Door:
             Too many wrong tokens came within a minute.
         """
         now = time.monotonic()
-        if len(self._wrong) == _MOST_WRONG and now - self._wrong[0] < _WRONG_S:
+        if _are_too_many(self._wrong, now):
             raise PermissionError
         if not self._is_token(shown):
             self._wrong.append(now)
@@ -103,6 +103,10 @@ class Door:
     def _sign(self, ends: str) -> str:
         """A new token makes all cookies worthless, because they are signed with it."""
         return hmac.new(self._token.encode(), b"session" + ends.encode(), hashlib.sha256).hexdigest()
+
+
+def _are_too_many(wrong: deque[float], now: float) -> bool:
+    return len(wrong) == _MOST_WRONG and now - wrong[0] < _WRONG_S
 
 
 def keep(handler: RequestHandler, session: str) -> None:

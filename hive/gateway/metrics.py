@@ -6,6 +6,7 @@ What an answer costs grows with the number of queues, workers and tasks, not wit
 import os
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from typing import Any
 
 import psutil
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -35,7 +36,9 @@ class Metrics(Answer):
 def _written(session: Session) -> bytes:
     registry = CollectorRegistry()
     with reachable(session.settings):
-        registry.register(_Found([*_queues(session), *_workers(session), *_jobs(session), *_processes(session)]))
+        there = session.registry.workers()
+        found = (_queues(session, there), _workers(session, there), _jobs(session), _processes(session))
+        registry.register(_Found(metric for kind in found for metric in kind))
     return generate_latest(registry)
 
 
@@ -50,11 +53,11 @@ class _Found(Collector):
         return self._found
 
 
-def _queues(session: Session) -> Iterator[Metric]:
+def _queues(session: Session, there: list[dict[str, Any]]) -> Iterator[Metric]:
     jobs = Gauge("hive_queue_jobs", "Jobs that wait or run.", labels=["queue", "state"])
     oldest = Gauge("hive_queue_oldest_seconds", "How long the oldest waiting job has waited.", labels=["queue"])
     workers = Gauge("hive_queue_workers", "Workers that serve the queue.", labels=["queue"])
-    for one in session.registry.queues():
+    for one in session.registry.queues(there):
         jobs.add_metric([one.name, "queued"], one.queued)
         jobs.add_metric([one.name, "running"], one.running)
         oldest.add_metric([one.name], one.oldest_s)
@@ -72,15 +75,14 @@ _OF_WORKERS = (
 )
 
 
-def _workers(session: Session) -> Iterator[Metric]:
-    there, silent = session.registry.workers(), session.registry.silent()
+def _workers(session: Session, there: list[dict[str, Any]]) -> Iterator[Metric]:
     words = "1 where it reports, 0 for a day where it ended without signing off."
     is_up = Gauge("hive_worker_up", words, labels=["worker"])
     seen = Gauge("hive_worker_last_seen_timestamp_seconds", "When it last reported.", labels=["worker"])
     for one in there:
         is_up.add_metric([one["name"]], 1)
         seen.add_metric([one["name"]], datetime.fromisoformat(one["last_seen"]).timestamp())
-    for name, last_s in silent.items():
+    for name, last_s in session.registry.silent().items():
         is_up.add_metric([name], 0)
         seen.add_metric([name], last_s)
     yield from (is_up, seen)

@@ -17,7 +17,7 @@ from tornado.ioloop import IOLoop, PeriodicCallback
 from tornado.netutil import bind_sockets
 from tornado.web import url
 
-from hive.client import Session
+from hive.client import Session, control
 from hive.errors import SettingError
 from hive.gateway import blobs, events, files, fleet, logs, metrics, openapi, pages, previews, tasks, tickets
 from hive.gateway.answers import Guesser, Stranger, Unknown
@@ -54,8 +54,8 @@ _HANDLERS = [
     url(r"/openapi.json", openapi.OpenApi),
     url(r"/task", tasks.Tasks),
     url(rf"/task/{_JOB}", tasks.OneTask),
-    url(rf"/task/{_JOB}/cancel", tasks.Cancel),
-    url(rf"/task/{_JOB}/retry", tasks.Retry),
+    url(rf"/task/{_JOB}/cancel", tasks.Change, {"step": control.cancel}),
+    url(rf"/task/{_JOB}/retry", tasks.Change, {"step": control.retry}),
     url(rf"/task/{_JOB}/why", tasks.Why),
     url(rf"/task/{_JOB}/logs", logs.Logs),
     url(rf"/task/{_JOB}/preview(?:/([a-z0-9_]{{1,64}}))?", previews.Preview),

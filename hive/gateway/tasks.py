@@ -1,5 +1,6 @@
 """`/task`: send a job, list jobs, see one, stop it, run it again."""
 
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -7,7 +8,7 @@ from tornado.web import HTTPError
 
 from hive.broker import reachable
 from hive.catalog import find_task
-from hive.client import Session, control
+from hive.client import Session
 from hive.client.request import Request, make_remote_request, with_files
 from hive.client.shown import shown, shown_whole
 from hive.client.why import explain, look_around
@@ -100,23 +101,16 @@ def _why(session: Session, job: Job) -> dict[str, str]:
     return {"id": job.id, "state": str(job.state), "why": reason.why, "todo": reason.todo}
 
 
-class Cancel(Answer):
-    """The end of a job."""
+class Change(Answer):
+    """A job that is to be stopped, or to be run again."""
+
+    def initialize(self, step: Callable[[Session, Job], object]) -> None:
+        """Do what `hive.client.control` does for the command of that name."""
+        self._step = step
 
     async def post(self, job_id: str) -> None:
-        """Stop a job that waits or runs."""
+        """Do it, and show the job as it is then."""
         session = self.application.session
         job = await self.blocking(session.find, job_id)
-        await self.blocking(control.cancel, session, job)
-        self.say(shown_whole(await self.blocking(session.find, job.id)), HTTPStatus.ACCEPTED)
-
-
-class Retry(Answer):
-    """Another try."""
-
-    async def post(self, job_id: str) -> None:
-        """Let a failed or cancelled job wait again."""
-        session = self.application.session
-        job = await self.blocking(session.find, job_id)
-        await self.blocking(control.retry, session, job)
+        await self.blocking(self._step, session, job)
         self.say(shown_whole(await self.blocking(session.find, job.id)), HTTPStatus.ACCEPTED)

@@ -55,9 +55,8 @@ class Hour:
                 pipeline.zcount(f"hive:finished:{queue}", start, f"({end}")
                 pipeline.zcount(f"hive:waiting:{queue}", "-inf", end)
         counts, step = pipeline.execute(), 2 * len(queues)
-        firsts = range(0, step * len(starts), step) if step else [0] * len(starts)
-        ended, still = ([sum(counts[first + kind : first + step : 2]) for first in firsts] for kind in (0, 1))
-        return ended, still
+        minutes = [counts[number * step : (number + 1) * step] for number in range(len(starts))]
+        return [sum(one[::2]) for one in minutes], [sum(one[1::2]) for one in minutes]
 
     def _spans(self, since_ms: float, queues: Sequence[str]) -> list[int]:
         """How many of the jobs that run or ended within the hour waited at the end of each minute."""

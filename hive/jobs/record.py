@@ -9,7 +9,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Self
 
-from hive.signing import Signer, canonical
+from hive.signing import Signer, canonical, statement
 from hive.task import Limits, Progress
 from hive.task.values import Json
 
@@ -105,7 +105,7 @@ class Specification:
         return [(job_id, asked._with(one)) for (job_id, asked), one in zip(jobs, signatures, strict=True)]
 
     def _statement(self, job_id: str) -> bytes:
-        return f"{job_id} {self.task} {self._signable}".encode()  # hive.signing.statement, written once for many jobs
+        return statement(job_id, self.task, self._signable)
 
     def _with(self, signature: str) -> Self:
         # A copy with all that was worked out already; `replace` takes four times as long.

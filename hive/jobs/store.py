@@ -191,11 +191,9 @@ class JobStore:
         pipeline = self._redis.pipeline(transaction=False)
         for queue in queues:
             pipeline.zrange(f"hive:finished:{queue}", since_ms, "+inf", byscore=True, withscores=True)
-        for queue in queues:
             pipeline.zrange(f"hive:running:{queue}", 0, -1)
         found = pipeline.execute()
-        ended, running = found[: len(queues)], found[len(queues) :]
-        return dict(one for pairs in ended for one in pairs), {job_id for ids in running for job_id in ids}
+        return dict(one for pairs in found[::2] for one in pairs), {job_id for ids in found[1::2] for job_id in ids}
 
     def states(self, job_ids: Sequence[str]) -> list[State | None]:
         """Where many jobs stand, in the order of their ids; None for a job that has no record."""

@@ -49,7 +49,6 @@ def start_open(settings: Settings, name: str | None, *, with_gateway: bool = Tru
 
 
 def _start(settings: Settings, with_gateway: bool) -> list[Service]:
-    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     log_files.cap(settings)
     make_keys(settings)
     services = [redis_server.start(settings)]

@@ -27,14 +27,14 @@ def overview(session: Session, gateway_pid: int | None = None) -> dict[str, Any]
     settings = session.settings
     with reachable(settings):
         session.broker.ping()
-        queues = session.registry.queues()
-        workers = len(session.registry.workers())
+        workers = session.registry.workers()
+        queues = session.registry.queues(workers)
     state = "up" if gateway_pid else web.state(settings)
     return {
         "broker": {"address": public_address(settings.broker_url), "state": "up"},
         "gateway": {"address": settings.gateway_url, "state": state},
         "orchestrator": _usage(session, gateway_pid or gateway_process.running_pid(settings)),
-        "workers": workers,
+        "workers": len(workers),
         "queued": sum(one.queued for one in queues),
         "running": sum(one.running for one in queues),
     }

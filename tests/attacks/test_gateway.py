@@ -9,23 +9,11 @@ from urllib.parse import urlencode
 import pytest
 
 from hive.staging import digest_of
-from tests.support import TILE, Hive, Web, wait_until
+from tests.support import TILE, wait_until
 
 pytestmark = pytest.mark.wire
 PATHS = ["/", "/task/abc", "/workers", "/status", "/flower/", "/flower/metrics", "/flower/healthcheck", "/metrics"]
 PATHS += ["/flower/api/workers", "/flower/static/css/flower.css", "/healthcheck", "/openapi.json", f"/blob/{'0' * 64}"]
-
-
-@pytest.fixture(scope="module")
-def mac(tmp_path_factory):
-    hive = Hive(tmp_path_factory.mktemp("mac"))
-    with hive.up(gateway=True):
-        yield hive
-
-
-@pytest.fixture
-def web(mac):
-    return Web(mac)
 
 
 def log_in(web, token, **headers):

@@ -181,7 +181,7 @@ def test_sigterm_gives_the_grace_period_and_then_the_job_goes_on_elsewhere(field
     row = note(field.row("SIGTERM, the task saves its state", jobs, restart_s))
     assert row.lost == 0
     assert gone
-    assert restart_s < 10
+    assert restart_s < 4
     assert [event["event"] for event in jobs[0].story] == ["submitted", "started", "stopped", "started", "succeeded"]
     second = jobs[0].finished_at.timestamp() - field.started(saving, 2)
     assert second < 7.5  # of 8 s: it did not begin again
@@ -196,7 +196,7 @@ def test_a_task_that_does_not_look_is_ended_after_the_grace_period(field, note):
     restart_s = field.started(job_id, 2) - told
     row = note(field.row("SIGTERM, the task does not look (grace 2 s)", jobs, restart_s))
     assert row.lost == 0
-    assert 2 <= restart_s < 10
+    assert 2 <= restart_s <= 2 + 3
     assert field.hive.redis.hget(f"hive:job:{job_id}", "losses") is None  # a planned stop does not count
 
 

@@ -16,22 +16,9 @@ from hive.errors import StagingError, UnreachableError
 from hive.staging import FileContent, Reference, digest_of, pack_folder
 from hive.staging.gateway import GatewayBlobs
 from hive.staging.upload import PART_BYTES
-from tests.support import Hive, Web, missing, wait_until
+from tests.support import missing, wait_until
 
 pytestmark = pytest.mark.wire
-
-
-@pytest.fixture(scope="module")
-def mac(tmp_path_factory):
-    """A Mac side with a gateway and no worker; shared, so leave it as it was."""
-    hive = Hive(tmp_path_factory.mktemp("mac"))
-    with hive.up(gateway=True):
-        yield hive
-
-
-@pytest.fixture
-def web(mac):
-    return Web(mac)
 
 
 @pytest.fixture

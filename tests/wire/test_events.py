@@ -17,14 +17,6 @@ pytestmark = pytest.mark.wire
 ASKED = ("smembers", "zrange", "zrevrangebyscore", "zcard", "zcount", "hget", "hmget", "hgetall", "mget", "time")
 
 
-@pytest.fixture(scope="module")
-def mac(tmp_path_factory):
-    """A Mac side with a gateway and no worker, so that whatever asks Redis is the gateway."""
-    hive = Hive(tmp_path_factory.mktemp("mac"))
-    with hive.up(gateway=True):
-        yield hive
-
-
 class Stream:
     """An open stream, read event by event."""
 

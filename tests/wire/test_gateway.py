@@ -34,11 +34,6 @@ def mac(tmp_path_factory):
         yield hive
 
 
-@pytest.fixture
-def web(mac):
-    return Web(mac)
-
-
 @pytest.mark.parametrize("token", [None, "", "wrong", "Bearer"])
 @pytest.mark.parametrize(("method", "path"), [("GET", one) for one in READS] + [("POST", one) for one in WRITES])
 def test_nothing_is_open_without_the_token(web, method, path, token):

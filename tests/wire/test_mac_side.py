@@ -8,17 +8,9 @@ import psutil
 import pytest
 
 from hive.orchestrator.log_files import cap
-from tests.support import Hive, Web, wait_until
+from tests.support import Web, wait_until
 
 pytestmark = pytest.mark.wire
-
-
-@pytest.fixture(scope="module")
-def mac(tmp_path_factory):
-    """A Mac side with a gateway and no worker; shared, so leave it as it was."""
-    hive = Hive(tmp_path_factory.mktemp("mac"))
-    with hive.up(gateway=True):
-        yield hive
 
 
 def pid_of(hive, name):

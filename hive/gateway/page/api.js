@@ -1,6 +1,6 @@
 // Questions to the gateway. An answer that is none becomes a sentence for people.
 
-export class Refused extends Error {}
+class Refused extends Error {}
 
 async function ask(method, path) {
   let answer;

@@ -29,7 +29,7 @@ export function ago(time, now = Date.now()) {
 }
 
 /** How long something took [ms]. */
-export function duration(milliseconds) {
+function duration(milliseconds) {
   const seconds = Math.max(0, milliseconds) / 1000;
   if (seconds < 0.05) return "< 0.1 s";
   if (seconds < 10) return `${seconds.toFixed(1)} s`;

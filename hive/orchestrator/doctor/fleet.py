@@ -90,7 +90,7 @@ def _fit(theirs: str, ours: str) -> bool:
 
 def unserved(patient: Patient) -> Found:
     """Whether a worker is there for each job that waits."""
-    lonely = [one for one in patient.session.registry.queues() if one.queued and not one.workers]
+    lonely = [one for one in patient.session.registry.queues(patient.workers) if one.queued and not one.workers]
     for queue in lonely:
         jobs = "1 job waits" if queue.queued == 1 else f"{queue.queued} jobs wait"
         words = f"{jobs} in {queue.name}, for up to {queue.oldest_s:.0f} s, and no worker serves it."
