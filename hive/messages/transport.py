@@ -112,6 +112,17 @@ class Channel(stock.Channel):
 
     QoS = QoS
     Message = Delivery
+    _in_poll: Any  # kombu's: the connection on which a worker waits for messages, while it does
+
+    def close(self) -> None:
+        """Close at once; kombu would wait until Redis has nothing to say for as long as a worker may wait.
+
+        Where Redis hands over a message in this very moment, the sweep finds its job and sends it again.
+        """
+        waiting = self._in_poll
+        if waiting and not waiting.can_read(timeout=0):
+            waiting.disconnect()
+        super().close()
 
 
 class Transport(stock.Transport):

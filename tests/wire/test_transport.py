@@ -57,6 +57,17 @@ def test_a_worker_that_loses_its_connection_with_a_message_in_hand_goes_on(conne
     assert not quality._delivered
 
 
+def test_a_channel_that_waits_for_messages_is_closed_at_once(connection):
+    channel = connection.channel()
+    channel.brpop_timeout = 600  # longer than the connection's own patience, which ends with an error
+    channel.basic_consume("gis", no_ack=False, callback=print, consumer_tag="1")
+    channel.connection.cycle._register_BRPOP(channel)
+    assert channel._in_poll
+    channel.close()
+    assert channel.closed
+    assert not channel._in_poll
+
+
 def hold(connection, tag):
     """Hold a delivery, as a worker does that has taken a message."""
     channel = connection.default_channel
