@@ -16,7 +16,7 @@ from pathlib import Path
 
 from hive.broker import connect, held_keys
 from hive.client.sending import Sender
-from hive.jobs import JobStore, Specification, new_id
+from hive.jobs import JobStore, Specification, State, new_id
 from hive.orchestrator import start, stop
 from hive.settings import Settings, load_settings
 from hive.task import Limits
@@ -78,8 +78,8 @@ def fill_plain(folder: Path, environment: dict[str, str]) -> None:
     subprocess.run([sys.executable, "-c", code], check=True, env=environment, cwd=folder)
 
 
-def fill_hive(settings: Settings) -> None:
-    """Queue Hive's jobs."""
+def fill_hive(settings: Settings) -> list[str]:
+    """Queue Hive's jobs; returns their ids."""
     asked = Specification(
         "test",
         "test.probe",
@@ -90,8 +90,10 @@ def fill_hive(settings: Settings) -> None:
         Limits(attempts=3),  # type: ignore[arg-type]
     )
     sender = Sender(settings, JobStore(connect(settings)))
-    for _ in range(JOBS):
-        sender.send(new_id(), asked)
+    ids = [new_id() for _ in range(JOBS)]
+    for job_id in ids:
+        sender.send(job_id, asked)
+    return ids
 
 
 def main() -> None:
@@ -101,6 +103,7 @@ def main() -> None:
         (folder / "plain.py").write_text(PLAIN)
         flags = {"home": folder / "home", "redis_port": free_port()}
         start(load_settings(flags, {}), with_gateway=False)
+        own = load_settings(flags, {})
         settings = load_settings(flags | {"role": "admin"}, {})  # plain Celery's keys are no other user's
         environment = os.environ | {
             "HIVE_HOME": str(settings.home), "HIVE_BROKER_URL": settings.broker_url, "PYTHONPATH": str(folder),
@@ -110,10 +113,12 @@ def main() -> None:
             for number in range(ROUNDS):
                 fill_plain(folder, environment)
                 plain = JOBS / drained_s(settings, "plain", folder, environment)
-                fill_hive(settings)
-                own = JOBS / drained_s(settings, "hive", folder, environment)
-                ratios.append(own / plain)
-                print(f"round {number + 1}: hive {own:.0f}/s, plain Celery {plain:.0f}/s, ratio {own / plain:.2f}")
+                ids = fill_hive(own)
+                hive = JOBS / drained_s(settings, "hive", folder, environment)
+                if set(JobStore(connect(settings)).states(ids)) != {State.SUCCEEDED}:
+                    raise SystemExit(f"not every job has succeeded; see {folder}/hive.log")
+                ratios.append(hive / plain)
+                print(f"round {number + 1}: hive {hive:.0f}/s, plain Celery {plain:.0f}/s, ratio {hive / plain:.2f}")
             print(f"median ratio {statistics.median(ratios):.2f}")
         finally:
             stop(settings)

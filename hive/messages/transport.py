@@ -63,7 +63,8 @@ class QoS(stock.QoS):
         delivery = message.delivery_info
         held = dumps([message._raw, delivery["exchange"], delivery["routing_key"]])
         with self.channel.conn_or_acquire() as client:
-            client.eval(_HOLD, 2, self.unacked_index_key, self.unacked_key, delivery_tag, held)
+            hold = client.register_script(_HOLD)
+            hold(keys=[self.unacked_index_key, self.unacked_key], args=[delivery_tag, held])
         virtual.QoS.append(self, message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
@@ -113,6 +114,14 @@ class Channel(stock.Channel):
     QoS = QoS
     Message = Delivery
     _in_poll: Any  # kombu's: the connection on which a worker waits for messages, while it does
+    _general: Any = None
+
+    @contextmanager
+    def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:  # noqa: ANN401  kombu's own signature
+        """A client of this channel's pool; kombu makes a new one for each command, which takes as long as that."""
+        if client is None and (self._general is None or self._general.connection_pool is not self.pool):
+            self._general = self._create_client()
+        yield client or self._general
 
     def close(self) -> None:
         """Close at once; kombu would wait until Redis has nothing to say for as long as a worker may wait.

@@ -26,11 +26,16 @@ def refuse_taken_port(port: int, flag: str) -> None:
     ServiceError
         Says which port, and how to choose another.
     """
+    if not _is_free(port):
+        other = next((near for near in range(port + 1, 1 << 16) if _is_free(near)), "PORT")
+        raise ServiceError(f"Port {port} is taken by another program. Choose another: hive up {flag} {other}.")
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
-        except OSError as error:
-            raise ServiceError(
-                f"Port {port} is taken by another program. Choose another: hive up {flag} {port + 1}."
-            ) from error
+        except OSError:
+            return False
+    return True

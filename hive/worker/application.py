@@ -17,6 +17,7 @@ from hive.messages import TEST_QUEUE, make_application
 from hive.settings import load_settings
 from hive.task import Task
 from hive.worker.attempt import run_attempt
+from hive.worker.consumer import GatheringConsumer
 from hive.worker.keeper import Keeper
 from hive.worker.place import this_place
 from hive.worker.preload import prepare
@@ -36,7 +37,8 @@ class QuietWorker(Worker):
 
     def __init__(self, app: Any = None, hostname: str | None = None, **options: Any) -> None:  # noqa: ANN401  celery's own
         options["heartbeat_interval"] = options.get("heartbeat_interval") or _HEARTBEAT_S
-        super().__init__(app, hostname, **options | {"without_gossip": True, "without_mingle": True})
+        ours = {"without_gossip": True, "without_mingle": True, "consumer_cls": GatheringConsumer}
+        super().__init__(app, hostname, **options | ours)
 
 
 class AttemptTask(CeleryTask):  # type: ignore[type-arg]

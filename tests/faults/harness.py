@@ -3,11 +3,11 @@
 The evidence is a file that the jobs themselves append to (`hive submit test --trace`); no fault touches it.
 """
 
-import asyncio
 import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -158,75 +159,65 @@ class Proxy:
         self.address, self.port, self._target = address, free_port(), target_port
         self.up_bytes = self.down_bytes = 0  # towards the local port, and back
         self.was_cut = False
-        self._open: set[asyncio.StreamWriter] = set()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._open: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> "Proxy":
-        self._thread.start()
-        listening = asyncio.start_server(self._accept, self.address, self.port)
-        self._server = asyncio.run_coroutine_threadsafe(listening, self._loop).result()
+        self._listening = socket.create_server((self.address, self.port))
+        self._start(self._accept)
         return self
 
     def __exit__(self, *_: object) -> None:
-        async def cancel() -> None:
-            self._server.close()
-            left = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in left:
-                task.cancel()
-            await asyncio.gather(*left, return_exceptions=True)
-            for writer in self._open:
-                writer.transport.abort()
-            await asyncio.sleep(0.1)  # so that they are closed before the loop is
-
-        asyncio.run_coroutine_threadsafe(cancel(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open.add(writer)
-        self._loop.create_task(self._serve(reader, writer))
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            target_reader, target_writer = await asyncio.open_connection("127.0.0.1", self._target)
-        except OSError:
-            self._open.discard(writer)
-            writer.transport.abort()
-            return
-        ways = [
-            asyncio.create_task(_copy(reader, target_writer, self._count_up)),
-            asyncio.create_task(_copy(target_reader, writer, self._count_down)),
-        ]
-        try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            self._open.discard(writer)
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
-            for one in (writer, target_writer):
-                one.transport.abort()
+        self._listening.shutdown(socket.SHUT_RDWR)  # wakes who waits for the next connection
+        self._threads[0].join()
+        self._listening.close()
+        self.cut()
+        for thread in self._threads:
+            thread.join()
 
     def cut(self) -> None:
         """Break every connection, as a router does that forgets them."""
         self.was_cut = True
-        for writer in list(self._open):
-            self._loop.call_soon_threadsafe(writer.transport.abort)
+        for one in list(self._open):
+            _break(one)
 
-    def _count_up(self, count: int) -> None:
-        self.up_bytes += count
+    def _start(self, call: Callable[..., None], *arguments: Any) -> threading.Thread:
+        thread = threading.Thread(target=call, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+        return thread
 
-    def _count_down(self, count: int) -> None:
-        self.down_bytes += count
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                here, _ = self._listening.accept()
+                try:
+                    there = socket.create_connection(("127.0.0.1", self._target))
+                except OSError:
+                    here.close()
+                    continue
+                self._open |= {here, there}
+                self._start(self._serve, here, there)
+
+    def _serve(self, here: socket.socket, there: socket.socket) -> None:
+        with here, there:
+            back = self._start(self._copy, there, here, "down_bytes")
+            self._copy(here, there, "up_bytes")
+            back.join()
+            self._open -= {here, there}
+
+    def _copy(self, source: socket.socket, target: socket.socket, counter: str) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 18):
+                target.sendall(data)
+                setattr(self, counter, getattr(self, counter) + len(data))
+        for one in (source, target):
+            _break(one)
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, count: Callable[[int], None]) -> None:
-    while data := await reader.read(1 << 18):
-        writer.write(data)
-        count(len(data))
-        await writer.drain()
+def _break(one: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)
 
 
 def far_environment(hive: Hive, gateway: Proxy) -> Mapping[str, str]:
