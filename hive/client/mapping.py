@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,20 +101,17 @@ class _Sending:
         return self.mapped
 
     def _send_all(self, other: Executor) -> None:
-        """Send batch after batch; while one is sent, the next one's files are read. Ctrl-C never cuts a batch."""
-        sending: Future[list[Mapped]] | None = None
-        try:
-            for batch in _batches(self.items):
-                ready = self._prepare(batch)
-                self._note_sent(sending)
-                sending = other.submit(self._send, ready)
-        finally:
-            self._note_sent(sending)
+        """Send batch after batch, each in another thread: Ctrl-C then never cuts one.
 
-    def _note_sent(self, sending: Future[list[Mapped]] | None) -> None:
-        if sending is not None:
-            self.mapped += sending.result()
-            self.watcher.sent(len(self.mapped), len(self.items))
+        One after the other all the same: two threads that both make JSON take a fifth longer than one.
+        """
+        for batch in _batches(self.items):
+            sending = other.submit(self._send, self._prepare(batch))
+            try:
+                wait([sending])
+            finally:
+                self.mapped += sending.result()
+                self.watcher.sent(len(self.mapped), len(self.items))
 
     def _so_far(self) -> str:
         if not self.mapped:

@@ -1,7 +1,6 @@
 """A job's record and its message: the record makes the job known, the message makes it run."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -69,18 +68,15 @@ class Sender:
         return sent
 
     def _send_batch(self, batch: Sequence[tuple[str, Specification]]) -> list[str]:
-        """Sign and send a batch; while Redis makes its records, its messages are written."""
+        """Sign and send a batch."""
         from hive.messages import posting  # noqa: PLC0415  as above
 
         batch = Specification.all_signed(batch, self._signer)
         with posting(self._settings, self._application) as post:
-            with ThreadPoolExecutor(1) as other:
-                creating = other.submit(self._jobs.create_many, batch)
-                letters = [post.write(job_id, asked) for job_id, asked in batch]
-            created = creating.result()
+            created = self._jobs.create_many(batch)
             free = set(created)
             with self._all_or_none(created), reachable(self._settings):
-                post.put(letter for letter in letters if letter.job_id in free)
+                post.put(post.write(job_id, asked) for job_id, asked in batch if job_id in free)
         return created
 
     def send_message(self, job_id: str, asked: Specification) -> None:

@@ -79,7 +79,6 @@ def posting(settings: Settings, application: Celery) -> Iterator["Post"]:
 class Letter:
     """A message, written and ready to be put into its list."""
 
-    job_id: str
     list: str
     text: str
 
@@ -103,7 +102,7 @@ class Post:
         message = self._channel.prepare_message(
             body, _STEPS[asked.priority], content_type, encoding, made.headers, properties
         )
-        return Letter(job_id, *transport.written(self._channel, asked.queue, message))
+        return Letter(*transport.written(self._channel, asked.queue, message))
 
     def put(self, letters: Iterable[Letter]) -> None:
         """Put messages into their lists."""

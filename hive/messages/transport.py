@@ -114,6 +114,7 @@ class Channel(stock.Channel):
     QoS = QoS
     Message = Delivery
     _in_poll: Any  # kombu's: the connection on which a worker waits for messages, while it does
+    _create_client: Any
     _general: Any = None
 
     @contextmanager

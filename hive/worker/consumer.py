@@ -1,6 +1,7 @@
 """Celery's consumer, which tells Flower of many changes at once."""
 
 import time
+from typing import Any
 
 from celery.worker.consumer import Consumer
 
@@ -12,9 +13,11 @@ _TELL_AFTER_S = 0.2
 class GatheringConsumer(Consumer):
     """A consumer that gathers its events for a moment."""
 
+    hub: Any  # celery's, and the next too
+    _flush_events: Any
     _told_by = 0.0
 
-    def on_send_event_buffered(self) -> None:
+    def on_send_event_buffered(self) -> None:  # type: ignore[override]  # its types say otherwise than its code
         """Send what is gathered in a moment, unless that is going to happen already."""
         now = time.monotonic()
         if self.hub and now >= self._told_by:
