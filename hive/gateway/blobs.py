@@ -1,5 +1,6 @@
 """`/blob/<sha256>`: files by content, in and out, streamed."""
 
+import asyncio
 import errno
 import re
 from http import HTTPStatus
@@ -37,8 +38,7 @@ class Blob(Answer):
         self._answer: tuple[int, str, str] | None = None
         self._incoming: Incoming | None = None
         self._total = 0
-        self._pending: list[bytes] = []
-        self._pending_bytes = 0
+        self._writing: asyncio.Future[None] | None = None
 
     async def prepare(self) -> None:
         """Look at the request's head before any of its body is read."""
@@ -112,22 +112,22 @@ class Blob(Answer):
         self._answer = (status, kind, message)
 
     async def data_received(self, chunk: bytes) -> None:
-        """Take a piece of the body."""
-        self._pending.append(chunk)
-        self._pending_bytes += len(chunk)
-        if self._pending_bytes >= _BLOCK_BYTES:
-            await self._write()
-
-    async def _write(self) -> None:
-        blocks, self._pending, self._pending_bytes = self._pending, [], 0
+        """Take a piece of the body; while it is written, the next one is read."""
+        await self._settle()
         incoming = self._incoming
-        if self._answer is not None or incoming is None or not blocks:
+        if self._answer is not None or incoming is None:
             return
         if incoming.sender is not self:
             self._unwanted(HTTPStatus.CONFLICT, "busy", "Somebody else has gone on with this file.")
             return
+        self._writing = asyncio.get_running_loop().run_in_executor(None, incoming.append, chunk)
+
+    async def _settle(self) -> None:
+        """Wait for what is being written."""
+        writing, self._writing = self._writing, None
         try:
-            await self.blocking(incoming.append, blocks)
+            if writing is not None:
+                await writing
         except OSError as error:
             if error.errno not in _FULL:
                 raise
@@ -135,7 +135,7 @@ class Blob(Answer):
 
     async def put(self, _: str) -> None:
         """Keep what came; the last part makes the file appear, if its digest is right."""
-        await self._write()
+        await self._settle()
         incoming = self._incoming
         if self._answer is None and incoming is not None and incoming.size == self._total:
             await self._finish(incoming)
@@ -165,7 +165,17 @@ class Blob(Answer):
         self.on_finish()
 
     def on_finish(self) -> None:
-        """Let go of the upload."""
+        """Let go of the upload, when nothing of it is being written any more."""
+        if self._writing is not None:
+            self._writing.add_done_callback(self._written_last)
+        else:
+            self._let_go()
+
+    def _written_last(self, writing: "asyncio.Future[None]") -> None:
+        writing.exception()  # its sender has gone, so nobody hears of it
+        self._let_go()
+
+    def _let_go(self) -> None:
         if self._incoming is not None and self._incoming.sender is self:
             self.application.store.leave(self._incoming)
 

@@ -5,7 +5,6 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -49,20 +48,18 @@ class Incoming:
             self._hash.update(block)
             self.size += len(block)
 
-    def append(self, blocks: Sequence[bytes]) -> None:
+    def append(self, block: bytes) -> None:
         """Write what came; where the disk is full, nothing of it stays."""
         assert self._file is not None  # noqa: S101  opened before anybody sends
         self._heard = time.monotonic()
         try:
-            for block in blocks:
-                self._file.write(block)
+            self._file.write(block)
             self._file.flush()
         except OSError:
             os.truncate(self.path, self.size)
             raise
-        for block in blocks:
-            self._hash.update(block)
-            self.size += len(block)
+        self._hash.update(block)
+        self.size += len(block)
 
     def finish(self, digest: str, place: Path) -> bool:
         """Put the file into its place for good. Returns False, and removes it, where its digest is not the one."""
