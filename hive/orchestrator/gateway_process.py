@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 
 from hive.errors import ServiceError
-from hive.orchestrator.service import HOST, Service, refuse_taken_port
+from hive.orchestrator.service import HOST, Service, has_ended, refuse_taken_port
 from hive.settings import Settings, secret
 
 _START_S = 30.0
@@ -71,10 +71,8 @@ def stop(settings: Settings) -> int | None:
     if pid is not None:
         process = psutil.Process(pid)
         process.terminate()
-        try:
-            process.wait(timeout=_STOP_S)
-        except psutil.TimeoutExpired as error:
-            raise ServiceError(f"The gateway (process {pid}) does not end; see {log_file(settings)}.") from error
+        if not has_ended(process, _STOP_S):
+            raise ServiceError(f"The gateway (process {pid}) does not end; see {log_file(settings)}.")
     _pid_file(settings).unlink(missing_ok=True)
     return pid
 

@@ -18,7 +18,7 @@ from hive.errors import ServiceError
 from hive.jobs.scripts import SPLIT
 from hive.orchestrator.network import SERVER, opened
 from hive.orchestrator.service import HOST as _HOST
-from hive.orchestrator.service import Service, refuse_taken_port
+from hive.orchestrator.service import Service, has_ended, refuse_taken_port
 from hive.orchestrator.users import users
 from hive.settings import Settings, load_settings, role_password, secret, tls_folder, write_private
 
@@ -116,10 +116,8 @@ def stop(settings: Settings) -> int | None:
         return None
     process = psutil.Process(pid)
     process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(timeout=_STOP_S)
-    except psutil.TimeoutExpired as error:
-        raise ServiceError(f"Redis (process {pid}) does not end; see its log {_files(settings).log}.") from error
+    if not has_ended(process, _STOP_S):
+        raise ServiceError(f"Redis (process {pid}) does not end; see its log {_files(settings).log}.")
     _files_of_dead.unlink(missing_ok=True)
     return pid
 

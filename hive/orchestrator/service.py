@@ -1,7 +1,10 @@
 """A service on this machine, and what all of them need."""
 
 import socket
+import time
 from dataclasses import dataclass
+
+import psutil
 
 from hive.errors import ServiceError
 
@@ -29,6 +32,19 @@ def refuse_taken_port(port: int, flag: str) -> None:
     if not _is_free(port):
         other = next((near for near in range(port + 1, 1 << 16) if _is_free(near)), "PORT")
         raise ServiceError(f"Port {port} is taken by another program. Choose another: hive up {flag} {other}.")
+
+
+def has_ended(process: psutil.Process, within_s: float) -> bool:
+    """Wait for a process to end; one that has ended and that nobody has taken note of yet counts as well."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        try:
+            if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def _is_free(port: int) -> bool:

@@ -1,5 +1,7 @@
 """What a worker says of itself: its GPUs, its clock, its settings."""
 
+import base64
+import json
 import os
 import time
 from datetime import UTC, datetime, timedelta
@@ -94,3 +96,17 @@ def test_a_worker_that_died_more_than_a_day_ago_is_forgotten_by_whoever_looks(hi
     hive_up.redis.zadd("hive:workers", {"long@gone": time.time() - 2 * 86_400})
     assert hive_up.json("workers") == []
     assert not hive_up.redis.exists("hive:workers")
+
+
+def test_flower_is_told_of_many_jobs_at_once_and_of_the_last_one_before_a_worker_ends(hive_up):
+    told = hive_up.redis.pubsub()
+    told.psubscribe("/0.celeryev/task.multi")
+    with hive_up.worker("test", slots=2):
+        hive_up.run("map", "test", "probe", "--count", "50")
+    messages = [
+        json.loads(one["data"]) for one in iter(lambda: told.get_message(timeout=0.5), None) if one["data"] != 1
+    ]
+    batches = [json.loads(base64.b64decode(one["body"])) for one in messages]
+    ended = [event["uuid"] for batch in batches for event in batch if event["type"] == "task-succeeded"]
+    assert len(set(ended)) == 50
+    assert len(batches) < 50  # Celery alone sends three for each job
