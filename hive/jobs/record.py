@@ -198,7 +198,7 @@ def from_milliseconds(milliseconds: str | float | None) -> datetime | None:
     return datetime.fromtimestamp(float(milliseconds) / 1000, UTC) if milliseconds else None
 
 
-def job_from_hash(job_id: str, kept: Mapping[str, str], story: tuple[str, ...] = ()) -> Job:
+def job_from_hash(job_id: str, kept: Mapping[str, str], *, with_story: bool = False) -> Job:
     """Read a job from the hash that Redis keeps."""
     submitted = from_milliseconds(kept["submitted_ms"])
     assert submitted is not None  # noqa: S101  the script that creates the hash always sets it
@@ -220,7 +220,7 @@ def job_from_hash(job_id: str, kept: Mapping[str, str], story: tuple[str, ...] =
         peak_memory_bytes=_json(kept, "peak_memory_bytes", None),
         plans=tuple(tuple(plan) for plan in _json(kept, "plans", [])),
         is_divided="divided" in kept,
-        story=tuple(_event(entry) for entry in story),
+        story=tuple(map(_event, kept.get("story", "").splitlines())) if with_story else (),
     )
 
 

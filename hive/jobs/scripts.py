@@ -1,8 +1,8 @@
 """The Lua scripts that change a job's record: each change is one atomic step, timed by Redis' own clock.
 
 Keys, all under `hive:`
-    job:ID          hash: specification, state, times, attempts, losses, worker, progress, outputs, measures, error
-    job:ID:story    list of JSON, every change with its time
+    job:ID          hash: specification, state, times, attempts, losses, worker, progress, outputs, measures, error,
+                    and its story: every change with its time, one line of JSON each (a key of its own takes 100 bytes)
     job:ID:log      stream of the lines that its attempts logged and printed
     job:ID:parts    set of the ids of its parts that it waits for
     jobs            sorted set of ids by time of submission
@@ -30,7 +30,8 @@ local function now()
 end
 
 local function tell(job, event)
-  redis.call('RPUSH', job .. ':story', cjson.encode(event))
+  local before = redis.call('HGET', job, 'story')
+  redis.call('HSET', job, 'story', (before and before .. '\\n' or '') .. cjson.encode(event))
   redis.call('PUBLISH', job, event.event)
 end
 
@@ -161,8 +162,7 @@ for number, job in ipairs(KEYS) do
   local id = ARGV[2 * number + 1]
   if redis.call('EXISTS', job) == 0 then
     redis.call('HSET', job, 'specification', ARGV[2 * number + 2], 'state', 'queued', 'queue', queue,
-      'submitted_ms', ms, 'most_losses', ARGV[2])
-    redis.call('RPUSH', job .. ':story', story)
+      'submitted_ms', ms, 'most_losses', ARGV[2], 'story', story)
     redis.call('PUBLISH', job, 'submitted')
     local last = #times
     times[last + 1], times[last + 2] = ms + #created / 1000, id
@@ -187,7 +187,7 @@ for _, key in ipairs({'jobs', 'ids'}) do redis.call('ZREM', 'hive:' .. key, ARGV
 for _, key in ipairs({'waiting', 'running', 'leases', 'finished'}) do
   redis.call('ZREM', 'hive:' .. key .. ':' .. queue, ARGV[1])
 end
-return redis.call('DEL', KEYS[1], KEYS[1] .. ':story', KEYS[1] .. ':log', KEYS[1] .. ':parts')
+return redis.call('DEL', KEYS[1], KEYS[1] .. ':log', KEYS[1] .. ':parts')
 """
 
 # KEYS: job. ARGV: id, worker, host, lease [ms]. Returns the attempt's number; 0 where there is nothing to do: the job
@@ -273,7 +273,12 @@ local job, id = KEYS[1], ARGV[1]
 if not is_newest(job, ARGV[2]) then return 0 end
 local ms = now()
 redis.call('HSET', job, 'outputs', ARGV[4], 'measures', ARGV[5])
-if ARGV[3] == 'succeeded' then redis.call('HDEL', job, 'checkpoint') end
+if ARGV[3] == 'succeeded' then
+  redis.call('HDEL', job, 'checkpoint')
+  -- It will not be sent again, and a signature takes as much memory as all the rest of a short specification.
+  local unsigned = string.gsub(redis.call('HGET', job, 'specification'), ',"signature":"[^"]*"}$', '}')
+  redis.call('HSET', job, 'specification', unsigned)
+end
 finish(job, id, ms, ARGV[3], ARGV[6] ~= '' and cjson.decode(ARGV[6]) or nil)
 tell(job, {event = ARGV[3], ms = ms, attempt = tonumber(ARGV[2])})
 return 1

@@ -159,13 +159,10 @@ class JobStore:
         NotFoundError
             There is no such job.
         """
-        pipeline = self._redis.pipeline(transaction=True)
-        pipeline.hgetall(_key(job_id))
-        pipeline.lrange(_key(job_id) + ":story", 0, -1)
-        kept, story = pipeline.execute()
+        kept = cast(dict[str, str], self._redis.hgetall(_key(job_id)))
         if not kept:
             raise NotFoundError(f"There is no job {job_id!r}. List them: hive jobs.")
-        return job_from_hash(job_id, kept, tuple(story))
+        return job_from_hash(job_id, kept, with_story=True)
 
     def get_many(self, job_ids: Sequence[str]) -> list[Job | None]:
         """Look up many jobs by their whole ids, without their stories; None for a job that has no record."""
