@@ -228,6 +228,11 @@ def _json(kept: Mapping[str, str], name: str, otherwise: Any) -> Any:  # noqa: A
     return json.loads(kept[name]) if name in kept else otherwise
 
 
-def _event(entry: str) -> dict[str, Json]:
-    event: dict[str, Any] = json.loads(entry)
-    return {"at": rfc3339(from_milliseconds(event.pop("ms", None))), **event}
+def _event(line: str) -> dict[str, Json]:
+    r"""Read a line of a story.
+
+    >>> _event('1795734660299\tsubmitted\t{"queue":"gis"}')
+    {'at': '2026-11-26T23:11:00.299Z', 'event': 'submitted', 'queue': 'gis'}
+    """
+    ms, name, *more = line.split("\t", 2)
+    return {"at": rfc3339(from_milliseconds(ms)), "event": name, **(json.loads(more[0]) if more else {})}

@@ -2,11 +2,11 @@
 
 Keys, all under `hive:`
     job:ID          hash: specification, state, times, attempts, losses, worker, progress, outputs, measures, error,
-                    and its story: every change with its time, one line of JSON each (a key of its own takes 100 bytes)
+                    and its story: each change in a line of its own, with tabs between time [ms], name and, as JSON,
+                    what else there is to say. A key of its own would take 100 bytes more, and all of it as JSON too.
     job:ID:log      stream of the lines that its attempts logged and printed
     job:ID:parts    set of the ids of its parts that it waits for
     jobs            sorted set of ids by time of submission
-    ids             the same ids in dictionary order, so that a prefix finds its job
     waiting:QUEUE   sorted set of queued ids by the time since which they wait
     running:QUEUE   sorted set of running ids by the time of their start
     leases:QUEUE    sorted set of running ids by the time at which their lease ends
@@ -29,10 +29,16 @@ local function now()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+local function told(event)
+  local name, ms = event.event, event.ms
+  event.event, event.ms = nil, nil
+  return string.format('%.0f', ms) .. '\\t' .. name .. (next(event) and '\\t' .. cjson.encode(event) or '')
+end
+
 local function tell(job, event)
-  local before = redis.call('HGET', job, 'story')
-  redis.call('HSET', job, 'story', (before and before .. '\\n' or '') .. cjson.encode(event))
-  redis.call('PUBLISH', job, event.event)
+  local name, before = event.event, redis.call('HGET', job, 'story')
+  redis.call('HSET', job, 'story', (before and before .. '\\n' or '') .. told(event))
+  redis.call('PUBLISH', job, name)
 end
 
 -- Workers renew their leases four times per lease. Where nobody was heard for half a lease, it was Redis (or the
@@ -156,8 +162,8 @@ end
 CREATE = (
     _COMMON
     + """
-local queue, ms, created, times, names = ARGV[1], now(), {}, {}, {}
-local story = cjson.encode({event = 'submitted', ms = ms, queue = queue})
+local queue, ms, created, times = ARGV[1], now(), {}, {}
+local story = told({event = 'submitted', ms = ms, queue = queue})
 for number, job in ipairs(KEYS) do
   local id = ARGV[2 * number + 1]
   if redis.call('EXISTS', job) == 0 then
@@ -166,13 +172,11 @@ for number, job in ipairs(KEYS) do
     redis.call('PUBLISH', job, 'submitted')
     local last = #times
     times[last + 1], times[last + 2] = ms + #created / 1000, id
-    names[last + 1], names[last + 2] = 0, id
     created[#created + 1] = id
   end
 end
 if #created == 0 then return created end
 redis.call('ZADD', 'hive:jobs', unpack(times))
-redis.call('ZADD', 'hive:ids', unpack(names))
 redis.call('ZADD', 'hive:waiting:' .. queue, unpack(times))
 redis.call('SADD', 'hive:queues', queue)
 return created
@@ -183,7 +187,7 @@ return created
 FORGET = """
 local queue = redis.call('HGET', KEYS[1], 'queue')
 if not queue then return 0 end
-for _, key in ipairs({'jobs', 'ids'}) do redis.call('ZREM', 'hive:' .. key, ARGV[1]) end
+redis.call('ZREM', 'hive:jobs', ARGV[1])
 for _, key in ipairs({'waiting', 'running', 'leases', 'finished'}) do
   redis.call('ZREM', 'hive:' .. key .. ':' .. queue, ARGV[1])
 end
@@ -272,9 +276,10 @@ FINISH = (
 local job, id = KEYS[1], ARGV[1]
 if not is_newest(job, ARGV[2]) then return 0 end
 local ms = now()
-redis.call('HSET', job, 'outputs', ARGV[4], 'measures', ARGV[5])
+if ARGV[4] ~= '{}' then redis.call('HSET', job, 'outputs', ARGV[4]) end
+if ARGV[5] ~= '{}' then redis.call('HSET', job, 'measures', ARGV[5]) end
 if ARGV[3] == 'succeeded' then
-  redis.call('HDEL', job, 'checkpoint')
+  redis.call('HDEL', job, 'checkpoint', 'most_losses')
   -- It will not be sent again, and a signature takes as much memory as all the rest of a short specification.
   local unsigned = string.gsub(redis.call('HGET', job, 'specification'), ',"signature":"[^"]*"}$', '}')
   redis.call('HSET', job, 'specification', unsigned)
@@ -426,4 +431,5 @@ for _, name in ipairs({'hive:leases', 'hive:finished'}) do
   end
   redis.call('DEL', name)
 end
+redis.call('DEL', 'hive:ids')
 """

@@ -1,5 +1,6 @@
 """Start and stop the Redis of this Hive, without root and without Docker."""
 
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -231,6 +232,8 @@ def _renew(settings: Settings) -> None:
     for user in users(settings):
         user.apply(client)
     client.client_kill_filter(user="default")  # whoever came in before is not asked again
+    with contextlib.suppress(redis.ResponseError):  # a build with the system's own allocator cannot
+        client.config_set("activedefrag", "yes")
 
 
 def _write_config(settings: Settings, files: _Files) -> None:

@@ -25,7 +25,7 @@ from hive.worker.presence import Presence
 from hive.worker.stops import Stops
 
 logger = logging.getLogger(__name__)
-_HEARTBEAT_S = 30
+_HEARTBEAT_S = 60
 
 
 class QuietWorker(Worker):

@@ -42,7 +42,7 @@ FOREIGN = {
     "another queue's finished jobs": ["ZRANGE", "hive:finished:training", "0", "-1"],
     "what another identity holds": ["HVALS", "hive:unacked:worker"],
     "the list of all jobs": ["ZRANGE", "hive:jobs", "0", "-1"],
-    "the ids of all jobs": ["ZRANGE", "hive:ids", "0", "-1"],
+    "the ids of all jobs": ["ZSCAN", "hive:jobs", "0"],
     "a key that is nobody's": ["GET", "secret"],
     "a queue that begins alike": ["LPUSH", "gis-other", "x"],
     "an order to other workers": ["PUBLISH", "/0.celery.pidbox", "x"],

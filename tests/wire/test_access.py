@@ -151,5 +151,6 @@ def test_a_redis_of_an_earlier_hive_gets_its_users_from_up_and_keeps_its_jobs(hi
             old.get("anything")
         with hive.worker("gis"):
             assert hive.wait("abc", code=0)["attempts"] == 2
+        assert not hive.redis.exists("hive:ids")  # what that one kept and this one does without
     finally:
         psutil.Process(running_pid(hive.settings)).kill()
