@@ -18,6 +18,7 @@ from hive.client.restore import is_over
 from hive.client.sending import Sender
 from hive.client.uploads import Uploads
 from hive.client.watching import watch
+from hive.costs import budgets
 from hive.errors import BadFileError, LedgerError
 from hive.jobs import Job, JobStore, LogStore, Registry, Specification, new_id
 from hive.settings import Settings
@@ -97,11 +98,14 @@ class Session:
         ------
         UnreachableError
             The broker does not answer.
+        BudgetError
+            So much is spent already that nothing more may be sent today, or in this month.
         LedgerError
             The list of what was submitted from here cannot be written.
         """
         with reachable(self.settings):
             self.broker.ping()
+        budgets.check(self.settings)
         self.ledger.check()
 
     def specify(self, requests: Sequence[Request], watcher: Observer) -> list[Specification]:

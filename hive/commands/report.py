@@ -6,6 +6,7 @@ from datetime import timedelta
 from hive.catalog import find_task
 from hive.client import failure_of
 from hive.commands.common import pairs, printable
+from hive.costs.money import dollars
 from hive.errors import HiveError
 from hive.jobs import Job, State
 from hive.jobs.record import rfc3339
@@ -60,7 +61,7 @@ def outcome_text(job: Job) -> str:
     if job.state is not State.SUCCEEDED:
         return f"job {job.short_id} {job.state}: {printable(failure_of(job))}"
     took = f" in {duration(job.finished_at - job.started_at)}" if job.started_at and job.finished_at else ""
-    cost = f", ${job.cost_usd:.2f}" if job.cost_usd is not None else ""
+    cost = f", {dollars(job.cost_usd)}" if job.cost_usd is not None else ""
     return f"job {job.short_id} succeeded{took} on {job.worker}{cost}"
 
 
@@ -107,6 +108,7 @@ def job_text(job: Job) -> str:
         "finished": rfc3339(job.finished_at),
         "duration": took,
         "attempts": job.attempts,
+        "cost": dollars(job.cost_usd) if job.cost_usd is not None or job.state.is_final else None,
         "worker": job.worker,
         "part of": asked.parent or None,
         "parts": ", ".join(part[:8] for plan in job.plans for part in plan) or None,
