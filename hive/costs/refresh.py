@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +21,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def read_aws(settings: Settings, regions: Sequence[str]) -> list[Offer]:
-    """Read what AWS asks for the types that Hive knows.
+    """Read what AWS asks for the types that Hive knows, on demand and as spot machines.
 
     Raises
     ------
@@ -37,10 +38,29 @@ def read_aws(settings: Settings, regions: Sequence[str]) -> list[Offer]:
     types = sorted({one.type for one in offers(settings.home) if one.provider == "aws"})
     try:
         client = boto3.client("pricing", region_name=_AWS_LIST)
-        lists = [_aws_list(client, type_, region) for region in regions for type_ in types]
+        lists = {region: [_aws_list(client, type_, region) for type_ in types] for region in regions}
     except (BotoCoreError, ClientError) as error:
         raise UnreachableError(f"AWS does not tell its prices: {str(error).rstrip('.')}.") from error
-    return [offer for one in lists for offer in offers_of_aws(one, _today())]
+    found: list[Offer] = []
+    for region, documents in lists.items():
+        try:
+            spot = _spot_prices(boto3.client("ec2", region_name=region), types)
+        except (BotoCoreError, ClientError):
+            spot = {}  # credentials that may not ask for them are no reason to lose the others; unknown it is
+        read = [offer for one in documents for offer in offers_of_aws(one, _today())]
+        found += [replace(offer, spot_usd_per_h=spot.get(offer.type)) for offer in read]
+    return found
+
+
+def _spot_prices(client: Any, types: Sequence[str]) -> dict[str, float]:  # noqa: ANN401  boto3 makes its clients as it runs
+    """The present spot price of each type; of its zones the dearest, because nobody knows yet which one it will be."""
+    pages = client.get_paginator("describe_spot_price_history").paginate(
+        InstanceTypes=list(types), ProductDescriptions=["Linux/UNIX"], StartTime=datetime.now(UTC)
+    )
+    found: dict[str, float] = {}
+    for said in (one for page in pages for one in page["SpotPriceHistory"]):
+        found[said["InstanceType"]] = max(found.get(said["InstanceType"], 0.0), float(said["SpotPrice"]))
+    return {name: price for name, price in found.items() if price}
 
 
 def _aws_list(client: Any, type_: str, region: str) -> list[str]:  # noqa: ANN401  boto3 makes its clients as it runs

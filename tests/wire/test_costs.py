@@ -184,14 +184,32 @@ def providers():
             self.say({"sizes": [rest] if self.path.endswith("&page=2") else many, "links": {}, "meta": {"total": 201}})
 
         def do_POST(self):
-            filters = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["Filters"]
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            self.say_spot() if b"DescribeSpotPriceHistory" in body else self.say_product(json.loads(body)["Filters"])
+
+        def say_product(self, filters):
             said = {one["Field"]: one["Value"] for one in filters}
-            is_one = said["instanceType"] == "g4dn.xlarge"
             one = aws_product("0.5990000000", regionCode=said["regionCode"])
-            self.say({"FormatVersion": "aws_v1", "PriceList": [one] if is_one else []})
+            is_it = said["instanceType"] == "g4dn.xlarge"
+            self.say({"FormatVersion": "aws_v1", "PriceList": [one] if is_it else []})
+
+        def say_spot(self):
+            zones = {"eu-west-1a": "0.1578", "eu-west-1b": "0.2104", "eu-west-1c": "0.0000"}
+            items = "".join(
+                "<item><instanceType>g4dn.xlarge</instanceType><productDescription>Linux/UNIX</productDescription>"
+                f"<spotPrice>{usd}</spotPrice><timestamp>2026-11-26T14:00:00.000Z</timestamp>"
+                f"<availabilityZone>{zone}</availabilityZone></item>"
+                for zone, usd in zones.items()
+            )
+            space = 'xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"'
+            name = "DescribeSpotPriceHistoryResponse"
+            text = f"<{name} {space}><spotPriceHistorySet>{items}</spotPriceHistorySet><nextToken></nextToken></{name}>"
+            self.send(text.encode())
 
         def say(self, document):
-            body = json.dumps(document).encode()
+            self.send(json.dumps(document).encode())
+
+        def send(self, body):
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -209,7 +227,7 @@ def providers():
 
 def test_the_providers_price_lists_are_read(hive, providers):
     url, asked = providers
-    names = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT_URL_PRICING": url}
+    names = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT_URL": url}
     more = {"HIVE_DO_URL": url, "DIGITALOCEAN_TOKEN": "secret"}
     said = hive.run("cost", "refresh", "--region", "eu-west-1", environment=names | more).stderr
     assert "aws: 1 offers" in said
@@ -218,6 +236,7 @@ def test_the_providers_price_lists_are_read(hive, providers):
     assert {token for _, token in asked} == {"Bearer secret"}
     hours = ("cost", "estimate", "--hours", "1", "--type")
     assert hive.json(*hours, "g4dn.xlarge", "--region", "eu-west-1")["usd"] == 0.599
+    assert hive.json(*hours, "g4dn.xlarge", "--region", "eu-west-1", "--spot")["usd"] == 0.2104
     assert hive.json(*hours, "s-1vcpu-1gb")["usd"] == 0.009
     assert hive.json(*hours, "c-4")["usd"] is None
     assert "There is no token" in hive.run("cost", "refresh", "digitalocean", code=2).stderr
