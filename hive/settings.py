@@ -7,7 +7,7 @@ import platform
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -44,11 +44,11 @@ def _dollars(text: str) -> float:
     return number
 
 
-def _moment(text: str) -> float:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError("it must name its time zone, as 2026-11-26T14:30:00Z does")
-    return moment.timestamp()
+def _moment(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise ValueError("it must be a time with its zone, such as 2026-11-26T20:00:00Z")
+    return time.astimezone(UTC)
 
 
 def _lease(text: str) -> float:
@@ -228,7 +228,7 @@ class Settings:
         _dollars,
         default=None,
     )
-    paid_since: float | None = _setting(
+    paid_since: datetime | None = _setting(
         "HIVE_PAID_SINCE",
         "Worker: since when this machine is paid for, as 2026-11-26T14:30:00Z; until its start that is its boot share.",
         _moment,

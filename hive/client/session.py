@@ -159,6 +159,15 @@ class Session:
         """
         return self._seen(watch(self, job_id, observer or Observer(), timeout_s))
 
+    def cost_with_parts(self, job: Job) -> float | None:
+        """What a job and all its parts cost together; None where nobody knows it of one of them."""
+        ids = list(dict.fromkeys(part for plan in job.plans for part in plan))
+        with reachable(self.settings):
+            parts = self.jobs.get_many(ids)
+        costs = [job.cost_usd, *(None if part is None else self.cost_with_parts(part) for part in parts)]
+        known = [usd for usd in costs if usd is not None]
+        return sum(known) if len(known) == len(costs) else None
+
     def _seen(self, job: Job) -> Job:
         """Note in the ledger what has ended, so that it is not run again."""
         if is_over(job.state, job.specification):

@@ -100,9 +100,9 @@ class There:
         self._counted = now
 
     def _count_boot(self) -> None:
-        price, since_s = self._settings.price_usd_per_h, self._settings.paid_since
-        if price and since_s is not None and since_s < self._started_s:
-            self._registry.boot(self._worker, price, since_s, self._started_s - since_s)
+        price, since = self._settings.price_usd_per_h, self._settings.paid_since
+        if price and since is not None and since.timestamp() < self._started_s:
+            self._registry.boot(self._worker, price, since.timestamp(), self._started_s - since.timestamp())
         self._is_boot_counted = True
 
 

@@ -12,7 +12,7 @@ import pytest
 from hive.broker import connect
 from hive.costs.accounts import By, make_report, read_accounts, spent_usd
 from hive.jobs import JobStore, Registry, Specification, State
-from tests.support import TILE, wait_until
+from tests.support import TILE, Web, wait_until
 from tests.unit.test_costs import aws_product
 from tests.wire.test_presence import report
 
@@ -60,6 +60,7 @@ def test_a_job_that_waits_for_its_parts_costs_nothing_meanwhile(store, hive_up):
     store.cancel("whole")
     assert store.get("whole").cost_usd == pytest.approx(PRICE, abs=1e-4)
     assert store.get("part").cost_usd == pytest.approx(2 * PRICE, abs=1e-4)
+    assert "$0.36, $1.08 with its parts" in hive_up.run("show", "whole").stdout
 
 
 def test_an_unknown_price_is_not_zero_and_zero_is_a_price(store, hive_up):
@@ -257,3 +258,13 @@ def test_a_worker_counts_its_time_once_and_its_boot_once(hive_up):
     assert accounts.there_usd == {"gis@studio": 25.0}
     assert accounts.boot_usd == 60.0
     wait_until(lambda: [one["name"] for one in registry.workers()] == ["gis@unknown"], "it has left")
+
+
+def test_a_reached_limit_is_told_over_http_and_in_python_too(hive, tmp_path):
+    hive.environment |= {"HIVE_BUDGET_USD_PER_DAY": "0"}
+    with hive.up(gateway=True):
+        reply = Web(hive).ask("POST", "/task", json.dumps({"type": "test"}).encode())
+        said = hive.python("import hive; from workers.test.probe import probe; hive.submit(probe)", tmp_path)
+        assert hive.json("jobs") == []
+    assert (reply.status, reply.json()["error"]["kind"]) == (402, "budget")
+    assert "BudgetError: The budget of the day, $0, is reached" in said.stderr
