@@ -28,6 +28,7 @@ COMMANDS = {
     "down": "services",
     "restart": "services",
     "dashboard": "dashboard",
+    "cost": "cost",
     "doctor": "doctor",
     "worker": "worker",
     "access": "access",

@@ -6,8 +6,9 @@ HiveError                     1   base; `kind` is what a job's record carries
 │   ├── BadFileError              a file that is missing, unreadable or of the wrong kind
 │   ├── UnknownNameError          no such capability, task or parameter
 │   └── SettingError              a setting that cannot be used
-├── NotFoundError             3   no such job
+├── NotFoundError             3   no such job, price or history
 ├── UnreachableError          4   broker or store not reachable, or access refused
+├── BudgetError               5   a limit of money would be passed, or is reached
 ├── TaskDeclarationError      1   a task's author wrote a signature that Hive cannot read
 ├── ServiceError              1   a local service could not be started or stopped
 ├── LedgerError               1   the list of what was submitted from here cannot be read or written
@@ -65,7 +66,7 @@ class SettingError(UsageError):
 
 
 class NotFoundError(HiveError):
-    """No job has that id."""
+    """No job has that id; or there is no such price, or no history to predict from."""
 
     exit_code = 3
     kind = "not-found"
@@ -76,6 +77,13 @@ class UnreachableError(HiveError):
 
     exit_code = 4
     kind = "unreachable"
+
+
+class BudgetError(HiveError):
+    """It would cost more than the budget of the command, of the day or of the month; nothing was sent or started."""
+
+    exit_code = 5
+    kind = "budget"
 
 
 class TaskDeclarationError(HiveError):

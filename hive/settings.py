@@ -7,6 +7,7 @@ import platform
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -34,6 +35,20 @@ def _seconds(text: str) -> float:
     if not 0 <= number < float("inf"):
         raise ValueError("it must be 0 or more")
     return number
+
+
+def _dollars(text: str) -> float:
+    number = float(text.removeprefix("$"))
+    if not 0 <= number < float("inf"):
+        raise ValueError("it must be 0 or more US$")
+    return number
+
+
+def _moment(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise ValueError("it must be a time with its zone, such as 2026-11-26T20:00:00Z")
+    return time.astimezone(UTC)
 
 
 def _lease(text: str) -> float:
@@ -206,6 +221,27 @@ class Settings:
         "Worker: 1 imports the libraries of its capabilities once for all processes of its pool, 0 in each of them.",
         _yes_or_no,
         default=True,
+    )
+    price_usd_per_h: float | None = _setting(
+        "HIVE_PRICE_USD_PER_H",
+        "Worker: what this machine costs [US$/h]; 0 says that it costs nothing, and without it nobody knows.",
+        _dollars,
+        default=None,
+    )
+    paid_since: datetime | None = _setting(
+        "HIVE_PAID_SINCE",
+        "Worker: since when this machine is paid for, as 2026-11-26T14:30:00Z; until its start that is its boot share.",
+        _moment,
+        default=None,
+    )
+    budget_usd_per_day: float | None = _setting(
+        "HIVE_BUDGET_USD_PER_DAY",
+        "Nothing more is sent or started on a day (UTC) on which so much is spent [US$].",
+        _dollars,
+        default=None,
+    )
+    budget_usd_per_month: float | None = _setting(
+        "HIVE_BUDGET_USD_PER_MONTH", "The same for a calendar month (UTC) [US$].", _dollars, default=None
     )
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 

@@ -14,6 +14,7 @@ for ground in hive.map(dtm, Path("tiles").glob("*.laz"), out=Path("models"), cel
 What is not the task's own business is said before: hive.options(priority="high").submit(dtm, …).
 """
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from html import escape
@@ -22,6 +23,7 @@ from typing import Generic, ParamSpec, TypeVar
 
 from hive.broker import reachable
 from hive.client import control, following
+from hive.client.budget import check_budget
 from hive.client.many import RemoteJobs
 from hive.client.mapping import send_items
 from hive.client.observer import Observer
@@ -33,6 +35,7 @@ from hive.jobs import Job, LogEntry, Priority, State
 from hive.settings import load_settings
 from hive.task import Progress, Task
 
+logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -152,10 +155,14 @@ class RemoteJob(Generic[R]):
 
 @dataclass(frozen=True)
 class Options:
-    """How jobs are submitted: which of the queue go first (low, normal or high), and to which queue."""
+    """How jobs are submitted: which of the queue go first (low, normal or high), to which queue, and for how much.
+
+    Where jobs will cost more than `budget_usd`, by the history of their task, nothing is sent.
+    """
 
     priority: str = Priority.NORMAL
     queue: str | None = None
+    budget_usd: float | None = None
 
     def submit(self, task: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> RemoteJob[R]:
         """Submit a task with the arguments of its function; they are checked as its signature says.
@@ -164,11 +171,14 @@ class Options:
         ------
         UsageError
             An argument, a file, the priority or the queue is not acceptable; nothing was sent.
+        BudgetError
+            It will cost more than it may; nothing was sent.
         UnreachableError
             Broker or store do not answer; nothing was sent.
         """
         session = Session(load_settings())
         request = make_request(task, task.bind(*args, **kwargs), self.queue, self.priority)
+        check_budget(session, [request], self.budget_usd, logger.warning)
         return RemoteJob(session, task, session.submit(request))
 
     def map(
@@ -192,14 +202,15 @@ class Options:
             queue=self.queue,
             priority=self.priority,
         )
-        session = Session(load_settings())
-        mapped = send_items(session, make_items(plan), again=again)
+        session, items = Session(load_settings()), make_items(plan)
+        check_budget(session, [one.request for one in items], self.budget_usd, logger.warning)
+        mapped = send_items(session, items, again=again)
         return RemoteJobs(session, task, mapped, [RemoteJob(session, task, one.id, one.name) for one in mapped])
 
 
-def options(*, priority: str = Priority.NORMAL, queue: str | None = None) -> Options:
+def options(*, priority: str = Priority.NORMAL, queue: str | None = None, budget_usd: float | None = None) -> Options:
     """Say how jobs shall be submitted: `hive.options(priority="high").submit(dtm, …)`."""
-    return Options(priority, queue)
+    return Options(priority, queue, budget_usd)
 
 
 def submit(task: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> RemoteJob[R]:

@@ -18,6 +18,7 @@ from hive.client.restore import is_over
 from hive.client.sending import Sender
 from hive.client.uploads import Uploads
 from hive.client.watching import watch
+from hive.costs import budgets
 from hive.errors import BadFileError, LedgerError
 from hive.jobs import Job, JobStore, LogStore, Registry, Specification, new_id
 from hive.settings import Settings
@@ -97,11 +98,14 @@ class Session:
         ------
         UnreachableError
             The broker does not answer.
+        BudgetError
+            So much is spent already that nothing more may be sent today, or in this month.
         LedgerError
             The list of what was submitted from here cannot be written.
         """
         with reachable(self.settings):
             self.broker.ping()
+        budgets.check(self.settings)
         self.ledger.check()
 
     def specify(self, requests: Sequence[Request], watcher: Observer) -> list[Specification]:
@@ -154,6 +158,15 @@ class Session:
         A broker that is away is waited for. A job of this machine that it has lost is sent again.
         """
         return self._seen(watch(self, job_id, observer or Observer(), timeout_s))
+
+    def cost_with_parts(self, job: Job) -> float | None:
+        """What a job and all its parts cost together; None where nobody knows it of one of them."""
+        ids = list(dict.fromkeys(part for plan in job.plans for part in plan))
+        with reachable(self.settings):
+            parts = self.jobs.get_many(ids)
+        costs = [job.cost_usd, *(None if part is None else self.cost_with_parts(part) for part in parts)]
+        known = [usd for usd in costs if usd is not None]
+        return sum(known) if len(known) == len(costs) else None
 
     def _seen(self, job: Job) -> Job:
         """Note in the ledger what has ended, so that it is not run again."""

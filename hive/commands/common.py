@@ -34,6 +34,11 @@ def open_session() -> "Session":
     return Session(current_settings())
 
 
+def say(text: str) -> None:
+    """Tell people something beside the data."""
+    click.echo(text, err=True)
+
+
 def print_json(document: object) -> None:
     """Print one JSON document."""
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))

@@ -16,6 +16,7 @@ _MIB, _MB = 1 << 20, 10**6
 def workers(as_json: bool) -> None:
     """List the workers that are there: what they serve, their slots and load."""
     from hive.broker import reachable
+    from hive.costs.money import rate
 
     session = open_session()
     with reachable(session.settings):
@@ -31,12 +32,13 @@ def workers(as_json: bool) -> None:
             f"{one['cpu_percent']:.0f} %",
             f"{one['memory_bytes'] / _MIB:.0f} MiB",
             "; ".join(one["gpus"]) or "-",
+            rate(one["price_usd_per_h"]),
             one["last_seen"],
         )
         for one in found
     ]
     empty = "No worker is there. Start one: hive worker --capabilities gis=2"
-    print_table(("WORKER", "SERVES", "BUSY", "CPU", "MEMORY", "GPU", "LAST SEEN"), rows, empty)
+    print_table(("WORKER", "SERVES", "BUSY", "CPU", "MEMORY", "GPU", "PRICE", "LAST SEEN"), rows, empty)
 
 
 @click.command()

@@ -34,7 +34,8 @@ def jobs(limit: int, as_json: bool) -> None:
 @json_option
 def show(job_id: str, as_json: bool) -> None:
     """Tell one job's whole story."""
-    job = open_session().find(job_id)
+    session = open_session()
+    job = session.find(job_id)
     if as_json:
         from hive.client.shown import shown_whole
 
@@ -42,7 +43,7 @@ def show(job_id: str, as_json: bool) -> None:
         return
     from hive.commands.report import job_text
 
-    click.echo(job_text(job))
+    click.echo(job_text(job, session.cost_with_parts(job)))
 
 
 @click.command()
@@ -70,7 +71,7 @@ def wait(job_id: str, timeout_s: float | None, as_json: bool) -> int:
     from hive.commands.waiting import tell, watch
 
     session = open_session()
-    return tell(watch(session, session.find(job_id).id, timeout_s), as_json=as_json)
+    return tell(session, watch(session, session.find(job_id).id, timeout_s), as_json=as_json)
 
 
 @click.command()
@@ -87,7 +88,7 @@ def fetch(job_id: str, folder: Path | None, force: bool, as_json: bool) -> int:
     if not job.state.is_final:
         raise JobStateError(f"The job {job.short_id} is still {job.state}. Wait for it: hive wait {job.short_id}.")
     if job.state != "succeeded":
-        return tell(job, as_json=as_json)
+        return tell(session, job, as_json=as_json)
     places = session.fetch(job, folder, force=force)
     if as_json:
         print_json({name: str(path) for name, path in places.items()})

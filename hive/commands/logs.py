@@ -77,7 +77,8 @@ def _follow(session: "Session", job: "Job", attempt: int | None, *, as_json: boo
                 click.echo(json.dumps(entry.to_json(), ensure_ascii=False))
         else:
             _print(entries)
-        click.echo(outcome_text(session.find(job.id)), err=True)
+        ended = session.find(job.id)
+        click.echo(outcome_text(ended, session.cost_with_parts(ended)), err=True)
     except KeyboardInterrupt:
         click.echo(f"\nThe job {left_text(session, job.id, 'logs -f')}", err=True)
         raise

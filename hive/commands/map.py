@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hive.commands.common import current_settings, print_json, print_table
+from hive.commands.common import current_settings, print_json, print_table, say
 from hive.commands.signature import TaskCommand, meaning
-from hive.commands.submit import PRIORITY_HELP, SubmitGroup, as_click, named_values
+from hive.commands.submit import BUDGET_HELP, PRIORITY_HELP, SubmitGroup, as_click, named_values
 from hive.task import Task, Written
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # The name of the mapped files within the command; what a parameter of a task is called is its own business.
 _FILES = "files_to_map"
-_OWN_OPTIONS = (_FILES, "out", "count", "queue", "priority", "again", "force", "detach", "as_json")
+_OWN_OPTIONS = (_FILES, "out", "count", "queue", "priority", "budget", "again", "force", "detach", "as_json")
 _FAILED = 1
 
 
@@ -80,6 +80,7 @@ def _own_options(task: Task[Any, Any]) -> list[click.Parameter]:
         click.Option(["--again"], is_flag=True, help="Compute everything anew, also what is done."),
         click.Option(["--queue"], metavar="NAME", help=f"Send to another queue than {task.capability}."),
         click.Option(["--priority"], metavar="LEVEL", help=PRIORITY_HELP),
+        click.Option(["--budget"], type=click.FloatRange(min=0), metavar="USD", help=BUDGET_HELP),
         click.Option(["--detach"], is_flag=True, help="Print the jobs' ids and return."),
         click.Option(["--json", "as_json"], is_flag=True, help="Print the jobs as one JSON array."),
         click.Option(["--force"], is_flag=True, help="Overwrite result files that are newer than their jobs."),
@@ -101,13 +102,16 @@ def _callback(task: Task[Any, Any]) -> Callable[..., int]:
             queue=own["queue"],
             priority=own["priority"] or Priority.NORMAL,
         )
-        return _carry_out(plan, **{name: bool(own[name]) for name in ("again", "force", "detach", "as_json")})
+        return _carry_out(
+            plan, own["budget"], **{name: bool(own[name]) for name in ("again", "force", "detach", "as_json")}
+        )
 
     return run
 
 
-def _carry_out(plan: "Plan", *, again: bool, force: bool, detach: bool, as_json: bool) -> int:
+def _carry_out(plan: "Plan", budget: float | None, *, again: bool, force: bool, detach: bool, as_json: bool) -> int:
     from hive.client import Session
+    from hive.client.budget import check_budget
     from hive.client.gathering import gather
     from hive.client.mapping import send_items
     from hive.client.planning import make_items
@@ -115,6 +119,7 @@ def _carry_out(plan: "Plan", *, again: bool, force: bool, detach: bool, as_json:
 
     items = make_items(plan)
     session, display = Session(current_settings()), MapDisplay()
+    check_budget(session, [one.request for one in items], budget, say)
     begin = time.monotonic()
     try:
         with display:
@@ -137,6 +142,15 @@ def _left(display: "MapDisplay", again: bool) -> str:
     return f"{display.standing()} Come back: give the same command again{without_again(again)}. Or see: hive jobs"
 
 
+def _cost(outcomes: Sequence["Outcome"]) -> str:
+    """What the jobs cost together; nothing where one of them nobody knows."""
+    from hive.costs.money import dollars
+
+    costs = [one.job.cost_usd if one.job is not None else None for one in outcomes]
+    known = [usd for usd in costs if usd is not None]
+    return f", {dollars(sum(known))}" if costs and len(known) == len(costs) else ""
+
+
 def _tell(outcomes: Sequence["Outcome"], seconds: float, *, as_json: bool) -> int:
     """Print how a map ended and return the exit code that says so."""
     from hive.commands.report import duration
@@ -149,5 +163,5 @@ def _tell(outcomes: Sequence["Outcome"], seconds: float, *, as_json: bool) -> in
         print_table(("INPUT", "JOB", "FAILED BECAUSE"), rows, "")
     words = f"{len(outcomes) - len(failed):,} of {len(outcomes):,} done"
     words += f", {len(failed):,} failed" if failed else ""
-    click.echo(f"{words}, in {duration(timedelta(seconds=seconds))}", err=True)
+    click.echo(f"{words}, in {duration(timedelta(seconds=seconds))}{_cost(outcomes)}", err=True)
     return _FAILED if failed else 0

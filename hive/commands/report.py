@@ -6,6 +6,7 @@ from datetime import timedelta
 from hive.catalog import find_task
 from hive.client import failure_of
 from hive.commands.common import pairs, printable
+from hive.costs.money import dollars
 from hive.errors import HiveError
 from hive.jobs import Job, State
 from hive.jobs.record import rfc3339
@@ -55,12 +56,17 @@ def _with_unit(value: Json, unit: str) -> str:
     return printable(str(value))
 
 
-def outcome_text(job: Job) -> str:
+def cost_text(job: Job, with_parts_usd: float | None = None) -> str:
+    """What a job has cost; of one that was divided also what it and its parts did."""
+    return f"{dollars(job.cost_usd)}, {dollars(with_parts_usd)} with its parts" if job.plans else dollars(job.cost_usd)
+
+
+def outcome_text(job: Job, with_parts_usd: float | None = None) -> str:
     """One line on how a finished job ended."""
     if job.state is not State.SUCCEEDED:
         return f"job {job.short_id} {job.state}: {printable(failure_of(job))}"
     took = f" in {duration(job.finished_at - job.started_at)}" if job.started_at and job.finished_at else ""
-    cost = f", ${job.cost_usd:.2f}" if job.cost_usd is not None else ""
+    cost = f", {cost_text(job, with_parts_usd)}" if job.cost_usd is not None else ""
     return f"job {job.short_id} succeeded{took} on {job.worker}{cost}"
 
 
@@ -94,7 +100,7 @@ def story_text(job: Job) -> str:
     return "\n".join(lines)
 
 
-def job_text(job: Job) -> str:
+def job_text(job: Job, with_parts_usd: float | None = None) -> str:
     """One job's whole story."""
     asked = job.specification
     took = duration(job.finished_at - job.started_at) if job.started_at and job.finished_at else None
@@ -107,6 +113,7 @@ def job_text(job: Job) -> str:
         "finished": rfc3339(job.finished_at),
         "duration": took,
         "attempts": job.attempts,
+        "cost": cost_text(job, with_parts_usd) if job.cost_usd is not None or job.state.is_final else None,
         "worker": job.worker,
         "part of": asked.parent or None,
         "parts": ", ".join(part[:8] for plan in job.plans for part in plan) or None,

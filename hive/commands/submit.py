@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hive.catalog import all_capabilities, find_capability, find_task, load_tasks, task_names
-from hive.commands.common import current_settings, print_json
+from hive.commands.common import current_settings, print_json, say
 from hive.commands.signature import TaskCommand, option_help, usage_word
 from hive.errors import BadParameterError
 from hive.task import Capability, Task, Written
@@ -16,7 +16,8 @@ from hive.task.parameter import Parameter
 if TYPE_CHECKING:
     from hive.client import Request, Session
 
-_OWN_OPTIONS = ("detach", "as_json", "queue", "priority", "force")
+_OWN_OPTIONS = ("detach", "as_json", "queue", "priority", "budget", "force")
+BUDGET_HELP = "Send nothing where it will cost more than that, by the history of the task [US$]."
 PRIORITY_HELP = "Which jobs of the queue go first: low, normal or high.  [default: normal]"
 
 
@@ -74,6 +75,7 @@ class CapabilityGroup(click.Group):
 @click.option("--params", metavar="JSON", help="All parameters as one JSON object; files are paths or references.")
 @click.option("--queue", metavar="NAME", help="Send to another queue than the capability's own.")
 @click.option("--priority", metavar="LEVEL", help=PRIORITY_HELP)
+@click.option("--budget", type=click.FloatRange(min=0), metavar="USD", help=BUDGET_HELP)
 @click.option("--detach", is_flag=True, help="Print the job's id and return.")
 @click.option("--json", "as_json", is_flag=True, help="Print the job as one JSON document.")
 @click.option("--force", is_flag=True, help="Overwrite result files that are newer than the job.")
@@ -89,9 +91,9 @@ def submit(ctx: click.Context, /, type_: str | None, params: str | None, **own: 
     if ctx.invoked_subcommand is not None:
         if type_ is not None or params is not None:
             raise BadParameterError("Name the task either by --type or by CAPABILITY TASK, not both.")
-        if any(own.values()):
+        if any(value not in (None, False) for value in own.values()):
             raise BadParameterError(
-                "Write --queue, --priority, --detach, --json and --force behind the task, not before it."
+                "Write --queue, --priority, --budget, --detach, --json and --force behind the task, not before it."
             )
         return None
     if type_ is None:
@@ -119,6 +121,7 @@ def task_command(task: Task[Any, Any]) -> click.Command:
     own: list[click.Parameter] = [
         click.Option(["--queue"], metavar="NAME", help=f"Send to another queue than {task.capability}."),
         click.Option(["--priority"], metavar="LEVEL", help=PRIORITY_HELP),
+        click.Option(["--budget"], type=click.FloatRange(min=0), metavar="USD", help=BUDGET_HELP),
         click.Option(["--detach"], is_flag=True, help="Print the job's id and return."),
         click.Option(["--json", "as_json"], is_flag=True, help="Print the job as one JSON document."),
         click.Option(["--force"], is_flag=True, help="Overwrite result files that are newer than the job."),
@@ -197,16 +200,19 @@ def _carry_out(
     *,
     queue: str | None,
     priority: str | None,
+    budget: float | None,
     detach: bool,
     as_json: bool,
     force: bool,
 ) -> int:
     from hive.client import Session, make_request
+    from hive.client.budget import check_budget
     from hive.commands.waiting import wait_and_fetch
     from hive.jobs import Priority
 
     request = make_request(task, values, queue, priority or Priority.NORMAL)
     session = Session(current_settings())
+    check_budget(session, [request], budget, say)
     job_id = _send(session, request)
     if detach:
         print_json(session.find(job_id).to_json()) if as_json else click.echo(job_id)

@@ -50,7 +50,7 @@ def left_text(session: "Session", job_id: str, command: str) -> str:
     return f"{left.short_id} stays {left.state}. Come back to it: hive {command} {left.short_id}"
 
 
-def tell(job: "Job", *, as_json: bool) -> int:
+def tell(session: "Session", job: "Job", *, as_json: bool) -> int:
     """Print a job as it stands and return the exit code that says so."""
     from hive.commands.report import measures_text, outcome_text
 
@@ -59,7 +59,7 @@ def tell(job: "Job", *, as_json: bool) -> int:
     if not job.state.is_final:
         click.echo(f"The job {job.short_id} is still {job.state}. Come back to it: hive wait {job.short_id}", err=True)
         return _FAILED
-    click.echo(outcome_text(job), err=True)
+    click.echo(outcome_text(job, session.cost_with_parts(job)), err=True)
     if job.state == "failed":
         click.echo(f"What it wrote: hive logs {job.short_id}", err=True)
     if job.measures and not as_json:
@@ -70,7 +70,7 @@ def tell(job: "Job", *, as_json: bool) -> int:
 def wait_and_fetch(session: "Session", job_id: str, *, as_json: bool, force: bool = False) -> int:
     """Wait for a job, say how it ended, and bring back what it wrote; returns the exit code."""
     job = watch(session, job_id)
-    code = tell(job, as_json=as_json)
+    code = tell(session, job, as_json=as_json)
     if code == 0:
         for path in session.fetch(job, force=force).values():
             click.echo(f"wrote {_relative(path)}", err=True)

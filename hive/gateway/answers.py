@@ -10,7 +10,15 @@ from tornado.ioloop import IOLoop
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
-from hive.errors import HiveError, JobStateError, NotFoundError, UnknownNameError, UnreachableError, UsageError
+from hive.errors import (
+    BudgetError,
+    HiveError,
+    JobStateError,
+    NotFoundError,
+    UnknownNameError,
+    UnreachableError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from hive.gateway.server import Gateway
@@ -23,6 +31,7 @@ _STATUS: tuple[tuple[type[HiveError], HTTPStatus], ...] = (
     (NotFoundError, HTTPStatus.NOT_FOUND),
     (UsageError, HTTPStatus.BAD_REQUEST),
     (JobStateError, HTTPStatus.CONFLICT),
+    (BudgetError, HTTPStatus.PAYMENT_REQUIRED),
     (UnreachableError, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 # Beside those that every answer gets (hive.gateway.guard).

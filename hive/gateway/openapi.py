@@ -79,6 +79,7 @@ _ID = {
 }
 _REFUSALS = {
     400: "What was sent is not accepted; the sentence says why.",
+    402: "The budget of the day or the month is reached.",
     404: "There is no such thing; the sentence lists what there is.",
     409: "The job is not in a state for this, or the file is not where the part begins.",
     411: "Say Content-Length.",
@@ -138,7 +139,7 @@ def _send() -> _Document:
     return {
         "summary": "Send a job.",
         "requestBody": {"required": True} | _json(body),
-        "responses": _answers(202, sent, 400, 404, 413, 503),
+        "responses": _answers(202, sent, 400, 402, 404, 413, 503),
     }
 
 

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from hive.jobs.record import from_milliseconds, rfc3339
-from hive.jobs.scripts import REPORT
+from hive.jobs.report_scripts import BOOT, LEAVE, REPORT
+from hive.jobs.scripts import DAY_S
 
 if TYPE_CHECKING:
     import redis
@@ -59,20 +60,28 @@ class Registry:
     def __init__(self, client: "redis.Redis") -> None:
         self._redis = client
         self._report = client.register_script(REPORT)
+        self._leave = client.register_script(LEAVE)
+        self._boot = client.register_script(BOOT)
 
-    def report(self, worker: WorkerReport) -> None:
-        """Keep a worker's report until it is overdue."""
+    def report(self, worker: WorkerReport, there_s: float = 0.0) -> None:
+        """Keep a worker's report until it is overdue, and count the time [s] that it was there since its last one."""
         self._report(
             keys=[f"hive:worker:{worker.name}", _WORKERS],
-            args=[json.dumps(asdict(worker)), int(_GONE_AFTER_S * 1000), worker.name],
+            args=[
+                json.dumps(asdict(worker)),
+                int(_GONE_AFTER_S * 1000),
+                worker.name,
+                _usd(worker.price_usd_per_h, there_s),
+            ],
         )
 
-    def leave(self, name: str) -> None:
-        """Remove a worker that stops."""
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.delete(f"hive:worker:{name}")
-        pipeline.zrem(_WORKERS, name)
-        pipeline.execute()
+    def leave(self, name: str, price_usd_per_h: float | None = None, there_s: float = 0.0) -> None:
+        """Remove a worker that stops, and count its last time [s]."""
+        self._leave(keys=[f"hive:worker:{name}", _WORKERS], args=[name, _usd(price_usd_per_h, there_s)])
+
+    def boot(self, name: str, price_usd_per_h: float, since_s: float, took_s: float) -> None:
+        """Count once what a machine cost before its worker was there: since a time [s since 1970], for so long [s]."""
+        self._boot(args=[name, int(since_s // DAY_S), _usd(price_usd_per_h, took_s)])
 
     def workers(self) -> list[dict[str, Any]]:
         """List the workers that are there, as `hive workers --json` shows them."""
@@ -125,6 +134,11 @@ class Registry:
             )
             for number, name in enumerate(names)
         ]
+
+
+def _usd(price_usd_per_h: float | None, time_s: float) -> str:
+    """What a time costs; nothing where nobody knows, or where there is nothing to count."""
+    return f"{price_usd_per_h * time_s / 3600:.12f}" if price_usd_per_h and time_s else ""
 
 
 def _shown(report: dict[str, Any], seen_s: float) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 Keys, all under `hive:`
     job:ID          hash: specification, state, times, attempts, losses, worker, progress, outputs, measures, error,
+                    cost_usd (`null` where an attempt's price is unknown); while it runs, its slot's price;
                     and its story: each change in a line of its own, with tabs between time [ms], name and, as JSON,
                     what else there is to say. A key of its own would take 100 bytes more, and all of it as JSON too.
     job:ID:log      stream of the lines that its attempts logged and printed
@@ -13,6 +14,9 @@ Keys, all under `hive:`
     finished:QUEUE  sorted set of finished ids by the time of their end
     queues          the queues that have ever had a job
     totals          hash of what all jobs came to: ends, run times and cost by task; it outlives their records
+    spent           hash of US$ by day (days since 1970): `run DAY` of attempts, `there DAY` of workers' whole time
+    shares          hash of the same in detail: `run DAY TASK WORKER`, `there DAY WORKER`, `boot DAY WORKER` [US$], and
+                    `unknown DAY TASK WORKER`, how many attempts nobody knows the price of
     pulse           when a worker was last heard of
     away_until      until when no lease ends, because Redis itself was away
 The attempt number is the fencing token: a change that comes from an attempt which is not the newest does nothing.
@@ -22,6 +26,8 @@ A job that is divided waits for its parts: it is `running`, has no lease and no 
 
 # Bounds of the histogram of run times [s]: from a no-op to a day of training.
 RUN_BOUNDS_S = (0.1, 1, 10, 60, 300, 1800, 7200, 28800, 86400)
+
+DAY_S = 86_400
 
 _COMMON = """
 local function now()
@@ -60,6 +66,34 @@ local function wait_again(job, id, ms)
   redis.call('ZREM', 'hive:leases:' .. queue, id)
   redis.call('ZREM', 'hive:finished:' .. queue, id)
   redis.call('ZADD', 'hive:waiting:' .. queue, ms, id)
+end
+
+local function task_of(specification)
+  return string.match(specification, '"task":"([^"]*)"') or 'unknown'
+end
+
+-- An attempt ends: its share of its worker's price goes to its job, and to the accounts of the days on which it ran.
+-- The slot's price is in the record as long as an attempt is to be paid, so that none is paid twice.
+local function pay(job, ms)
+  local kept = redis.call('HMGET', job, 'slot_usd_per_h', 'started_ms', 'worker', 'specification', 'cost_usd')
+  if not kept[1] then return end
+  redis.call('HDEL', job, 'slot_usd_per_h')
+  local task, price, from = task_of(kept[4]), tonumber(kept[1]), math.min(tonumber(kept[2]), ms)
+  if not price then
+    redis.call('HSET', job, 'cost_usd', 'null')
+    redis.call('HINCRBY', 'hive:shares', 'unknown ' .. math.floor(ms / DAY_MS) .. ' ' .. task .. ' ' .. kept[3], 1)
+    return
+  end
+  repeat
+    local day = math.floor(from / DAY_MS)
+    local till = math.min(ms, (day + 1) * DAY_MS)
+    local usd = string.format('%.12f', (till - from) * price / 3600000)
+    redis.call('HINCRBYFLOAT', 'hive:spent', 'run ' .. day, usd)
+    redis.call('HINCRBYFLOAT', 'hive:shares', 'run ' .. day .. ' ' .. task .. ' ' .. kept[3], usd)
+    redis.call('HINCRBYFLOAT', 'hive:totals', 'usd ' .. task, usd)
+    if kept[5] ~= 'null' then redis.call('HINCRBYFLOAT', job, 'cost_usd', usd) end
+    from = till
+  until from >= ms
 end
 
 local finish
@@ -104,7 +138,7 @@ end
 
 -- The specification is JSON that begins with capability and task; all of it need not be read for a name.
 local function count_end(specification, started, cost, ms, state)
-  local task = string.match(specification, '"task":"([^"]*)"') or 'unknown'
+  local task = task_of(specification)
   redis.call('HINCRBY', 'hive:totals', 'ended ' .. task .. ' ' .. state, 1)
   if started then
     local took, within = ms - started, 'inf'
@@ -114,13 +148,11 @@ local function count_end(specification, started, cost, ms, state)
     redis.call('HINCRBY', 'hive:totals', 'run ' .. task .. ' ' .. within, 1)
     redis.call('HINCRBY', 'hive:totals', 'run_ms ' .. task, took)
   end
-  if cost then
-    redis.call('HINCRBYFLOAT', 'hive:totals', 'usd ' .. task, cost)
-    redis.call('HINCRBY', 'hive:totals', 'priced ' .. task, 1)
-  end
+  if cost and cost ~= 'null' then redis.call('HINCRBY', 'hive:totals', 'priced ' .. task, 1) end
 end
 
 finish = function(job, id, ms, state, error)
+  pay(job, ms)
   local kept = redis.call('HMGET', job, 'queue', 'specification', 'started_ms', 'cost_usd')
   local queue = kept[1]
   count_end(kept[2], kept[3], kept[4], ms, state)
@@ -135,8 +167,10 @@ finish = function(job, id, ms, state, error)
   note_part(job, id, ms, state)
 end
 
--- An attempt ended without a result. It counts; after the last allowed one the job is failed, with the reason.
-local function lose(job, id, ms, reason)
+-- An attempt ended without a result. It counts; after the last allowed one the job is failed, with the reason. One of
+-- which nothing was heard any more is paid until its lease ended.
+local function lose(job, id, ms, reason, leased)
+  pay(job, (leased or 0) > 0 and math.min(ms, leased) or ms)
   local kept = redis.call('HMGET', job, 'attempts', 'worker', 'host', 'most_losses', 'peak_memory_bytes')
   local losses = redis.call('HINCRBY', job, 'losses', 1)
   tell(job, {event = 'lost', ms = ms, attempt = tonumber(kept[1]), worker = kept[2], reason = reason})
@@ -155,7 +189,9 @@ local function is_newest(job, attempt)
   local kept = redis.call('HMGET', job, 'state', 'attempts', 'divided')
   return kept[1] == 'running' and kept[2] == tostring(attempt) and not kept[3]
 end
-""".replace("BOUNDS", "{" + ", ".join(f"{bound:g}" for bound in RUN_BOUNDS_S) + "}")
+""".replace("BOUNDS", "{" + ", ".join(f"{bound:g}" for bound in RUN_BOUNDS_S) + "}").replace(
+    "DAY_MS", str(DAY_S * 1000)
+)
 
 # KEYS: jobs. ARGV: queue, most losses, then id and specification of each. Returns the ids that were free and are
 # created. Their order is kept within the millisecond: it is that of their messages, which the sweep relies on.
@@ -194,8 +230,9 @@ end
 return redis.call('DEL', KEYS[1], KEYS[1] .. ':log', KEYS[1] .. ':parts')
 """
 
-# KEYS: job. ARGV: id, worker, host, lease [ms]. Returns the attempt's number; 0 where there is nothing to do: the job
-# is finished or unknown, or another attempt is alive (this message is then a copy that nobody needs).
+# KEYS: job. ARGV: id, worker, host, lease [ms], price of a slot [US$/h] or ''. Returns the attempt's number; 0 where
+# there is nothing to do: the job is finished or unknown, or another attempt is alive (this message is then a copy that
+# nobody needs).
 START = (
     _COMMON
     + """
@@ -207,11 +244,12 @@ local queue = redis.call('HGET', job, 'queue')
 if redis.call('HGET', job, 'state') == 'running' then
   local ends = tonumber(redis.call('ZSCORE', 'hive:leases:' .. queue, id) or 0)
   if ends > ms or is_away(ms) then return 0 end
-  lose(job, id, ms, 'its worker vanished')
+  lose(job, id, ms, 'its worker vanished', ends)
 end
 if redis.call('HGET', job, 'state') ~= 'queued' then return 0 end
 local attempt = redis.call('HINCRBY', job, 'attempts', 1)
-redis.call('HSET', job, 'state', 'running', 'started_ms', ms, 'worker', ARGV[2], 'host', ARGV[3])
+redis.call('HSET', job, 'state', 'running', 'started_ms', ms, 'worker', ARGV[2], 'host', ARGV[3],
+  'slot_usd_per_h', ARGV[5])
 redis.call('HDEL', job, 'progress', 'peak_memory_bytes')
 redis.call('ZREM', 'hive:waiting:' .. queue, id)
 redis.call('ZADD', 'hive:running:' .. queue, ms, id)
@@ -269,7 +307,8 @@ return 1
 """
 )
 
-# KEYS: job. ARGV: id, attempt, state, outputs, measures, error or ''. Returns 1 where this attempt's result is kept.
+# KEYS: job. ARGV: id, attempt, state, outputs, measures, error or '', bytes that it read or ''. Returns 1 where this
+# attempt's result is kept.
 FINISH = (
     _COMMON
     + """
@@ -278,6 +317,7 @@ if not is_newest(job, ARGV[2]) then return 0 end
 local ms = now()
 if ARGV[4] ~= '{}' then redis.call('HSET', job, 'outputs', ARGV[4]) end
 if ARGV[5] ~= '{}' then redis.call('HSET', job, 'measures', ARGV[5]) end
+if ARGV[7] ~= '' then redis.call('HSET', job, 'input_bytes', ARGV[7]) end
 if ARGV[3] == 'succeeded' then
   redis.call('HDEL', job, 'checkpoint', 'most_losses')
   -- It will not be sent again, and a signature takes as much memory as all the rest of a short specification.
@@ -306,6 +346,7 @@ RELEASE = (
     + """
 if not is_newest(KEYS[1], ARGV[2]) then return 0 end
 local ms = now()
+pay(KEYS[1], ms)
 wait_again(KEYS[1], ARGV[1], ms)
 tell(KEYS[1], {event = 'stopped', ms = ms, attempt = tonumber(ARGV[2]), reason = ARGV[3]})
 return 1
@@ -321,6 +362,7 @@ local job, id = KEYS[1], ARGV[1]
 if not is_newest(job, ARGV[2]) then return 0 end
 local ms, total, failed = now(), #ARGV - 3, nil
 local queue = redis.call('HGET', job, 'queue')
+pay(job, ms)
 redis.call('HSET', job, 'divided', total, 'plans', ARGV[3])
 redis.call('ZREM', 'hive:running:' .. queue, id)
 redis.call('ZREM', 'hive:leases:' .. queue, id)
@@ -409,17 +451,12 @@ local ms = now()
 pulse(ms, tonumber(ARGV[1]))
 if is_away(ms) then return {} end
 local expired = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ms, 'LIMIT', 0, ARGV[2])
-for _, id in ipairs(expired) do lose('hive:job:' .. id, id, ms, 'its worker vanished') end
+for _, id in ipairs(expired) do
+  lose('hive:job:' .. id, id, ms, 'its worker vanished', tonumber(redis.call('ZSCORE', KEYS[1], id)))
+end
 return expired
 """
 )
-
-# KEYS: report, workers. ARGV: report, how long it is good [ms], worker. Timed by Redis: a worker's clock may be wrong.
-REPORT = """
-local time = redis.call('TIME')
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-redis.call('ZADD', KEYS[2], time[1] + time[2] / 1000000, ARGV[3])
-"""
 
 # What an earlier Hive kept for all queues together goes to each queue's own; a lease that nobody renews there ends.
 SPLIT = """

@@ -105,9 +105,13 @@ class JobStore:
             script(keys=[_key(job_id)], args=[job_id], client=pipeline)
         return [int(answer) for answer in pipeline.execute()]
 
-    def start(self, job_id: str, worker: str, host: str, lease_s: float) -> int:
-        """Begin an attempt. Returns its number, or 0 where the job is finished, unknown or being worked on."""
-        return int(self._start(keys=[_key(job_id)], args=[job_id, worker, host, int(lease_s * 1000)]))
+    def start(self, job_id: str, worker: str, host: str, lease_s: float, slot_usd_per_h: float | None = None) -> int:
+        """Begin an attempt on a slot of that price. Returns its number, or 0 where there is nothing to do.
+
+        That is so where the job is finished, unknown or being worked on.
+        """
+        price = "" if slot_usd_per_h is None else f"{slot_usd_per_h:.12g}"
+        return int(self._start(keys=[_key(job_id)], args=[job_id, worker, host, int(lease_s * 1000), price]))
 
     def finish(
         self,
@@ -117,10 +121,12 @@ class JobStore:
         outputs: Mapping[str, Json] | None = None,
         measures: Mapping[str, Json] | None = None,
         error: Mapping[str, str] | None = None,
+        input_bytes: int | None = None,
     ) -> bool:
         """End an attempt. Returns False where a newer attempt has taken over and this result is dropped."""
         kept = (_compact(outputs or {}), _compact(measures or {}), json.dumps(error) if error else "")
-        return bool(self._finish(keys=[_key(job_id)], args=[job_id, attempt, str(state), *kept]))
+        size = "" if input_bytes is None else input_bytes
+        return bool(self._finish(keys=[_key(job_id)], args=[job_id, attempt, str(state), *kept, size]))
 
     def keep_checkpoint(self, job_id: str, attempt: int, checkpoint: Mapping[str, str]) -> bool:
         """Keep where an attempt's checkpoint files are, for the attempt that may follow."""

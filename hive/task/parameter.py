@@ -19,7 +19,7 @@ class _Required:
 
 REQUIRED: Final = _Required()
 # Names that `hive submit` uses itself for every task, and those of `hive map`, where written files are no options.
-RESERVED: Final = frozenset({"detach", "json", "queue", "priority", "force", "help", "type", "params"})
+RESERVED: Final = frozenset({"detach", "json", "queue", "priority", "force", "budget", "help", "type", "params"})
 RESERVED_BY_MAP: Final = frozenset({"out", "count", "again"})
 
 

@@ -65,7 +65,7 @@ def make_worker_application() -> Celery:
 def _register(application: Celery, task: Task[Any, Any]) -> None:
     @application.task(name=task.wire_name, bind=True, base=AttemptTask)
     def run(celery_task: Any, /, job_id: str, signature: str = "", **asked: Any) -> None:  # noqa: ANN401  what the message holds
-        place = this_place(celery_task.request.hostname, _main_pid())
+        place = this_place(celery_task.request.hostname, _main_pid(), celery_task.app.conf.worker_concurrency)
         if why := place.trust.refusal(job_id, task.wire_name, asked, signature):
             logger.error("a message for job %.40r is refused and dropped: %s", job_id, why)
             raise Reject(why, requeue=False)
@@ -83,4 +83,6 @@ def _main_pid() -> int:
 def _set_up(sender: str, instance: Any, **_: Any) -> None:  # noqa: ANN401  celery's signal
     """Prepare for the queues that the worker was started for; like every worker it takes from the test queue too."""
     prepare(load_settings(), list(instance.app.amqp.queues.consume_from))
+    # For the processes of the pool, which know it from nowhere else: a slot's price needs it.
+    instance.app.conf.worker_concurrency = instance.concurrency
     instance.app.amqp.queues.select_add(TEST_QUEUE)

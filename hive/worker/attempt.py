@@ -24,7 +24,7 @@ from hive.task.values import Json
 from hive.worker.capture import captured
 from hive.worker.checkpoints import Checkpoints
 from hive.worker.division import Division
-from hive.worker.files import fetch, output_path, store
+from hive.worker.files import fetch, output_path, size_bytes, store
 from hive.worker.outbox import Outbox, Outcome
 from hive.worker.progress import Reporter
 from hive.worker.scribe import Scribe
@@ -40,7 +40,7 @@ class Place:
 
     `logs` is the folder in which the attempts' logs wait; `scribe` carries them to Redis. `patient` waits for a Redis
     that is away, `prompt` gives up at once; `resend` sends the messages of jobs that wait. `trust` says whose jobs are
-    run, `signer` signs the parts that they plan.
+    run, `signer` signs the parts that they plan. `slot_usd_per_h` is what a slot costs, where that is known.
     """
 
     settings: Settings
@@ -55,6 +55,7 @@ class Place:
     worker: str
     host: str
     worker_pid: int
+    slot_usd_per_h: float | None
     resend: Callable[[Sequence[str]], None]
     trust: Trust
     signer: Signer
@@ -66,7 +67,9 @@ def run_attempt(place: Place, task: Task[Any, Any], job_id: str, asked: Mapping[
     Does nothing where the job is finished or somebody works on it already. Never raises for what the task does: a
     failed job is a kept result, not a failed message.
     """
-    number = place.patient.start(job_id, place.worker, place.host, place.settings.lease_s)
+    number = place.patient.start(
+        job_id, place.worker, place.host, place.settings.lease_s, slot_usd_per_h=place.slot_usd_per_h
+    )
     if not number:
         logger.info("job %s needs no further attempt", job_id)
         return
@@ -109,7 +112,8 @@ def _outcome(
     """Run the task; whatever it does becomes an outcome."""
     try:
         with place.cache.scratch(f"{job_id}.{number}") as scratch:
-            outputs, measures = _run(place, task, _attempt(place, job_id, number, scratch, reporter), asked, scratch)
+            attempt = _attempt(place, job_id, number, scratch, reporter)
+            outputs, measures, input_bytes = _run(place, task, attempt, asked, scratch)
     except StoppedError:
         return Outcome(job_id, number, None)
     except DividedError as error:
@@ -117,7 +121,7 @@ def _outcome(
     except Exception as error:
         logger.warning("job %s attempt %d failed:\n%s", job_id, number, traceback.format_exc())
         return Outcome(job_id, number, State.FAILED, error=_describe(error))
-    return Outcome(job_id, number, State.SUCCEEDED, outputs, measures)
+    return Outcome(job_id, number, State.SUCCEEDED, outputs, measures, input_bytes=input_bytes)
 
 
 def _attempt(place: Place, job_id: str, number: int, scratch: Path, reporter: Reporter) -> Attempt:
@@ -141,11 +145,12 @@ def _attempt(place: Place, job_id: str, number: int, scratch: Path, reporter: Re
 
 def _run(
     place: Place, task: Task[Any, Any], attempt: Attempt, asked: Mapping[str, Any], scratch: Path
-) -> tuple[dict[str, Json], dict[str, Json]]:
-    """Run the task on its files; returns the references of what it wrote, and its measures."""
-    values = dict(asked["parameters"])
+) -> tuple[dict[str, Json], dict[str, Json], int]:
+    """Run the task on its files; returns the references of what it wrote, its measures, and the bytes that it read."""
     files = {parameter.name: parameter for parameter in (*task.reads, *task.writes)}
-    values |= {name: fetch(place.cache, scratch, files[name], wanted) for name, wanted in asked["inputs"].items()}
+    inputs = {name: fetch(place.cache, scratch, files[name], wanted) for name, wanted in asked["inputs"].items()}
+    input_bytes = size_bytes(inputs.values())
+    values = {**asked["parameters"], **inputs}
     written = {name: output_path(scratch, files[name], wanted) for name, wanted in asked["outputs"].items()}
     try:
         with running(attempt):
@@ -158,7 +163,7 @@ def _run(
     outputs: dict[str, Json] = {name: str(_store(place, task, files[name], path)) for name, path in written.items()}
     attempt.checkpoints.close()
     attempt.checkpoints.discard()
-    return outputs, to_measures(result)
+    return outputs, to_measures(result), input_bytes
 
 
 def _store(place: Place, task: Task[Any, Any], parameter: Parameter, path: Path) -> Reference:

@@ -1,5 +1,6 @@
 """The files of an attempt: from the store into its scratch folder, and from there back into the store."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from hive.staging import (
@@ -36,6 +37,13 @@ def _fetch_one(cache: Cache, folder: Path, wanted: Json) -> Path:
     reference = Reference.parse(str(wanted))
     placed = cache.place(reference, folder)
     return _unpacked(placed) if reference.is_folder else placed
+
+
+def size_bytes(inputs: Iterable[Path | list[Path]]) -> int:
+    """How much a task reads: all its files, and those in its folders."""
+    paths = [path for one in inputs for path in (one if isinstance(one, list) else [one])]
+    files = (file for path in paths for file in (path.rglob("*") if path.is_dir() else [path]))
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _unpacked(pack: Path) -> Path:

@@ -26,6 +26,7 @@ class Outcome:
     measures: Mapping[str, Json] = field(default_factory=dict)
     error: Mapping[str, str] | None = None
     plans: Sequence[Sequence[str]] = ()
+    input_bytes: int | None = None
 
     def report(self, store: JobStore) -> bool:
         """Keep the outcome in the job's record. Returns False where a newer attempt has taken over."""
@@ -33,7 +34,8 @@ class Outcome:
             return store.divide(self.job, self.attempt, self.plans)
         if self.state is None:
             return store.release(self.job, self.attempt, "its worker was told to stop")
-        return store.finish(self.job, self.attempt, State(self.state), self.outputs, self.measures, self.error)
+        state = State(self.state)
+        return store.finish(self.job, self.attempt, state, self.outputs, self.measures, self.error, self.input_bytes)
 
 
 class Outbox:

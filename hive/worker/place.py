@@ -45,9 +45,10 @@ def scribe_of(settings: Settings, worker: str, client: redis.Redis) -> Scribe:
 
 
 @cache
-def this_place(worker: str, worker_pid: int) -> Place:
+def this_place(worker: str, worker_pid: int, slots: int | None) -> Place:
     """Connections of this process; made after the fork, because a connection cannot be shared with the parent."""
     settings = load_settings()
+    price = settings.price_usd_per_h
     blobs = open_store(settings, is_patient=True)
     client = connect(settings)
     prompt = JobStore(client)
@@ -64,6 +65,7 @@ def this_place(worker: str, worker_pid: int) -> Place:
         worker=worker,
         host=host_name(),
         worker_pid=worker_pid,
+        slot_usd_per_h=price / slots if price is not None and slots else None,
         resend=partial(_resend, settings, prompt),
         trust=Trust(settings.trust_file),
         signer=Signer(settings.signing_key),

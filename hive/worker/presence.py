@@ -4,7 +4,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -54,15 +55,19 @@ class Presence(bootsteps.StartStopStep):
         settings = load_settings()
         registry = Registry(connect(settings))
         meter, gpus, agreed = _Meter(), gpu_names(), _terms(parent, settings)
+        price = settings.price_usd_per_h
+        there = There(registry, parent.hostname, settings)
         while not self._over.is_set():
             said = len(state.active_requests)
             try:
-                registry.report(describe(parent, meter, gpus, agreed))
+                with there.counted() as time_s:
+                    registry.report(describe(parent, meter, gpus, agreed, price), time_s)
             except (redis.RedisError, OSError) as error:
                 logger.warning("cannot report to Redis: %s", error)
             self._wait(said)
         try:
-            registry.leave(parent.hostname)
+            with there.counted() as time_s:
+                registry.leave(parent.hostname, price, time_s)
         except (redis.RedisError, OSError):
             logger.info("Redis is away; it will notice by itself that this worker has gone")
 
@@ -74,11 +79,39 @@ class Presence(bootsteps.StartStopStep):
                 return
 
 
+class There:
+    """The time of this worker that is not counted yet: it began when its process did."""
+
+    def __init__(self, registry: Registry, worker: str, settings: Settings) -> None:
+        self._registry = registry
+        self._worker = worker
+        self._settings = settings
+        self._started_s = psutil.Process().create_time()
+        self._counted = time.monotonic() - max(0.0, time.time() - self._started_s)
+        self._is_boot_counted = False
+
+    @contextmanager
+    def counted(self) -> Iterator[float]:
+        """Give the time [s] since the last count; it counts on where the block fails."""
+        now = time.monotonic()
+        if not self._is_boot_counted:
+            self._count_boot()
+        yield now - self._counted
+        self._counted = now
+
+    def _count_boot(self) -> None:
+        price, since = self._settings.price_usd_per_h, self._settings.paid_since
+        if price and since is not None and since.timestamp() < self._started_s:
+            self._registry.boot(self._worker, price, since.timestamp(), self._started_s - since.timestamp())
+        self._is_boot_counted = True
+
+
 def describe(
     parent: Any,  # noqa: ANN401
     meter: "_Meter",
     gpus: tuple[str, ...],
     agreed: Mapping[str, Any],
+    price_usd_per_h: float | None,
 ) -> WorkerReport:
     """Describe a running Celery worker."""
     cpu_percent, memory_bytes = meter.read()
@@ -91,7 +124,7 @@ def describe(
         cpu_percent=cpu_percent,
         memory_bytes=memory_bytes,
         gpus=gpus,
-        price_usd_per_h=None,
+        price_usd_per_h=price_usd_per_h,
         pid=os.getpid(),
         version=version("hive-compute"),
         clock_s=time.time(),

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -87,7 +87,8 @@ def run_nodes(settings: Settings, name: str | None = None) -> int:
         refuse_missing(node)
     host = name or platform.node()
     environment = os.environ | _environment(settings)
-    running = {node: _start(node, host, environment) for node in nodes}
+    environments = {node: environment | _price(settings, node, nodes) for node in nodes}
+    running = {node: _start(node, host, environments[node]) for node in nodes}
     asked_to_end = False
 
     def end(number: int, _: FrameType | None) -> None:
@@ -103,7 +104,7 @@ def run_nodes(settings: Settings, name: str | None = None) -> int:
             if process.poll() is not None and not asked_to_end:
                 sys.stderr.write(f"hive worker: {node.capability} ended ({process.returncode}); starting it again\n")
                 time.sleep(_PAUSE_S)
-                running[node] = _start(node, host, environment)
+                running[node] = _start(node, host, environments[node])
         time.sleep(_LOOK_EVERY_S)
     return 0
 
@@ -118,6 +119,14 @@ def _environment(settings: Settings) -> dict[str, str]:
         "HIVE_STORE": settings.store,
         "HIVE_CACHE": str(settings.cache),
     }
+
+
+def _price(settings: Settings, node: Node, nodes: Sequence[Node]) -> dict[str, str]:
+    """A node's share of what this machine costs: that of its slots."""
+    if settings.price_usd_per_h is None:
+        return {}
+    share = settings.price_usd_per_h * node.slots / sum(one.slots for one in nodes)
+    return {"HIVE_PRICE_USD_PER_H": f"{share:.12g}"}
 
 
 def _start(node: Node, host: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:

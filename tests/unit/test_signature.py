@@ -34,7 +34,7 @@ def survey(
     bands: list[int] = [1, 2],  # noqa: B006  a task's default is never changed
     limit: Annotated[Metres, MoreThan(0)] | None = None,
     verbose: bool = False,
-    budget: Bytes = 0,
+    memory: Bytes = 0,
     code: Annotated[str, Matching("[A-Z]{3}", "three capital letters")] = "ABC",
     preview: Preview | None = None,
 ) -> Found:
@@ -75,10 +75,10 @@ def test_missing_values_are_filled_with_the_defaults_of_the_signature():
 
 
 def test_text_with_another_unit_becomes_si():
-    assert survey.check({**FILES, "cell": "3ft", "budget": "2 MiB"}) | {} == {
+    assert survey.check({**FILES, "cell": "3ft", "memory": "2 MiB"}) | {} == {
         **survey.check(FILES),
         "cell": pytest.approx(0.9144, abs=1e-15),
-        "budget": 2_097_152,
+        "memory": 2_097_152,
     }
 
 
