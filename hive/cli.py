@@ -31,6 +31,7 @@ COMMANDS = {
     "doctor": "doctor",
     "worker": "worker",
     "access": "access",
+    "fleet": "fleet_machines",
     "gateway": "gateway",
     "config": "config",
     "completion": "config",

@@ -9,6 +9,8 @@ HiveError                     1   base; `kind` is what a job's record carries
 ├── NotFoundError             3   no such job
 ├── UnreachableError          4   broker or store not reachable, or access refused
 ├── TaskDeclarationError      1   a task's author wrote a signature that Hive cannot read
+├── BudgetError               5   it would cost more than was allowed
+├── CloudError                1   a provider of machines could not do what was asked
 ├── ServiceError              1   a local service could not be started or stopped
 ├── LedgerError               1   the list of what was submitted from here cannot be read or written
 ├── JobStateError             1   a job is not in a state in which this can be done to it
@@ -82,6 +84,19 @@ class TaskDeclarationError(HiveError):
     """The signature of a task holds something that Hive cannot turn into a schema."""
 
     kind = "bad-declaration"
+
+
+class BudgetError(HiveError):
+    """What was asked for would cost more than its budget; nothing was started."""
+
+    exit_code = 5
+    kind = "budget"
+
+
+class CloudError(HiveError):
+    """A provider of machines has none to give, or could not do what was asked; nothing is left running."""
+
+    kind = "cloud"
 
 
 class ServiceError(HiveError):

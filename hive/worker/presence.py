@@ -54,10 +54,11 @@ class Presence(bootsteps.StartStopStep):
         settings = load_settings()
         registry = Registry(connect(settings))
         meter, gpus, agreed = _Meter(), gpu_names(), _terms(parent, settings)
+        idle = _Idle()
         while not self._over.is_set():
             said = len(state.active_requests)
             try:
-                registry.report(describe(parent, meter, gpus, agreed))
+                registry.report(describe(parent, meter, gpus, agreed, idle.seconds()))
             except (redis.RedisError, OSError) as error:
                 logger.warning("cannot report to Redis: %s", error)
             self._wait(said)
@@ -79,6 +80,7 @@ def describe(
     meter: "_Meter",
     gpus: tuple[str, ...],
     agreed: Mapping[str, Any],
+    idle_s: float | None = None,
 ) -> WorkerReport:
     """Describe a running Celery worker."""
     cpu_percent, memory_bytes = meter.read()
@@ -96,6 +98,7 @@ def describe(
         version=version("hive-compute"),
         clock_s=time.time(),
         terms=agreed,
+        idle_s=idle_s,
     )
 
 
@@ -105,6 +108,20 @@ def _terms(parent: Any, settings: Settings) -> dict[str, Any]:  # noqa: ANN401
     return terms(settings, parent.app.amqp.queues.consume_from) | {
         "visibility_timeout_s": options.get("visibility_timeout")
     }
+
+
+class _Idle:
+    """For how long this worker has had no job; one that came and went between two looks counts too."""
+
+    def __init__(self) -> None:
+        self._had = 0
+        self._since = time.monotonic()
+
+    def seconds(self) -> float:
+        had = sum(state.total_count.values())
+        if state.active_requests or had != self._had:
+            self._had, self._since = had, time.monotonic()
+        return round(time.monotonic() - self._since, 1)
 
 
 class _Meter:

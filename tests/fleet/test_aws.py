@@ -1,0 +1,240 @@
+"""Machines of Amazon, from the price to their end: real commands, real workers, moto in Amazon's place."""
+
+import base64
+import io
+import json
+import signal
+import subprocess
+import tarfile
+from datetime import datetime, timedelta
+
+import pytest
+
+from tests.fleet.clouds import amazons_error, slow
+from tests.fleet.conftest import IMAGE
+from tests.support import wait_until
+
+pytestmark = pytest.mark.wire
+
+
+def tags(instance):
+    return {one["Key"]: one["Value"] for one in instance["Tags"]}
+
+
+def test_machines_are_started_listed_and_ended(rented, line, machines, ask_for, running):
+    said = rented.run(*ask_for, "--count", "2", "--hours", "2", "--budget", "5", "--json")
+    assert (
+        "2 x g4dn.xlarge in us-east-1 (4 vCPU, 16 GiB, 1 x T4): $0.526 an hour each; at most $2.10 for 2 h"
+        in said.stderr
+    )
+    started = json.loads(said.stdout)
+    assert [one["InstanceId"] for one in running()] == [one["id"] for one in started]
+
+    listed = rented.json("fleet", "ls")
+    assert [(one["name"], one["id"], one["state"]) for one in listed] == [
+        (one["name"], one["id"], "idle") for one in started
+    ]
+    assert all(one["idle_s"] is not None and one["workers"] == [f"test@{one['name']}"] for one in listed)
+    assert all(0 <= one["cost_usd"] < 0.526 / 20 for one in listed)
+
+    rented.run("submit", "test")
+    first, second = started
+    rented.run("fleet", "down", first["id"])
+    assert [one["InstanceId"] for one in running()] == [second["id"]]
+    assert [one["name"] for one in rented.json("access", "ls")] == [second["name"]]
+    rented.run("fleet", "down", "--all")
+    assert running() == []
+    assert rented.json("access", "ls") == []
+    assert "No machine is rented" in rented.run("fleet", "ls").stderr
+    assert {one["state"] for one in rented.json("fleet", "ls", "--all")} == {"ended"}
+
+
+def test_what_amazon_is_asked_for_is_safe(rented, line, machines, ask_for, running):
+    rented.run(*ask_for, "--count", "2", "--spot")
+    asked = [one.fields for one in line.asked("RunInstances")]
+    assert len({one["ClientToken"] for one in asked}) == 2
+    for one in asked:
+        assert one["ImageId"] == IMAGE
+        assert (one["MinCount"], one["MaxCount"], one["InstanceType"]) == ("1", "1", "g4dn.xlarge")
+        assert one["InstanceInitiatedShutdownBehavior"] == "terminate"
+        assert one["MetadataOptions.HttpTokens"] == "required"
+        assert one["InstanceMarketOptions.MarketType"] == "spot"
+        assert {one[f"TagSpecification.{number}.ResourceType"] for number in (1, 2, 3)} == {
+            "instance", "volume", "spot-instances-request",
+        }  # fmt: skip
+    [parameter] = {one.json["Name"] for one in line.asked("GetParameter")}
+    assert "nvidia-driver" in parameter  # the T4 needs it
+    assert all("AKIATEST" in one.head["authorization"] for one in line.requests)
+    assert not any(b"a-secret" in one.body for one in line.requests)
+
+    for instance in running():
+        record = json.loads((rented.home / "fleet" / f"{tags(instance)['hive-machine']}.json").read_text())
+        assert record["token"] in {one["ClientToken"] for one in asked}
+        assert (record["resource_id"], record["is_spot"]) == (instance["InstanceId"], True)
+        assert tags(instance)["hive"] == (rented.home / "fleet" / "id").read_text()
+        assert datetime.fromisoformat(tags(instance)["hive-expires"]) - datetime.fromisoformat(
+            record["created_at"]
+        ) == (timedelta(hours=2))
+    groups = running.client.describe_security_groups(GroupIds=[running()[0]["SecurityGroups"][0]["GroupId"]])
+    [rule] = groups["SecurityGroups"][0]["IpPermissions"]
+    assert (rule["FromPort"], rule["ToPort"], rule["IpRanges"][0]["CidrIp"]) == (22, 22, "192.0.2.7/32")
+
+    script = base64.b64decode(asked[0]["UserData"]).decode()
+    packed = script.split("HIVE_IDENTITY=")[1].split("\n")[0].strip("'")
+    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(packed))) as archive:
+        assert {"config.toml", "redis.password", "worker.key", "trusted.json"} <= set(archive.getnames())
+    assert 'HIVE_SPOT_NOTICE_URL="http://169.254.169.254"' in script
+    rented.run("fleet", "down", "--all")
+    assert running() == []
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "words"),
+    [
+        (
+            ["--budget", "1"],
+            5,
+            "1 x g4dn.xlarge for 2 h cost up to $1.05, more than the budget of $1.00. Nothing was started.",
+        ),
+        (["--type", "g4dn.2xlarge"], 2, "The price of g4dn.2xlarge in us-east-1 is not known here."),
+        (["--type", "g9.huge"], 2, "Amazon has no instance type 'g9.huge' in us-east-1."),
+        (["--capabilities", "gsi"], 2, "There is no capability 'gsi'."),
+        (["--ssh-from", "home; rm -rf /"], 2, "does not appear to be an IPv4 or IPv6 network"),
+    ],
+)
+def test_what_cannot_or_should_not_be_started_is_refused(rented, line, ask_for, running, more, code, words):
+    assert words in rented.run(*ask_for, *more, code=code).stderr
+    assert (line.asked("RunInstances"), running()) == ([], [])
+
+
+def test_nothing_is_spent_without_a_yes(rented, line, ask_for, running):
+    without = [word for word in ask_for if word != "--yes"]
+    ended = rented.run(*without, code=2, stdin=subprocess.DEVNULL)
+    assert "$0.526 an hour each; at most $1.05 for 2 h" in ended.stderr
+    assert "nobody is there to be asked: say --yes" in ended.stderr
+    rented.run(*without, "--dry-run")
+    assert (line.asked("RunInstances"), running()) == ([], [])
+
+
+def test_a_hive_that_machines_could_not_reach_rents_none(rented, line, running):
+    said = rented.run("fleet", "up", "aws", "--type", "g4dn.xlarge", "--yes", code=2).stderr
+    assert "Open it to them: hive up --lan" in said
+    assert line.requests == []
+
+
+@pytest.mark.parametrize(
+    ("action", "error", "code", "words"),
+    [
+        (
+            "DescribeInstanceTypes",
+            amazons_error("AuthFailure", "no", 401),
+            4,
+            "Amazon refuses the credentials (AuthFailure)",
+        ),
+        (
+            "RunInstances",
+            amazons_error("UnauthorizedOperation", "You may not", 403),
+            4,
+            "These credentials may not start a",
+        ),
+        (
+            "RunInstances",
+            amazons_error("VcpuLimitExceeded", "You have 4 vCPU"),
+            1,
+            "Ask for less with --count, or Amazon",
+        ),
+        ("RunInstances", amazons_error("InsufficientInstanceCapacity", "None"), 1, "Try another --region or --type"),
+        (
+            "RunInstances",
+            amazons_error("InternalError", "Oops", 500),
+            4,
+            "Amazon could not start a g4dn.xlarge (InternalError)",
+        ),
+    ],
+)
+def test_what_amazon_refuses_is_one_sentence_and_leaves_nothing(
+    rented, line, ask_for, running, action, error, code, words
+):
+    line.fail(action, error)
+    said = rented.run(*ask_for, code=code).stderr
+    assert words in said
+    assert running() == []
+    assert rented.json("access", "ls") == []
+    tokens = [one.fields["ClientToken"] for one in line.asked("RunInstances")]
+    assert len(set(tokens)) <= 1
+    assert len(tokens) == (5 if error.status == 500 else min(len(tokens), 1))
+
+
+def test_the_first_machine_is_ended_when_the_second_cannot_be_had(rented, line, ask_for, running):
+    def second_time(request):
+        is_second = request.action == "RunInstances" and len(line.asked("RunInstances")) > 1
+        return amazons_error("InsufficientInstanceCapacity", "None left") if is_second else None
+
+    line.answers.append(second_time)
+    assert "Try another --region or --type" in rented.run(*ask_for, "--count", "2", code=1).stderr
+    assert len(line.asked("RunInstances")) == 2
+    assert len(line.asked("TerminateInstances")) == 1
+    assert running() == []
+    assert rented.json("access", "ls") == []
+
+
+def test_a_passing_error_is_asked_again_with_the_same_token(rented, line, machines, ask_for, running):
+    line.fail("RunInstances", amazons_error("InternalError", "Oops", 500), times=2)
+    rented.run(*ask_for)
+    assert len({one.fields["ClientToken"] for one in line.asked("RunInstances")}) == 1
+    assert len(line.asked("RunInstances")) == 3
+    assert len(running()) == 1
+
+
+def test_an_answer_that_never_comes_leaves_nothing_running(rented, line, ask_for, running):
+    """Amazon starts the instance, and the answer is lost each time; moto even starts one each time."""
+    line.after.append(
+        lambda request, answer: (
+            amazons_error("InternalError", "lost", 503) if request.action == "RunInstances" else None
+        )
+    )
+    rented.run(*ask_for, code=4)
+    assert len({one.fields["ClientToken"] for one in line.asked("RunInstances")}) == 1
+    assert running() == []
+
+
+def test_a_machine_that_never_reports_is_ended_and_said_so(rented, line, ask_for, running):
+    ended = rented.run(*ask_for, code=1, environment={"HIVE_FLEET_REPORT_S": "2"})
+    assert "did not report within 2 s and was ended. Can machines reach this Hive" in ended.stderr
+    assert running() == []
+    assert rented.json("access", "ls") == []
+    assert "never reported" in rented.json("fleet", "ls", "--all")[0]["why"]
+
+
+@pytest.mark.parametrize("moment", ["while it waits", "while Amazon answers"])
+def test_ctrl_c_leaves_nothing_running(rented, line, ask_for, running, moment):
+    if moment == "while Amazon answers":
+        line.after.append(
+            lambda request, answer: slow(3)(request, answer) if request.action == "RunInstances" else None
+        )
+    process = subprocess.Popen(
+        rented.command(*ask_for), env=rented.environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    wait_until(running, "the instance is there")
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=40)[1]
+    assert (process.returncode, running()) == (130, []), said
+    assert "ending aws-" in said
+    assert rented.json("access", "ls") == []
+
+
+def test_what_hive_forgot_is_found_by_its_tag(rented, line, machines, ask_for, running):
+    rented.run(*ask_for, "--count", "2")
+    kept, lost = rented.json("fleet", "ls")
+    (rented.home / "fleet" / f"{lost['name']}.json").unlink()
+    foreign = running.client.run_instances(ImageId=IMAGE, MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
+    found = rented.json("fleet", "gc")
+    assert [(one["id"], one["why"]) for one in found] == [(lost["id"], "nothing is known of it")]
+    assert {one["InstanceId"] for one in running()} == {kept["id"], foreign}
+    assert [one["name"] for one in rented.json("access", "ls")] == [kept["name"]]
+
+    file = rented.home / "fleet" / f"{kept['name']}.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"expires_at": "2026-01-01T00:00:00Z"}))
+    assert [one["why"] for one in rented.json("fleet", "gc")] == ["it is past its expiry"]
+    assert [one["InstanceId"] for one in running()] == [foreign]
+    assert "Nothing is left over. Looked at: aws us-east-1." in rented.run("fleet", "gc").stderr
