@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from hive.commands.common import current_settings, json_option, open_session, print_json, print_table
+from hive.commands.fleet_auto import auto
 
 if TYPE_CHECKING:
     from hive.fleet import Machine, Plan, Provider, Wish
@@ -97,7 +98,7 @@ def _start(provider_name: str, region: str | None, type_: str, **asked: Any) -> 
 
     session = open_session()
     settings = session.settings
-    wish = _wish(settings, type_, asked)
+    wish = wish_of(settings, type_, asked)
     refuse_unreachable(settings, wish)
     installer = AtFirstStart(settings)
     with reachable(settings):
@@ -118,7 +119,8 @@ def _start(provider_name: str, region: str | None, type_: str, **asked: Any) -> 
     _show_started(started, asked["as_json"])
 
 
-def _wish(settings: "Settings", type_: str, asked: dict[str, Any]) -> "Wish":
+def wish_of(settings: "Settings", type_: str, asked: dict[str, Any]) -> "Wish":
+    """What is wanted, from the options of a command; names that there are not are refused."""
     from hive.catalog import find_capability
     from hive.fleet import Wish
     from hive.worker.starter import read_nodes
@@ -140,7 +142,7 @@ def _wish(settings: "Settings", type_: str, asked: dict[str, Any]) -> "Wish":
     )
 
 
-def _ssh(key: Path | None, address: str | None) -> dict[str, str]:
+def _ssh(key: str | Path | None, address: str | None) -> dict[str, str]:
     from ipaddress import ip_network
 
     if key is None:
@@ -151,7 +153,7 @@ def _ssh(key: Path | None, address: str | None) -> dict[str, str]:
         network = ip_network(address)
     except ValueError as error:
         raise click.BadParameter(f"{error}.", param_hint="--ssh-from") from error
-    return {"ssh_key": key.read_text().strip(), "ssh_from": str(network)}
+    return {"ssh_key": Path(key).read_text().strip(), "ssh_from": str(network)}
 
 
 def _confirm(plan: "Plan", is_yes: bool) -> None:
@@ -265,6 +267,9 @@ def gc(provider: str | None, region: str | None, as_json: bool) -> None:
     elif not found:
         looked = ", ".join(f"{one.name} {one.region}" for one in places) or "nowhere: nothing was ever rented"
         _say(f"Nothing is left over. Looked at: {looked}.")
+
+
+fleet.add_command(auto)
 
 
 def _providers(settings: "Settings", machines: "Sequence[Machine] | None" = None) -> list["Provider"]:

@@ -186,7 +186,8 @@ class Launch:
         """Wait until every worker reports; returns the machines that have not in time, or that are gone."""
         limit_s = self._settings.fleet_report_s
         over, next_ask = time.monotonic() + limit_s, time.monotonic() + _ASK_EVERY_S
-        waiting, gone = dict(self._machines), {}
+        waiting = dict(self._machines)
+        gone: dict[str, Machine] = {}
         while waiting and time.monotonic() < over:
             reported = {one["name"] for one in registry.workers()}
             for name, machine in list(waiting.items()):
