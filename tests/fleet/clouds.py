@@ -1,6 +1,7 @@
 """A line to a provider's API that is looked into: it keeps every request, and injects errors where it is told to."""
 
 import json
+import shutil
 import subprocess
 import threading
 import time
@@ -11,9 +12,7 @@ from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-import psutil
-
-from tests.support import BIN, end_tree, wait_until
+from tests.support import BIN, end_tree
 
 _PASSED_ON = {"content-type", "authorization", "x-amz-date", "x-amz-target", "x-amz-content-sha256", "amz-sdk-request"}
 
@@ -58,6 +57,11 @@ class Line:
     answers: list[Callable[[Request], Answer | None]] = field(default_factory=list)
     after: list[Callable[[Request, Answer], Answer | None]] = field(default_factory=list)
     port: int = 0
+
+    def forget(self):
+        """Begin anew, for the next test."""
+        for kept in (self.requests, self.answers, self.after):
+            kept.clear()
 
     def asked(self, action):
         return [one for one in self.requests if one.action == action]
@@ -182,8 +186,12 @@ class RentedMachines:
         return self.processes[name]
 
 
-def wait_gone(pid, deadline_s=40):
-    wait_until(lambda: not psutil.pid_exists(pid), f"process {pid} has ended", deadline_s)
+def forget_machines(hive):
+    """Make a Hive forget all that it has rented, for the next test."""
+    shutil.rmtree(hive.home / "fleet", ignore_errors=True)
+    for identity in (hive.home / "access").glob("*.identity"):
+        shutil.rmtree(hive.home / "access" / identity.stem, ignore_errors=True)
+        identity.unlink()
 
 
 def slow(seconds):

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.fleet.clouds import Answer, RentedMachines, line_to
+from tests.fleet.clouds import Answer, RentedMachines, forget_machines, line_to
 from tests.support import Hive, end_tree, free_port, require_program, wait_until
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ9ZgFrQ0Q3c0m0yT2m2vQm1zq0pVbH0mY1n2k3Q9sTt you@mac"
@@ -38,18 +38,24 @@ def moto(tmp_path_factory):
         end_tree(process)
 
 
+@pytest.fixture(scope="session")
+def line_to_moto(moto):
+    with line_to(moto) as found:
+        yield found
+
+
 @pytest.fixture
-def line(moto):
+def line(line_to_moto):
     """A line to an Amazon in which nothing has happened yet."""
     from http.client import HTTPConnection
 
-    connection = HTTPConnection("127.0.0.1", moto, timeout=60)
+    connection = HTTPConnection("127.0.0.1", line_to_moto.behind, timeout=60)
     connection.request("POST", "/moto-api/reset")
     connection.getresponse().read()
     connection.close()
-    with line_to(moto) as found:
-        found.answers.append(_public_image)
-        yield found
+    line_to_moto.forget()
+    line_to_moto.answers.append(_public_image)
+    return line_to_moto
 
 
 IMAGE = "ami-12c6146b"  # one that moto has
@@ -70,12 +76,12 @@ def key(tmp_path):
     return file
 
 
-@pytest.fixture
-def rented(tmp_path, line, key):
+@pytest.fixture(scope="session")
+def renter(tmp_path_factory, line_to_moto):
     """A Hive that is up and rents from this Amazon; its machines would be reached through a tunnel."""
     hive = Hive(
-        tmp_path / "home",
-        AWS_ENDPOINT_URL=f"http://127.0.0.1:{line.port}",
+        tmp_path_factory.mktemp("renter") / "home",
+        AWS_ENDPOINT_URL=f"http://127.0.0.1:{line_to_moto.port}",
         AWS_ACCESS_KEY_ID="AKIATEST",
         AWS_SECRET_ACCESS_KEY="a-secret",
         AWS_EC2_METADATA_DISABLED="true",
@@ -87,6 +93,13 @@ def rented(tmp_path, line, key):
     )
     with hive.up():
         yield hive
+
+
+@pytest.fixture
+def rented(renter, line):
+    """It has rented nothing yet."""
+    forget_machines(renter)
+    return renter
 
 
 @pytest.fixture

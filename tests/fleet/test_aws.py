@@ -50,9 +50,8 @@ def test_machines_are_started_listed_and_ended(rented, line, machines, ask_for, 
 
 
 def test_what_amazon_is_asked_for_is_safe(rented, line, machines, ask_for, running):
-    rented.run(*ask_for, "--count", "2", "--spot")
+    rented.run(*ask_for, "--spot")
     asked = [one.fields for one in line.asked("RunInstances")]
-    assert len({one["ClientToken"] for one in asked}) == 2
     for one in asked:
         assert one["ImageId"] == IMAGE
         assert (one["MinCount"], one["MaxCount"], one["InstanceType"]) == ("1", "1", "g4dn.xlarge")

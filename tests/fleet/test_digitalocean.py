@@ -3,11 +3,12 @@
 import json
 import signal
 import subprocess
+from functools import partial
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.fleet.clouds import Answer, RentedMachines, line_to, slow
+from tests.fleet.clouds import Answer, RentedMachines, forget_machines, line_to, slow
 from tests.support import DATA, Hive, end_tree, free_port, require_program, wait_until
 
 pytestmark = pytest.mark.wire
@@ -80,10 +81,16 @@ def refusal(status, words):
     return made({"id": "x", "message": words}, status)
 
 
-@pytest.fixture
-def line(prism):
+@pytest.fixture(scope="module")
+def line_to_prism(prism):
     with line_to(prism) as found:
         yield found
+
+
+@pytest.fixture
+def line(line_to_prism):
+    line_to_prism.forget()
+    return line_to_prism
 
 
 @pytest.fixture
@@ -91,11 +98,11 @@ def account(line):
     return Account(line)
 
 
-@pytest.fixture
-def rented(tmp_path, line, account):
+@pytest.fixture(scope="module")
+def renter(tmp_path_factory, line_to_prism):
     hive = Hive(
-        tmp_path / "home",
-        HIVE_DO_URL=f"http://127.0.0.1:{line.port}",
+        tmp_path_factory.mktemp("renter") / "home",
+        HIVE_DO_URL=f"http://127.0.0.1:{line_to_prism.port}",
         HIVE_FLEET_PACKAGE_URL="https://example.org/hive-1.tar.gz",
         HIVE_FLEET_CAPABILITIES="test=1",
         HIVE_FLEET_GC_PAUSE_S="0.5",
@@ -104,6 +111,12 @@ def rented(tmp_path, line, account):
     )
     with hive.up():
         yield hive
+
+
+@pytest.fixture
+def rented(renter, account):
+    forget_machines(renter)
+    return renter
 
 
 @pytest.fixture
@@ -142,6 +155,18 @@ def test_droplets_are_started_listed_and_destroyed(rented, line, account, ask_fo
         rented.run("fleet", "down", "--all")
     assert account.droplets == {}
     assert rented.json("access", "ls") == []
+
+
+def test_what_the_api_does_not_take_would_be_noticed(line):
+    import httpx
+
+    head = {"Authorization": "Bearer x"}
+    good = {"name": "a", "region": "nyc1", "size": "s-1vcpu-1gb", "image": "ubuntu-24-04-x64"}
+    ask = partial(httpx.post, f"http://127.0.0.1:{line.port}/v2/droplets", headers=head)
+    assert ask(json=good).status_code == 202
+    for wrong in ({"size": 1}, {"tags": "hive"}, {"tags": ["a tag"]}, {"sise": "x"}, {"user_data": "x" * 65_537}):
+        assert ask(json=good | wrong).status_code == 422
+    assert httpx.post(f"http://127.0.0.1:{line.port}/v2/droplets", json=good).status_code == 401
 
 
 @pytest.mark.parametrize(
