@@ -1,11 +1,14 @@
 """Amazon as moto knows it, behind a line that is looked into."""
 
+import gc
 import json
 import os
 import subprocess
+import warnings
 
 import pytest
 
+from hive.cli import main
 from tests.fleet.clouds import Answer, RentedMachines, forget_machines, line_to
 from tests.support import Hive, end_tree, free_port, require_program, wait_until
 
@@ -100,6 +103,28 @@ def rented(renter, line):
     """It has rented nothing yet."""
     forget_machines(renter)
     return renter
+
+
+@pytest.fixture
+def refused(monkeypatch, capsys):
+    """Runs `hive` in this process, which spares a second for each of many refusals; returns what is said on stderr."""
+
+    def run(hive, *arguments, code, **environment):
+        for name, value in (hive.environment | environment).items():
+            monkeypatch.setenv(name, value)
+        capsys.readouterr()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # connections that a process' end would close
+            try:
+                main([str(word) for word in arguments])
+            except SystemExit as ended:
+                found = ended.code
+            gc.collect()
+        said = capsys.readouterr().err
+        assert found == code, said
+        return said
+
+    return run
 
 
 @pytest.fixture

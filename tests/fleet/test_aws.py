@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from hive.orchestrator.access import listed
 from tests.fleet.clouds import amazons_error, slow
 from tests.fleet.conftest import IMAGE
 from tests.support import wait_until
@@ -30,12 +31,12 @@ def test_machines_are_started_listed_and_ended(rented, line, machines, ask_for, 
     started = json.loads(said.stdout)
     assert [one["InstanceId"] for one in running()] == [one["id"] for one in started]
 
-    listed = rented.json("fleet", "ls")
-    assert [(one["name"], one["id"], one["state"]) for one in listed] == [
+    shown = rented.json("fleet", "ls")
+    assert [(one["name"], one["id"], one["state"]) for one in shown] == [
         (one["name"], one["id"], "idle") for one in started
     ]
-    assert all(one["idle_s"] is not None and one["workers"] == [f"test@{one['name']}"] for one in listed)
-    assert all(0 <= one["cost_usd"] < 0.526 / 20 for one in listed)
+    assert all(one["idle_s"] is not None and one["workers"] == [f"test@{one['name']}"] for one in shown)
+    assert all(0 <= one["cost_usd"] < 0.526 / 20 for one in shown)
 
     rented.run("submit", "test")
     first, second = started
@@ -101,8 +102,8 @@ def test_what_amazon_is_asked_for_is_safe(rented, line, machines, ask_for, runni
         (["--ssh-from", "home; rm -rf /"], 2, "does not appear to be an IPv4 or IPv6 network"),
     ],
 )
-def test_what_cannot_or_should_not_be_started_is_refused(rented, line, ask_for, running, more, code, words):
-    assert words in rented.run(*ask_for, *more, code=code).stderr
+def test_what_cannot_or_should_not_be_started_is_refused(rented, line, ask_for, running, refused, more, code, words):
+    assert words in refused(rented, *ask_for, *more, code=code)
     assert (line.asked("RunInstances"), running()) == ([], [])
 
 
@@ -115,8 +116,8 @@ def test_nothing_is_spent_without_a_yes(rented, line, ask_for, running):
     assert (line.asked("RunInstances"), running()) == ([], [])
 
 
-def test_a_hive_that_machines_could_not_reach_rents_none(rented, line, running):
-    said = rented.run("fleet", "up", "aws", "--type", "g4dn.xlarge", "--yes", code=2).stderr
+def test_a_hive_that_machines_could_not_reach_rents_none(rented, line, running, refused):
+    said = refused(rented, "fleet", "up", "aws", "--type", "g4dn.xlarge", "--yes", code=2)
     assert "Open it to them: hive up --lan" in said
     assert line.requests == []
 
@@ -152,29 +153,27 @@ def test_a_hive_that_machines_could_not_reach_rents_none(rented, line, running):
     ],
 )
 def test_what_amazon_refuses_is_one_sentence_and_leaves_nothing(
-    rented, line, ask_for, running, action, error, code, words
+    rented, line, ask_for, running, refused, action, error, code, words
 ):
     line.fail(action, error)
-    said = rented.run(*ask_for, code=code).stderr
-    assert words in said
+    assert words in refused(rented, *ask_for, code=code)
     assert running() == []
-    assert rented.json("access", "ls") == []
+    assert listed(rented.settings) == []
     tokens = [one.fields["ClientToken"] for one in line.asked("RunInstances")]
     assert len(set(tokens)) <= 1
     assert len(tokens) == (5 if error.status == 500 else min(len(tokens), 1))
 
 
-def test_the_first_machine_is_ended_when_the_second_cannot_be_had(rented, line, ask_for, running):
+def test_the_first_machine_is_ended_when_the_second_cannot_be_had(rented, line, ask_for, running, refused):
     def second_time(request):
         is_second = request.action == "RunInstances" and len(line.asked("RunInstances")) > 1
         return amazons_error("InsufficientInstanceCapacity", "None left") if is_second else None
 
     line.answers.append(second_time)
-    assert "Try another --region or --type" in rented.run(*ask_for, "--count", "2", code=1).stderr
+    assert "Try another --region or --type" in refused(rented, *ask_for, "--count", "2", code=1)
     assert len(line.asked("RunInstances")) == 2
     assert len(line.asked("TerminateInstances")) == 1
-    assert running() == []
-    assert rented.json("access", "ls") == []
+    assert (running(), listed(rented.settings)) == ([], [])
 
 
 def test_a_passing_error_is_asked_again_with_the_same_token(rented, line, machines, ask_for, running):
@@ -185,23 +184,22 @@ def test_a_passing_error_is_asked_again_with_the_same_token(rented, line, machin
     assert len(running()) == 1
 
 
-def test_an_answer_that_never_comes_leaves_nothing_running(rented, line, ask_for, running):
+def test_an_answer_that_never_comes_leaves_nothing_running(rented, line, ask_for, running, refused):
     """Amazon starts the instance, and the answer is lost each time; moto even starts one each time."""
     line.after.append(
         lambda request, answer: (
             amazons_error("InternalError", "lost", 503) if request.action == "RunInstances" else None
         )
     )
-    rented.run(*ask_for, code=4)
+    refused(rented, *ask_for, code=4)
     assert len({one.fields["ClientToken"] for one in line.asked("RunInstances")}) == 1
     assert running() == []
 
 
-def test_a_machine_that_never_reports_is_ended_and_said_so(rented, line, ask_for, running):
-    ended = rented.run(*ask_for, code=1, environment={"HIVE_FLEET_REPORT_S": "2"})
-    assert "did not report within 2 s and was ended. Can machines reach this Hive" in ended.stderr
-    assert running() == []
-    assert rented.json("access", "ls") == []
+def test_a_machine_that_never_reports_is_ended_and_said_so(rented, line, ask_for, running, refused):
+    said = refused(rented, *ask_for, code=1, HIVE_FLEET_REPORT_S="2")
+    assert "did not report within 2 s and was ended. Can machines reach this Hive" in said
+    assert (running(), listed(rented.settings)) == ([], [])
     assert "never reported" in rented.json("fleet", "ls", "--all")[0]["why"]
 
 

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from hive.orchestrator.access import listed
 from tests.fleet.clouds import Answer, RentedMachines, forget_machines, line_to, slow
 from tests.support import DATA, Hive, end_tree, free_port, require_program, wait_until
 
@@ -184,12 +185,15 @@ def test_what_the_api_does_not_take_would_be_noticed(line):
         ),
     ],
 )
-def test_what_is_refused_is_one_sentence_and_leaves_nothing(rented, line, account, ask_for, call, answer, code, words):
+def test_what_is_refused_is_one_sentence_and_leaves_nothing(
+    rented, line, account, ask_for, refused, monkeypatch, call, answer, code, words
+):
+    monkeypatch.setattr("hive.fleet.digitalocean._PAUSE_S", 0.05)
     line.fail(call, answer)
-    said = rented.run(*ask_for, code=code).stderr
+    said = refused(rented, *ask_for, code=code)
     assert words in said
     assert "dop_v1" not in said
-    assert (account.droplets, rented.json("access", "ls")) == ({}, [])
+    assert (account.droplets, listed(rented.settings)) == ({}, [])
 
 
 def test_a_droplet_whose_answer_was_lost_is_not_asked_for_twice(rented, line, account, ask_for, tmp_path):
@@ -229,8 +233,8 @@ def test_ctrl_c_leaves_no_droplet(rented, line, account, ask_for):
         (["--region", "mars"], "DigitalOcean has no size 'g-8vcpu-32gb' in mars. It has: nothing there."),
     ],
 )
-def test_what_there_is_not_is_refused(rented, line, ask_for, more, words):
-    assert words in rented.run(*ask_for, *more, code=2).stderr
+def test_what_there_is_not_is_refused(rented, line, ask_for, refused, more, words):
+    assert words in refused(rented, *ask_for, *more, code=2)
     assert line.asked("POST /v2/droplets") == []
 
 
@@ -241,17 +245,16 @@ def test_what_there_is_not_is_refused(rented, line, ask_for, more, words):
         ({"HIVE_DO_URL": "http://api.example.org"}, 2, "the token would travel unprotected"),
     ],
 )
-def test_a_token_is_needed_and_travels_protected(rented, line, ask_for, environment, code, words):
-    assert words in rented.run(*ask_for, code=code, environment=environment).stderr
+def test_a_token_is_needed_and_travels_protected(rented, line, ask_for, refused, environment, code, words):
+    assert words in refused(rented, *ask_for, code=code, **environment)
     assert line.requests == []
 
 
-def test_a_token_that_others_can_read_is_refused(rented, line, ask_for):
+def test_a_token_that_others_can_read_is_refused(rented, line, ask_for, refused):
     file = rented.home / "digitalocean.token"
     file.write_text("dop_v1_file\n")
     file.chmod(0o644)
-    without = {"DIGITALOCEAN_TOKEN": ""}
-    assert "Run: chmod 600" in rented.run(*ask_for, code=2, environment=without).stderr
+    assert "Run: chmod 600" in refused(rented, *ask_for, code=2, DIGITALOCEAN_TOKEN="")
     file.chmod(0o600)
-    rented.run(*ask_for, "--dry-run", environment=without)
+    refused(rented, *ask_for, "--dry-run", code=0, DIGITALOCEAN_TOKEN="")
     assert {one.head["authorization"] for one in line.requests} == {"Bearer dop_v1_file"}
