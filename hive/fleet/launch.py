@@ -12,7 +12,7 @@ from hive.errors import BudgetError, CloudError, SettingError
 from hive.fleet.installer import Installer, Limits
 from hive.fleet.machine import Machine, Records, now
 from hive.fleet.provider import Offer, Order, Provider
-from hive.fleet.sweep import end, undisturbed
+from hive.fleet.sweep import end, interruptible, undisturbed
 from hive.jobs import Registry
 from hive.orchestrator import access
 from hive.orchestrator.network import opened
@@ -118,10 +118,11 @@ class Launch:
             None is left.
         """
         try:
-            self._intend()
-            for machine in list(self._machines.values()):
-                self._create(machine)
-            silent = self._wait(registry)
+            with interruptible():
+                self._intend()
+                for machine in list(self._machines.values()):
+                    self._create(machine)
+                silent = self._wait(registry)
         except BaseException:
             with undisturbed():
                 self._take_back()

@@ -39,14 +39,10 @@ chmod -R go= "$ROOT/var/lib/hive/home"
 chown -R hive:hive "$ROOT/var/lib/hive"
 printf 'hive ALL=(root) NOPASSWD: /usr/local/sbin/hive-end\n' >"$ROOT/etc/sudoers.d/hive"
 chmod 0440 "$ROOT/etc/sudoers.d/hive"
-# Tasks must not read the script with its secrets from the metadata service; a spot machine's notice comes from there.
-if [[ $HIVE_IS_SPOT == no ]] && command -v iptables >/dev/null; then
-  iptables -A OUTPUT -d 169.254.169.254 -m owner --uid-owner hive -j REJECT
-fi
 
 export DEBIAN_FRONTEND=noninteractive
 apt-get -o Acquire::Retries=5 update -qq
-apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends ca-certificates curl python3 python3-venv sudo >/dev/null
+apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends ca-certificates curl iptables python3 python3-venv sudo >/dev/null
 package=$ROOT/opt/${HIVE_PACKAGE##*/}
 curl -sSfL --retry 5 --retry-connrefused --max-time 600 -o "$package" "$HIVE_PACKAGE"
 [[ -z $HIVE_PACKAGE_SHA256 ]] || echo "$HIVE_PACKAGE_SHA256  $package" | sha256sum --check --quiet
@@ -60,6 +56,9 @@ else
 fi
 
 printf '%s' "$HIVE_ENVIRONMENT" >"$ROOT/etc/hive/worker.env"
+# Tasks must not read this script with its secrets from the metadata service; a spot machine's notice comes from there.
+wall='OUTPUT -d 169.254.169.254 -m owner --uid-owner hive -j REJECT'
+[[ $HIVE_IS_SPOT == no ]] && wall="ExecStartPre=+/bin/sh -c 'iptables -C $wall 2>/dev/null || iptables -A $wall'" || wall=
 cat >"$ROOT/etc/systemd/system/hive-worker.service" <<END
 [Unit]
 Description=Hive worker $HIVE_NAME
@@ -70,6 +69,7 @@ User=hive
 Environment=HIVE_HOME=/var/lib/hive/home
 EnvironmentFile=/etc/hive/worker.env
 WorkingDirectory=/var/lib/hive
+$wall
 ExecStart=/opt/hive/bin/hive worker --name $HIVE_NAME
 Restart=always
 RestartSec=5

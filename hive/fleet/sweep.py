@@ -22,7 +22,9 @@ _GONE = "it has ended itself, or was taken away"
 
 
 def end(settings: Settings, provider: Provider, machines: Sequence[Machine], why: str) -> list[Machine]:
-    """End machines and revoke their identities; twice, because what was just asked for may not be listed yet.
+    """End machines and revoke their identities.
+
+    Those whose id is not known are looked for by name, twice: what was just asked for may not be listed yet.
 
     Raises
     ------
@@ -35,10 +37,9 @@ def end(settings: Settings, provider: Provider, machines: Sequence[Machine], why
     for one in machines:
         revoke(settings, one.name)
     provider.destroy(known)
-    if len(known) < len(names):
-        for pause_s in (0.0, settings.fleet_gc_pause_s):
-            time.sleep(pause_s)
-            provider.destroy([one.id for one in provider.list(records.hive) if one.name in names])
+    for pause_s in (0.0, settings.fleet_gc_pause_s)[: 1 if len(known) == len(names) else 2]:
+        time.sleep(pause_s)
+        provider.destroy([one.id for one in provider.list(records.hive) if one.name in names])
     return [records.keep(dataclasses.replace(one, ended_at=now(), why=why)) for one in machines]
 
 
@@ -103,12 +104,27 @@ def revoke(settings: Settings, name: str) -> None:
 
 
 @contextmanager
+def interruptible() -> Iterator[None]:
+    """Let a closed terminal and SIGTERM mean what Ctrl-C means: what was begun is cleaned up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    kept = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
 def undisturbed() -> Iterator[None]:
     """Let Ctrl-C and SIGTERM wait until the block has ended: what is being cleaned up must be cleaned up."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    kept = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    kept = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
         yield
     finally:

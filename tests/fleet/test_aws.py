@@ -196,6 +196,21 @@ def test_an_answer_that_never_comes_leaves_nothing_running(rented, line, ask_for
     assert running() == []
 
 
+def test_a_time_out_is_asked_again_with_the_same_token(rented, line, ask_for, running, refused, monkeypatch):
+    """Amazon would answer with the first instance; moto starts a second one, which is found by its name."""
+    monkeypatch.setattr("hive.fleet.aws._READ_S", 1)
+
+    def late_at_first(request, answer):
+        is_first = request.action == "RunInstances" and len(line.asked("RunInstances")) == 1
+        return slow(2.5)(request, answer) if is_first else None
+
+    line.after.append(late_at_first)
+    refused(rented, *ask_for, code=1, HIVE_FLEET_REPORT_S="2")
+    first, second = line.asked("RunInstances")
+    assert first.fields["ClientToken"] == second.fields["ClientToken"]
+    assert running() == []
+
+
 def test_a_machine_that_never_reports_is_ended_and_said_so(rented, line, ask_for, running, refused):
     said = refused(rented, *ask_for, code=1, HIVE_FLEET_REPORT_S="2")
     assert "did not report within 2 s and was ended. Can machines reach this Hive" in said
@@ -203,8 +218,10 @@ def test_a_machine_that_never_reports_is_ended_and_said_so(rented, line, ask_for
     assert "never reported" in rented.json("fleet", "ls", "--all")[0]["why"]
 
 
-@pytest.mark.parametrize("moment", ["while it waits", "while Amazon answers"])
-def test_ctrl_c_leaves_nothing_running(rented, line, ask_for, running, moment):
+@pytest.mark.parametrize(
+    ("moment", "number"), [("while it waits", signal.SIGHUP), ("while Amazon answers", signal.SIGINT)]
+)
+def test_ctrl_c_and_a_closed_terminal_leave_nothing_running(rented, line, ask_for, running, moment, number):
     if moment == "while Amazon answers":
         line.after.append(
             lambda request, answer: slow(3)(request, answer) if request.action == "RunInstances" else None
@@ -213,7 +230,7 @@ def test_ctrl_c_leaves_nothing_running(rented, line, ask_for, running, moment):
         rented.command(*ask_for), env=rented.environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )
     wait_until(running, "the instance is there")
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     said = process.communicate(timeout=40)[1]
     assert (process.returncode, running()) == (130, []), said
     assert "ending aws-" in said

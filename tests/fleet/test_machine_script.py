@@ -100,6 +100,7 @@ def test_it_plans_the_end_first_and_then_starts_the_worker(tmp_path, stand_ins, 
     ]
     unit = (root / "etc/systemd/system/hive-worker.service").read_text()
     assert "ExecStart=/opt/hive/bin/hive worker --name aws-0a1b2c-1\n" in unit
+    assert "|| iptables -A OUTPUT -d 169.254.169.254 -m owner --uid-owner hive -j REJECT'\n" in unit
 
 
 @pytest.mark.parametrize("program", ["apt-get", "curl"])
