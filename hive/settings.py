@@ -244,8 +244,11 @@ class Settings:
         _seconds,
         default=0.0,
     )
-    price_usd_per_h: float = _setting(
-        "HIVE_PRICE_USD_PER_H", "Worker: what its machine costs [USD/h]; 0: not known.", _seconds, default=0.0
+    price_usd_per_h: float | None = _setting(
+        "HIVE_PRICE_USD_PER_H",
+        "Worker: what this machine costs [US$/h]; 0 says that it costs nothing, and without it nobody knows.",
+        _seconds,
+        default=None,
     )
     fleet_package_url: str = _setting(
         "HIVE_FLEET_PACKAGE_URL",

@@ -68,33 +68,34 @@ def _up_options(function: F) -> F:
 @click.option("--region", metavar="REGION", help="Region [AWS_REGION, us-east-1].")
 @click.option("--spot", is_flag=True, help="Spot machines: cheaper, and Amazon may take them back.")
 @_up_options
-def aws(type_: str, region: str | None, spot: bool, **asked: Any) -> None:  # noqa: ANN401  as click gives them
+def aws(type_: str, region: str | None, spot: bool, **asked: Any) -> int:  # noqa: ANN401  as click gives them
     """Start machines of Amazon EC2.
 
     \b
       hive fleet up aws --type g4dn.xlarge --count 4 --spot --hours 2 --budget 5
     """  # noqa: D301  click wants the character \b itself
-    _start("aws", region, type_, is_spot=spot, **asked)
+    return _start("aws", region, type_, is_spot=spot, **asked)
 
 
 @up.command()
 @click.option("--size", required=True, metavar="SIZE", help="Size of droplet, such as g-8vcpu-32gb.")
 @click.option("--region", default="nyc1", show_default=True, metavar="REGION", help="Region.")
 @_up_options
-def digitalocean(size: str, region: str, **asked: Any) -> None:  # noqa: ANN401  as click gives them
+def digitalocean(size: str, region: str, **asked: Any) -> int:  # noqa: ANN401  as click gives them
     """Start droplets of DigitalOcean.
 
     \b
       hive fleet up digitalocean --size g-8vcpu-32gb --region nyc1
     """  # noqa: D301  as above
-    _start("digitalocean", region, size, is_spot=False, **asked)
+    return _start("digitalocean", region, size, is_spot=False, **asked)
 
 
-def _start(provider_name: str, region: str | None, type_: str, **asked: Any) -> None:  # noqa: ANN401
+def _start(provider_name: str, region: str | None, type_: str, **asked: Any) -> int:  # noqa: ANN401
     from hive.broker import reachable
     from hive.fleet import Launch, make_plan, open_provider
     from hive.fleet.installer import AtFirstStart
     from hive.fleet.launch import refuse_unreachable
+    from hive.fleet.pricing import check_limits
 
     session = open_session()
     settings = session.settings
@@ -112,11 +113,15 @@ def _start(provider_name: str, region: str | None, type_: str, **asked: Any) -> 
             f"droplets to {settings.do_machine_token_file}; without it, hive fleet gc from here must do it."
         )
     if asked["dry_run"]:
-        return
-    _confirm(plan, asked["yes"])
+        return 0
+    check_limits(settings, plan.total_usd)
+    if not _is_wanted(plan, asked["yes"]):
+        _say("Nothing was started.")
+        return 1
     with reachable(settings):
         started = Launch(settings, provider, installer, plan, _say).run(session.registry)
     _show_started(started, asked["as_json"])
+    return 0
 
 
 def wish_of(settings: "Settings", type_: str, asked: dict[str, Any]) -> "Wish":
@@ -156,13 +161,13 @@ def _ssh(key: str | Path | None, address: str | None) -> dict[str, str]:
     return {"ssh_key": Path(key).read_text().strip(), "ssh_from": str(network)}
 
 
-def _confirm(plan: "Plan", is_yes: bool) -> None:
+def _is_wanted(plan: "Plan", is_yes: bool) -> bool:
     if is_yes:
-        return
+        return True
     if not sys.stdin.isatty():
         raise click.UsageError("Starting machines costs money, and nobody is there to be asked: say --yes.")
     total = "an unknown sum" if plan.total_usd is None else f"up to ${plan.total_usd:.2f}"
-    click.confirm(f"Spend {total}?", abort=True, err=True)
+    return click.confirm(f"Spend {total}?", err=True)
 
 
 def _show_started(machines: Sequence["Machine"], as_json: bool) -> None:
@@ -190,7 +195,7 @@ def ls(with_ended: bool, as_json: bool) -> None:
     providers = _providers(session.settings)
     with reachable(session.settings):
         reports = session.registry.workers()
-    found = [one for one in rows(session.settings, providers, reports) if with_ended or one.state != "ended"]
+    found = [one for one in rows(session.settings, providers, reports, _say) if with_ended or one.state != "ended"]
     if as_json:
         print_json([vars(one) for one in found])
         return

@@ -118,6 +118,7 @@ def _environment(machine: Machine, limits: Limits) -> str:
         "HIVE_EXPIRES_AT": written(machine.expires_at),
         "HIVE_END_WHEN_IDLE_MIN": f"{limits.idle_min:g}",
         "HIVE_END_COMMAND": _END_COMMAND,
+        "HIVE_PAID_SINCE": written(machine.created_at),
         "HIVE_PRICE_USD_PER_H": "" if machine.price_usd_per_h is None else f"{machine.price_usd_per_h:g}",
         "HIVE_MACHINE_BUDGET_USD": "" if limits.budget_usd is None else f"{limits.budget_usd:g}",
         "HIVE_SPOT_NOTICE_URL": "http://169.254.169.254" if machine.is_spot else "",

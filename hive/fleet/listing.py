@@ -1,10 +1,11 @@
 """What `hive fleet ls` shows: what this Hive knows, what the provider says, and what the workers report."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from hive.errors import UnreachableError
 from hive.fleet.launch import nodes
 from hive.fleet.machine import Machine, Records, now, read_time, written
 from hive.fleet.provider import Provider, Resource
@@ -31,14 +32,31 @@ class Row:
     why: str
 
 
-def rows(settings: Settings, providers: Iterable[Provider], reports: Iterable[Mapping[str, Any]]) -> list[Row]:
-    """All machines. Those of which the provider knows nothing any more have ended, and are kept as such."""
+def rows(
+    settings: Settings,
+    providers: Iterable[Provider],
+    reports: Iterable[Mapping[str, Any]],
+    say: Callable[[str], None] = lambda _: None,
+) -> list[Row]:
+    """All machines. Those of which the provider knows nothing any more have ended, and are kept as such.
+
+    A provider that does not answer is said; what is known of its machines without it is shown.
+    """
     records, at = Records(settings), now()
-    asked_of = list(providers)
-    found = {one.name: one for provider in asked_of for one in provider.list(records.hive)}
-    asked = {(one.name, one.region) for one in asked_of}
+    found: dict[str, Resource] = {}
+    asked = set()
+    for provider in providers:
+        try:
+            found |= {one.name: one for one in provider.list(records.hive)}
+            asked.add((provider.name, provider.region))
+        except UnreachableError as error:
+            say(str(error))
     for machine in records.alive():
-        if (machine.provider, machine.region) in asked and machine.name not in found and not may_come(machine):
+        if (
+            (machine.provider, machine.region) in asked
+            and machine.name not in found
+            and not may_come(settings, machine)
+        ):
             revoke(settings, machine.name)
             records.keep(ended(machine))
     by_name = {one["name"]: one for one in reports}

@@ -16,8 +16,6 @@ from hive.settings import Settings
 
 # Somebody may be just about to ask for a machine, or to write down its id.
 _BEING_ASKED_FOR = timedelta(minutes=10)
-# A machine that was just started may not be listed yet.
-_NOT_LISTED_YET = timedelta(minutes=1)
 _GONE = "it has ended itself, or was taken away"
 
 
@@ -66,7 +64,11 @@ def sweep(settings: Settings, providers: Iterable[Provider]) -> Iterator[tuple[R
                     there.add(found.name)
     places = {(one.name, one.region) for one in looked_at}
     for machine in records.alive():
-        if (machine.provider, machine.region) in places and machine.name not in there and not may_come(machine):
+        if (
+            (machine.provider, machine.region) in places
+            and machine.name not in there
+            and not may_come(settings, machine)
+        ):
             revoke(settings, machine.name)
             records.keep(ended(machine))
 
@@ -87,9 +89,10 @@ def doom(found: Resource, known: Mapping[str, Machine], at: datetime) -> str:
     return ""
 
 
-def may_come(machine: Machine) -> bool:
-    """Whether a machine that is not listed may be listed yet."""
-    return now() - machine.created_at < (_NOT_LISTED_YET if machine.resource_id else _BEING_ASKED_FOR)
+def may_come(settings: Settings, machine: Machine) -> bool:
+    """Whether a machine that is not listed may be listed yet: it was asked for a moment ago."""
+    a_moment = timedelta(seconds=2 * settings.fleet_gc_pause_s)
+    return now() - machine.created_at < (a_moment if machine.resource_id else _BEING_ASKED_FOR)
 
 
 def ended(machine: Machine) -> Machine:

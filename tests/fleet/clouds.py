@@ -150,8 +150,8 @@ def amazons_error(code, words, status=400):
 class RentedMachines:
     """What the machines do: each that an identity was made for runs a real worker with that identity's folder."""
 
-    def __init__(self, hive, folder):
-        self.hive, self.folder = hive, folder
+    def __init__(self, hive, folder, **environment):
+        self.hive, self.folder, self.environment = hive, folder, environment
         self.processes: dict[str, subprocess.Popen] = {}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._start_them, daemon=True)
@@ -172,12 +172,12 @@ class RentedMachines:
                 if config.parent.name not in self.processes:
                     self.start(config.parent.name)
 
-    def start(self, name, **environment):
+    def start(self, name):
         own = {name: text for name, text in self.hive.environment.items() if not name.startswith(("HIVE_", "AWS_"))}
         log = (self.folder / f"{name}.log").open("a")
         self.processes[name] = subprocess.Popen(
             [str(BIN / "hive"), "worker", "--name", name],
-            env=own | {"HIVE_HOME": str(self.hive.home / "access" / name), "HIVE_PRELOAD": "0", **environment},
+            env=own | {"HIVE_HOME": str(self.hive.home / "access" / name), "HIVE_PRELOAD": "0", **self.environment},
             stdout=log,
             stderr=log,
             start_new_session=True,

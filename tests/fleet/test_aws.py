@@ -3,15 +3,18 @@
 import base64
 import io
 import json
+import shlex
 import signal
 import subprocess
+import sys
 import tarfile
 from datetime import datetime, timedelta
 
+import pexpect
 import pytest
 
 from hive.orchestrator.access import listed
-from tests.fleet.clouds import amazons_error, slow
+from tests.fleet.clouds import RentedMachines, amazons_error, slow
 from tests.fleet.conftest import IMAGE
 from tests.support import wait_until
 
@@ -216,6 +219,45 @@ def test_a_machine_that_never_reports_is_ended_and_said_so(rented, line, ask_for
     assert "did not report within 2 s and was ended. Can machines reach this Hive" in said
     assert (running(), listed(rented.settings)) == ([], [])
     assert "never reported" in rented.json("fleet", "ls", "--all")[0]["why"]
+
+
+def test_an_idle_machine_ends_itself_and_nothing_of_it_is_left(rented, line, ask_for, running, moto, tmp_path):
+    """Powering off is terminating, at Amazon; here the end command does that in its place."""
+    script = tmp_path / "end.py"
+    script.write_text(
+        "import boto3\n"
+        f"ec2 = boto3.client('ec2', region_name='us-east-1', endpoint_url='http://127.0.0.1:{moto}',"
+        " aws_access_key_id='x', aws_secret_access_key='x')\n"
+        "found = ec2.describe_instances()['Reservations'][0]['Instances'][0]\n"
+        "ec2.terminate_instances(InstanceIds=[found['InstanceId']])\n"
+    )
+    own = {"HIVE_END_WHEN_IDLE_MIN": "0.05", "HIVE_END_COMMAND": shlex.join([sys.executable, str(script)])}
+    with RentedMachines(rented, tmp_path, **own):
+        rented.run(*ask_for)
+        wait_until(lambda: not running(), "it has ended itself")
+    assert rented.json("fleet", "ls") == []
+    [ended] = rented.json("fleet", "ls", "--all")
+    assert (ended["state"], ended["why"]) == ("ended", "it has ended itself, or was taken away")
+    assert listed(rented.settings) == []
+
+
+def test_machines_are_listed_though_amazon_does_not_answer(rented, line, machines, ask_for, refused):
+    rented.run(*ask_for)
+    line.fail("DescribeInstances", amazons_error("AuthFailure", "no", 401))
+    ended = rented.run("fleet", "ls", "--json")
+    assert "Amazon refuses the credentials" in ended.stderr
+    assert [one["state"] for one in json.loads(ended.stdout)] == ["idle"]
+
+
+def test_who_is_asked_may_say_no(rented, line, ask_for):
+    words = [word for word in ask_for if word != "--yes"]
+    terminal = pexpect.spawn(rented.command(*words)[0], words, env=rented.environment, encoding="utf-8", timeout=30)
+    terminal.expect_exact("Spend up to $1.05? [y/N]:")
+    terminal.sendline("n")
+    terminal.expect_exact("Nothing was started.")
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert (terminal.exitstatus, line.asked("RunInstances")) == (1, [])
 
 
 @pytest.mark.parametrize(
