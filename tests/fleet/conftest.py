@@ -105,14 +105,19 @@ def rented(renter, line):
     return renter
 
 
-@pytest.fixture
-def refused(monkeypatch, capsys):
-    """Runs `hive` in this process, which spares a second for each of many refusals; returns what is said on stderr."""
+class Inside:
+    """Runs `hive` in this process, which spares a second for each call."""
 
-    def run(hive, *arguments, code, **environment):
+    def __init__(self, monkeypatch, capsys):
+        self._monkeypatch, self._capsys = monkeypatch, capsys
+
+    def json(self, hive, *arguments):
+        return json.loads(self(hive, *arguments, "--json").out)
+
+    def __call__(self, hive, *arguments, code=0, **environment):
         for name, value in (hive.environment | environment).items():
-            monkeypatch.setenv(name, value)
-        capsys.readouterr()
+            self._monkeypatch.setenv(name, value)
+        self._capsys.readouterr()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)  # connections that a process' end would close
             try:
@@ -120,11 +125,20 @@ def refused(monkeypatch, capsys):
             except SystemExit as ended:
                 found = ended.code
             gc.collect()
-        said = capsys.readouterr().err
-        assert found == code, said
+        said = self._capsys.readouterr()
+        assert found == code, said.err
         return said
 
-    return run
+
+@pytest.fixture
+def inside(monkeypatch, capsys):
+    return Inside(monkeypatch, capsys)
+
+
+@pytest.fixture
+def refused(inside):
+    """What `hive` says on stderr."""
+    return lambda *arguments, code, **environment: inside(*arguments, code=code, **environment).err
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """More machines for queues that wait: when one more may be started, and when not."""
 
-import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,7 +8,6 @@ from hive.errors import SettingError
 from hive.fleet.auto import Bounds, decide, read_budget
 from hive.fleet.machine import Machine
 from hive.jobs import QueueReport
-from tests.support import wait_until
 
 NOW = datetime(2026, 11, 26, 20, 0, tzinfo=UTC)
 BOUNDS = Bounds(most=2, usd_per_day=10.0, wait_s=120)
@@ -62,16 +60,3 @@ def test_a_budget_is_of_a_day(text):
     assert read_budget("$2.50/day") == 2.5
     with pytest.raises(SettingError, match="such as 10/day"):
         read_budget(text)
-
-
-@pytest.mark.wire
-def test_a_job_that_waits_gets_a_machine(rented, line, machines, ask_for, running):
-    job = rented.submit("test")
-    ssh = ask_for[ask_for.index("--ssh-key") : ask_for.index("--yes")]
-    words = ["fleet", "auto", "--max", "1", "--budget", "10/day", "--region", "us-east-1", *ssh, "--wait", "1"]
-    wait_until(lambda: rented.json("queues")[0]["oldest_s"] > 1.2, "it has waited")
-    [said] = json.loads(rented.run(*words, "--dry-run", "--json").stdout)
-    assert (said["queue"], said["is_start"], running()) == ("test", True, [])
-    rented.run(*words, "--once")
-    assert len(running()) == 1
-    assert rented.wait(job)["state"] == "succeeded"

@@ -53,8 +53,8 @@ def test_machines_are_started_listed_and_ended(rented, line, machines, ask_for, 
     assert {one["state"] for one in rented.json("fleet", "ls", "--all")} == {"ended"}
 
 
-def test_what_amazon_is_asked_for_is_safe(rented, line, machines, ask_for, running):
-    rented.run(*ask_for, "--spot")
+def test_what_amazon_is_asked_for_is_safe(rented, line, machines, ask_for, running, inside):
+    inside(rented, *ask_for, "--spot")
     asked = [one.fields for one in line.asked("RunInstances")]
     for one in asked:
         assert one["ImageId"] == IMAGE
@@ -87,7 +87,7 @@ def test_what_amazon_is_asked_for_is_safe(rented, line, machines, ask_for, runni
     with tarfile.open(fileobj=io.BytesIO(base64.b64decode(packed))) as archive:
         assert {"config.toml", "redis.password", "worker.key", "trusted.json"} <= set(archive.getnames())
     assert 'HIVE_SPOT_NOTICE_URL="http://169.254.169.254"' in script
-    rented.run("fleet", "down", "--all")
+    inside(rented, "fleet", "down", "--all")
     assert running() == []
 
 
@@ -179,9 +179,9 @@ def test_the_first_machine_is_ended_when_the_second_cannot_be_had(rented, line, 
     assert (running(), listed(rented.settings)) == ([], [])
 
 
-def test_a_passing_error_is_asked_again_with_the_same_token(rented, line, machines, ask_for, running):
+def test_a_passing_error_is_asked_again_with_the_same_token(rented, line, machines, ask_for, running, inside):
     line.fail("RunInstances", amazons_error("InternalError", "Oops", 500), times=2)
-    rented.run(*ask_for)
+    inside(rented, *ask_for)
     assert len({one.fields["ClientToken"] for one in line.asked("RunInstances")}) == 1
     assert len(line.asked("RunInstances")) == 3
     assert len(running()) == 1
@@ -221,7 +221,7 @@ def test_a_machine_that_never_reports_is_ended_and_said_so(rented, line, ask_for
     assert "never reported" in rented.json("fleet", "ls", "--all")[0]["why"]
 
 
-def test_an_idle_machine_ends_itself_and_nothing_of_it_is_left(rented, line, ask_for, running, moto, tmp_path):
+def test_an_idle_machine_ends_itself_and_nothing_of_it_is_left(rented, line, ask_for, running, moto, tmp_path, inside):
     """Powering off is terminating, at Amazon; here the end command does that in its place."""
     script = tmp_path / "end.py"
     script.write_text(
@@ -233,20 +233,20 @@ def test_an_idle_machine_ends_itself_and_nothing_of_it_is_left(rented, line, ask
     )
     own = {"HIVE_END_WHEN_IDLE_MIN": "0.05", "HIVE_END_COMMAND": shlex.join([sys.executable, str(script)])}
     with RentedMachines(rented, tmp_path, **own):
-        rented.run(*ask_for)
+        inside(rented, *ask_for)
         wait_until(lambda: not running(), "it has ended itself")
-    assert rented.json("fleet", "ls") == []
-    [ended] = rented.json("fleet", "ls", "--all")
+    assert inside.json(rented, "fleet", "ls") == []
+    [ended] = inside.json(rented, "fleet", "ls", "--all")
     assert (ended["state"], ended["why"]) == ("ended", "it has ended itself, or was taken away")
     assert listed(rented.settings) == []
 
 
-def test_machines_are_listed_though_amazon_does_not_answer(rented, line, machines, ask_for, refused):
-    rented.run(*ask_for)
+def test_machines_are_listed_though_amazon_does_not_answer(rented, line, machines, ask_for, refused, inside):
+    inside(rented, *ask_for)
     line.fail("DescribeInstances", amazons_error("AuthFailure", "no", 401))
-    ended = rented.run("fleet", "ls", "--json")
-    assert "Amazon refuses the credentials" in ended.stderr
-    assert [one["state"] for one in json.loads(ended.stdout)] == ["idle"]
+    ended = inside(rented, "fleet", "ls", "--json")
+    assert "Amazon refuses the credentials" in ended.err
+    assert [one["state"] for one in json.loads(ended.out)] == ["idle"]
 
 
 def test_who_is_asked_may_say_no(rented, line, ask_for):
@@ -279,18 +279,30 @@ def test_ctrl_c_and_a_closed_terminal_leave_nothing_running(rented, line, ask_fo
     assert rented.json("access", "ls") == []
 
 
-def test_what_hive_forgot_is_found_by_its_tag(rented, line, machines, ask_for, running):
-    rented.run(*ask_for, "--count", "2")
-    kept, lost = rented.json("fleet", "ls")
+def test_what_hive_forgot_is_found_by_its_tag(rented, line, machines, ask_for, running, inside):
+    inside(rented, *ask_for, "--count", "2")
+    kept, lost = inside.json(rented, "fleet", "ls")
     (rented.home / "fleet" / f"{lost['name']}.json").unlink()
     foreign = running.client.run_instances(ImageId=IMAGE, MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
-    found = rented.json("fleet", "gc")
+    found = inside.json(rented, "fleet", "gc")
     assert [(one["id"], one["why"]) for one in found] == [(lost["id"], "nothing is known of it")]
     assert {one["InstanceId"] for one in running()} == {kept["id"], foreign}
-    assert [one["name"] for one in rented.json("access", "ls")] == [kept["name"]]
+    assert [one["name"] for one in inside.json(rented, "access", "ls")] == [kept["name"]]
 
     file = rented.home / "fleet" / f"{kept['name']}.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"expires_at": "2026-01-01T00:00:00Z"}))
-    assert [one["why"] for one in rented.json("fleet", "gc")] == ["it is past its expiry"]
+    assert [one["why"] for one in inside.json(rented, "fleet", "gc")] == ["it is past its expiry"]
     assert [one["InstanceId"] for one in running()] == [foreign]
-    assert "Nothing is left over. Looked at: aws us-east-1." in rented.run("fleet", "gc").stderr
+    assert "Nothing is left over. Looked at: aws us-east-1." in inside(rented, "fleet", "gc").err
+
+
+def test_a_job_that_waits_gets_a_machine(rented, line, machines, ask_for, running, inside):
+    job = rented.submit("test")
+    ssh = ask_for[ask_for.index("--ssh-key") : ask_for.index("--yes")]
+    words = ["fleet", "auto", "--max", "1", "--budget", "10/day", "--region", "us-east-1", *ssh, "--wait", "1"]
+    wait_until(lambda: inside.json(rented, "queues")[0]["oldest_s"] > 1.2, "it has waited")
+    [said] = json.loads(inside(rented, *words, "--dry-run", "--json").out)
+    assert (said["queue"], said["is_start"], running()) == ("test", True, [])
+    inside(rented, *words, "--once")
+    assert len(running()) == 1
+    assert rented.wait(job)["state"] == "succeeded"

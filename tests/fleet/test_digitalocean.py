@@ -130,14 +130,14 @@ def ask_for(tmp_path):
     ]  # fmt: skip
 
 
-def test_droplets_are_started_listed_and_destroyed(rented, line, account, ask_for, tmp_path):
+def test_droplets_are_started_listed_and_destroyed(rented, line, account, ask_for, tmp_path, inside):
     with RentedMachines(rented, tmp_path):
-        said = rented.run(*ask_for, "--count", "2", "--budget", "5", "--json")
-        assert "2 x g-8vcpu-32gb in nyc1 (8 vCPU, 32 GiB): $0.375 an hour each; at most $1.50 for 2 h" in said.stderr
-        assert "A droplet that is off still costs." in said.stderr
-        started = json.loads(said.stdout)
+        said = inside(rented, *ask_for, "--count", "2", "--budget", "5", "--json")
+        assert "2 x g-8vcpu-32gb in nyc1 (8 vCPU, 32 GiB): $0.375 an hour each; at most $1.50 for 2 h" in said.err
+        assert "A droplet that is off still costs." in said.err
+        started = json.loads(said.out)
         assert [str(one) for one in account.droplets] == [one["id"] for one in started]
-        assert {one["state"] for one in rented.json("fleet", "ls")} == {"idle"}
+        assert {one["state"] for one in inside.json(rented, "fleet", "ls")} == {"idle"}
 
         asked = line.asked("POST /v2/droplets")
         assert all(one.head["authorization"] == "Bearer dop_v1_secret" for one in line.requests)
@@ -152,10 +152,10 @@ def test_droplets_are_started_listed_and_destroyed(rented, line, account, ask_fo
         assert wall["inbound_rules"][0]["sources"] == {"addresses": ["192.0.2.7/32"]}
 
         (rented.home / "fleet" / f"{started[0]['name']}.json").unlink()
-        assert [one["id"] for one in rented.json("fleet", "gc")] == [started[0]["id"]]
-        rented.run("fleet", "down", "--all")
+        assert [one["id"] for one in inside.json(rented, "fleet", "gc")] == [started[0]["id"]]
+        inside(rented, "fleet", "down", "--all")
     assert account.droplets == {}
-    assert rented.json("access", "ls") == []
+    assert inside.json(rented, "access", "ls") == []
 
 
 def test_what_the_api_does_not_take_would_be_noticed(line):
@@ -196,7 +196,7 @@ def test_what_is_refused_is_one_sentence_and_leaves_nothing(
     assert (account.droplets, listed(rented.settings)) == ({}, [])
 
 
-def test_a_droplet_whose_answer_was_lost_is_not_asked_for_twice(rented, line, account, ask_for, tmp_path):
+def test_a_droplet_whose_answer_was_lost_is_not_asked_for_twice(rented, line, account, ask_for, tmp_path, inside):
     lost = []
 
     def lose_first(request, answer):
@@ -207,9 +207,9 @@ def test_a_droplet_whose_answer_was_lost_is_not_asked_for_twice(rented, line, ac
 
     line.after.append(lose_first)
     with RentedMachines(rented, tmp_path):
-        rented.run(*ask_for)
+        inside(rented, *ask_for)
         assert (len(line.asked("POST /v2/droplets")), len(account.droplets)) == (1, 1)
-        rented.run("fleet", "down", "--all")
+        inside(rented, "fleet", "down", "--all")
     assert account.droplets == {}
 
 
