@@ -32,6 +32,7 @@ COMMANDS = {
     "doctor": "doctor",
     "worker": "worker",
     "access": "access",
+    "fleet": "fleet_machines",
     "gateway": "gateway",
     "config": "config",
     "completion": "config",

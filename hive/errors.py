@@ -10,6 +10,7 @@ HiveError                     1   base; `kind` is what a job's record carries
 ├── UnreachableError          4   broker or store not reachable, or access refused
 ├── BudgetError               5   a limit of money would be passed, or is reached
 ├── TaskDeclarationError      1   a task's author wrote a signature that Hive cannot read
+├── CloudError                1   a provider of machines could not do what was asked
 ├── ServiceError              1   a local service could not be started or stopped
 ├── LedgerError               1   the list of what was submitted from here cannot be read or written
 ├── JobStateError             1   a job is not in a state in which this can be done to it
@@ -90,6 +91,12 @@ class TaskDeclarationError(HiveError):
     """The signature of a task holds something that Hive cannot turn into a schema."""
 
     kind = "bad-declaration"
+
+
+class CloudError(HiveError):
+    """A provider of machines has none to give, or could not do what was asked; nothing is left running."""
+
+    kind = "cloud"
 
 
 class ServiceError(HiveError):

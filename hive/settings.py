@@ -5,6 +5,7 @@ import hashlib
 import os
 import platform
 import secrets
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -83,6 +84,11 @@ def _bytes(text: str) -> int:
     if number < 1:
         raise ValueError("it must be at least 1 B")
     return number
+
+
+def _command(text: str) -> str:
+    shlex.split(text)
+    return text
 
 
 def _yes_or_no(text: str) -> bool:
@@ -243,6 +249,58 @@ class Settings:
     budget_usd_per_month: float | None = _setting(
         "HIVE_BUDGET_USD_PER_MONTH", "The same for a calendar month (UTC) [US$].", _dollars, default=None
     )
+    end_command: str = _setting(
+        "HIVE_END_COMMAND",
+        "Worker on a rented machine: the command that ends the machine; empty: the machine does not end itself.",
+        _command,
+    )
+    end_when_idle_min: float = _setting(
+        "HIVE_END_WHEN_IDLE_MIN",
+        "Worker on a rented machine: it ends when it has had no job for that long [min]; 0: it does not.",
+        _seconds,
+        default=0.0,
+    )
+    expires_at: datetime | None = _setting(
+        "HIVE_EXPIRES_AT",
+        "Worker on a rented machine: when it ends in any case, such as 2026-11-26T20:00:00Z.",
+        _moment,
+        default=None,
+    )
+    machine_budget_usd: float = _setting(
+        "HIVE_MACHINE_BUDGET_USD",
+        "Worker on a rented machine: it ends when it has cost that much [USD]; 0: no limit.",
+        _seconds,
+        default=0.0,
+    )
+    fleet_package_url: str = _setting(
+        "HIVE_FLEET_PACKAGE_URL",
+        "What rented machines install: https://… of Hive's wheel or source (.whl, .tar.gz), also with #sha256=….",
+    )
+    fleet_capabilities: str = _setting(
+        "HIVE_FLEET_CAPABILITIES", "What rented machines serve where nothing else is said.", default="gis,training"
+    )
+    fleet_report_s: float = _setting(
+        "HIVE_FLEET_REPORT_S",
+        "A rented machine whose worker has not reported after that time is ended [s].",
+        _seconds,
+        default=600.0,
+    )
+    fleet_gc_pause_s: float = _setting(
+        "HIVE_FLEET_GC_PAUSE_S", "Time between the two looks of hive fleet gc [s].", _seconds, default=10.0
+    )
+    do_url: str = _setting(
+        "HIVE_DO_URL", "Where DigitalOcean's API answers.", _web, default="https://api.digitalocean.com"
+    )
+    do_token_file: Path = _setting(
+        "HIVE_DO_TOKEN_FILE",
+        "File with the token of DigitalOcean, where DIGITALOCEAN_TOKEN is not set; by default under HIVE_HOME.",
+        _folder,
+    )
+    do_machine_token_file: Path = _setting(
+        "HIVE_DO_MACHINE_TOKEN_FILE",
+        "File with a token that may only delete droplets, with which each ends itself; by default under HIVE_HOME.",
+        _folder,
+    )
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def flags_as_environment(self) -> dict[str, str]:
@@ -368,6 +426,8 @@ def _with_derived(settings: Settings, origins: dict[str, str]) -> Settings:
         ("token_file", settings.home / "gateway.token"),
         ("signing_key", settings.home / f"access/{settings.role}.key"),
         ("trust_file", settings.home / "access/trusted.json"),
+        ("do_token_file", settings.home / "digitalocean.token"),
+        ("do_machine_token_file", settings.home / "digitalocean-machine.token"),
     ):
         if name not in origins:
             values[name] = default

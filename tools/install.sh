@@ -41,6 +41,7 @@ if [[ $(uname) == Darwin ]]; then
   manager=brew
   python=$(find_python) || missing+=(python@3.13)
   has_redis || missing+=(redis)
+  [[ $what != all ]] || command -v npm >/dev/null || missing+=(node)
   ! wants gis || command -v pdal >/dev/null || missing+=(pdal)
 else
   manager=apt-get
@@ -50,6 +51,8 @@ else
   ! wants gis || command -v pdal >/dev/null || [[ -e /usr/share/keyrings/debian-archive-keyring.gpg ]] || missing+=(debian-archive-keyring)
   # The tests make network namespaces.
   [[ $what != all ]] || command -v ip >/dev/null || missing+=(iproute2)
+  # The tests check what DigitalOcean is asked for with Prism, a program for Node.
+  [[ $what != all ]] || command -v npm >/dev/null || missing+=(npm)
   # The tests open Redis to the network, with TLS, which the wheel's redis-server does not have. This package has the
   # program and no service.
   [[ $what != all ]] || command -v redis-server >/dev/null || command -v redis-check-rdb >/dev/null || missing+=(redis-tools)
@@ -124,4 +127,9 @@ fi
 say "installing Hive and its libraries"
 pip_install --editable ".[$extras]"
 tools/install_pdal.sh "$venv"
+if [[ $what == all && ! -x $venv/bin/prism ]]; then
+  say "installing Prism, which checks what the tests ask of DigitalOcean against a description"
+  npm install --no-fund --no-audit --loglevel error --prefix "$venv/prism" @stoplight/prism-cli@5.16.0
+  ln -sf ../prism/node_modules/.bin/prism "$venv/bin/prism"
+fi
 say "ready: $venv/bin/hive"

@@ -25,7 +25,8 @@ _REMEMBERED_S = 86_400
 class WorkerReport:
     """What a worker says of itself; `cpu_percent` is of one core, over the time since its last report.
 
-    `clock_s` is the time that its clock shows [s since 1970]; `terms` are what must be the same on the laptop.
+    `clock_s` is the time that its clock shows [s since 1970]; `terms` are what must be the same on the laptop; `idle_s`
+    says for how long it has had no job.
     """
 
     name: str
@@ -41,6 +42,7 @@ class WorkerReport:
     version: str
     clock_s: float
     terms: Mapping[str, Any]
+    idle_s: float | None = None
 
 
 @dataclass(frozen=True)

@@ -55,13 +55,13 @@ class Presence(bootsteps.StartStopStep):
         settings = load_settings()
         registry = Registry(connect(settings))
         meter, gpus, agreed = _Meter(), gpu_names(), _terms(parent, settings)
-        price = settings.price_usd_per_h
-        there = There(registry, parent.hostname, settings)
+        there, idle = There(registry, parent.hostname, settings), _Idle()
         while not self._over.is_set():
             said = len(state.active_requests)
             try:
                 with there.counted() as time_s:
-                    registry.report(describe(parent, meter, gpus, agreed, price), time_s)
+                    own = describe(parent, meter, gpus, agreed, settings.price_usd_per_h, idle.seconds())
+                    registry.report(own, time_s)
             except (redis.RedisError, OSError) as error:
                 logger.warning("cannot report to Redis: %s", error)
             self._wait(said)
@@ -112,6 +112,7 @@ def describe(
     gpus: tuple[str, ...],
     agreed: Mapping[str, Any],
     price_usd_per_h: float | None,
+    idle_s: float | None = None,
 ) -> WorkerReport:
     """Describe a running Celery worker."""
     cpu_percent, memory_bytes = meter.read()
@@ -129,6 +130,7 @@ def describe(
         version=version("hive-compute"),
         clock_s=time.time(),
         terms=agreed,
+        idle_s=idle_s,
     )
 
 
@@ -138,6 +140,20 @@ def _terms(parent: Any, settings: Settings) -> dict[str, Any]:  # noqa: ANN401
     return terms(settings, parent.app.amqp.queues.consume_from) | {
         "visibility_timeout_s": options.get("visibility_timeout")
     }
+
+
+class _Idle:
+    """For how long this worker has had no job; one that came and went between two looks counts too."""
+
+    def __init__(self) -> None:
+        self._had = 0
+        self._since = time.monotonic()
+
+    def seconds(self) -> float:
+        had = sum(state.total_count.values())
+        if state.active_requests or had != self._had:
+            self._had, self._since = had, time.monotonic()
+        return round(time.monotonic() - self._since, 1)
 
 
 class _Meter:

@@ -71,6 +71,16 @@ def _born(pid: int) -> float:
     return float(psutil.Process(pid).create_time())
 
 
+def shown_in(folder: Path) -> list[Slot]:
+    """Every attempt that a worker's folder shows, claimed ones too."""
+    found = []
+    for file in folder.glob("*.*.*"):
+        if file.suffix in (_SHOWN, _CLAIMED):
+            with contextlib.suppress(FileNotFoundError):  # it ended since the folder was listed
+                found.append(Slot(**json.loads(file.read_text())))
+    return found
+
+
 class Slots:
     """The running attempts of one worker."""
 
@@ -104,12 +114,7 @@ class Slots:
 
     def all(self) -> list[Slot]:
         """Every attempt that is shown, claimed ones too."""
-        found = []
-        for file in self._folder.glob("*.*.*"):
-            if file.suffix in (_SHOWN, _CLAIMED):
-                with contextlib.suppress(FileNotFoundError):  # it ended since the folder was listed
-                    found.append(Slot(**json.loads(file.read_text())))
-        return found
+        return shown_in(self._folder)
 
     def is_shown(self, name: str) -> bool:
         """Whether the attempt of that name is shown."""

@@ -16,10 +16,13 @@ from types import FrameType
 from hive.catalog import find_capability
 from hive.errors import ServiceError, SettingError
 from hive.settings import Settings
+from hive.worker.ending import MachineEnd
 
 _LOOK_EVERY_S = 0.5
 # A node that dies is started again; one that dies at once would otherwise be started without end.
 _PAUSE_S = 2.0
+# Nodes have the grace period to end in good order; a machine that must end waits no longer than that much more.
+_MARGIN_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,10 @@ class Node:
 
     capability: str
     slots: int
+
+    def name(self, host: str) -> str:
+        """What Celery and `hive workers` call it."""
+        return f"{self.capability}@{host}"
 
 
 def read_nodes(text: str, otherwise: int) -> list[Node]:
@@ -87,26 +94,64 @@ def run_nodes(settings: Settings, name: str | None = None) -> int:
         refuse_missing(node)
     host = name or platform.node()
     environment = os.environ | _environment(settings)
-    environments = {node: environment | _price(settings, node, nodes) for node in nodes}
-    running = {node: _start(node, host, environments[node]) for node in nodes}
-    asked_to_end = False
+    return _Nodes(settings, nodes, host, environment).run()
 
-    def end(number: int, _: FrameType | None) -> None:
-        nonlocal asked_to_end
-        asked_to_end = True
-        for process in running.values():
+
+class _Nodes:
+    """The nodes of one machine, started again when they die, until the machine or somebody wants them to end."""
+
+    def __init__(self, settings: Settings, nodes: Sequence[Node], host: str, environment: Mapping[str, str]) -> None:
+        self._settings, self._host = settings, host
+        self._environments = {node: {**environment, **_price(settings, node, nodes)} for node in nodes}
+        self._running = {node: _start(node, host, self._environments[node]) for node in nodes}
+        self._end = MachineEnd(settings, [node.name(host) for node in nodes])
+        self._asked_to_end = False
+        self._why = ""
+
+    def run(self) -> int:
+        """Keep them running; returns when all have ended."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask_to_end)
+        over = float("inf")
+        while not self._asked_to_end or self._alive():
+            if not self._asked_to_end and (why := self._end.reason()):
+                over = self._drain(why)
+            if time.monotonic() > over:
+                self._kill()
+            self._start_again()
+            time.sleep(_LOOK_EVERY_S)
+        return self._end.carry_out() if self._why else 0
+
+    def _alive(self) -> list[subprocess.Popen[bytes]]:
+        return [process for process in self._running.values() if process.poll() is None]
+
+    def _ask_to_end(self, number: int, _: FrameType | None = None) -> None:
+        self._asked_to_end = True
+        for process in self._running.values():
             process.send_signal(number)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
-    while any(process.poll() is None for process in running.values()) or not asked_to_end:
-        for node, process in running.items():
-            if process.poll() is not None and not asked_to_end:
-                sys.stderr.write(f"hive worker: {node.capability} ended ({process.returncode}); starting it again\n")
-                time.sleep(_PAUSE_S)
-                running[node] = _start(node, host, environments[node])
-        time.sleep(_LOOK_EVERY_S)
-    return 0
+    def _drain(self, why: str) -> float:
+        """Ask the nodes to end because the machine must; returns when that must be over [s, monotonic]."""
+        sys.stderr.write(f"hive worker: this machine ends: {why}\n")
+        self._why = why
+        self._ask_to_end(signal.SIGTERM)
+        return time.monotonic() + self._settings.grace_s + _MARGIN_S
+
+    def _kill(self) -> None:
+        for process in self._alive():
+            os.killpg(process.pid, signal.SIGKILL)
+
+    def _start_again(self) -> None:
+        for node, process in self._running.items():
+            if process.poll() is None or self._asked_to_end:
+                continue
+            if notice := self._end.notice():  # the other nodes have seen it too, and end by themselves
+                sys.stderr.write(f"hive worker: this machine will be taken away: {notice}\n")
+                self._why, self._asked_to_end = notice, True
+                return
+            sys.stderr.write(f"hive worker: {node.capability} ended ({process.returncode}); starting it again\n")
+            time.sleep(_PAUSE_S)
+            self._running[node] = _start(node, self._host, self._environments[node])
 
 
 def _environment(settings: Settings) -> dict[str, str]:
@@ -131,6 +176,6 @@ def _price(settings: Settings, node: Node, nodes: Sequence[Node]) -> dict[str, s
 
 def _start(node: Node, host: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "celery", "-A", "hive", "worker", "-Q", node.capability, "-c", str(node.slots)]
-    command += ["-n", f"{node.capability}@{host}", "--loglevel", "INFO"]
+    command += ["-n", node.name(host), "--loglevel", "INFO"]
     # A session of its own: Ctrl-C reaches this process alone, which passes it on once.
     return subprocess.Popen(command, env=dict(environment), start_new_session=True)  # noqa: S603  our own words

@@ -1,0 +1,245 @@
+"""Starting machines so that none is left running unnoticed: the intent first, then the call, then the waiting."""
+
+import dataclasses
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from hive.errors import BudgetError, CloudError, SettingError
+from hive.fleet.installer import Installer, Limits
+from hive.fleet.machine import Machine, Records, now
+from hive.fleet.provider import Offer, Order, Provider
+from hive.fleet.sweep import end, interruptible, undisturbed
+from hive.jobs import Registry
+from hive.orchestrator import access
+from hive.orchestrator.network import opened
+from hive.settings import Settings
+from hive.worker.starter import read_nodes
+
+_LOOK_EVERY_S = 1.0
+_ASK_EVERY_S = 15.0
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is wanted, in the words of the command line."""
+
+    type: str
+    count: int
+    capabilities: str
+    hours: float
+    idle_min: float
+    is_spot: bool = False
+    budget_usd: float | None = None
+    is_unknown_price_accepted: bool = False
+    disk_gb: int = 100
+    ssh_key: str = ""
+    ssh_from: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be started, and the most that it will cost until its expiry."""
+
+    wish: Wish
+    offer: Offer
+    total_usd: float | None
+
+    @property
+    def price_text(self) -> str:
+        """The price in words; one that is not known is said to be so."""
+        if self.offer.price_usd_per_h is None or self.total_usd is None:
+            return "price unknown"
+        spot = self.offer.spot_usd_per_h
+        now_text = f", spot now ${spot:.4g}" if spot else ""
+        hourly = f"${self.offer.price_usd_per_h:.4g} an hour each{now_text}"
+        return f"{hourly}; at most ${self.total_usd:.2f} for {self.wish.hours:g} h, without disks and traffic"
+
+
+def make_plan(provider: Provider, wish: Wish) -> Plan:
+    """Look up what is wanted and what it costs.
+
+    Raises
+    ------
+    BudgetError
+        It costs more than the budget.
+    SettingError
+        Its price is not known, and that was not accepted.
+    """
+    offer = provider.offer(wish.type, is_spot=wish.is_spot)
+    price = offer.price_usd_per_h
+    if price is None:
+        if not wish.is_unknown_price_accepted:
+            raise SettingError(
+                f"The price of {wish.type} in {provider.region} is not known here. "
+                "Look it up, and accept that Hive cannot watch it: --accept-unknown-price."
+            )
+        if wish.budget_usd is not None:
+            raise BudgetError(
+                f"Hive cannot keep a budget for {wish.type}, whose price it does not know. Leave out --budget."
+            )
+        return Plan(wish, offer, None)
+    total = price * wish.count * wish.hours
+    if wish.budget_usd is not None and total > wish.budget_usd:
+        raise BudgetError(
+            f"{wish.count} x {wish.type} for {wish.hours:g} h cost up to ${total:.2f}, more than the budget of "
+            f"${wish.budget_usd:.2f}. Nothing was started. Ask for less with --count or --hours."
+        )
+    return Plan(wish, offer, total)
+
+
+class Launch:
+    """One call of `hive fleet up`. Whatever ends it early, Ctrl-C too, ends the machines that it has started."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        provider: Provider,
+        installer: Installer,
+        plan: Plan,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._settings, self._provider, self._installer = settings, provider, installer
+        self._plan, self._say = plan, say
+        self._records = Records(settings)
+        self._machines: dict[str, Machine] = {}
+
+    def run(self, registry: Registry) -> list[Machine]:
+        """Start all machines and wait until their workers report; returns those that do.
+
+        Raises
+        ------
+        CloudError
+            The provider did not start all of them: none is left. Or some never reported: these are ended.
+        KeyboardInterrupt
+            None is left.
+        """
+        try:
+            with interruptible():
+                self._intend()
+                for machine in list(self._machines.values()):
+                    self._create(machine)
+                silent = self._wait(registry)
+        except BaseException:
+            with undisturbed():
+                self._take_back()
+            raise
+        if silent:
+            self._end_silent(silent)
+        return list(self._machines.values())
+
+    def _intend(self) -> None:
+        """Write down each machine and its token before anything is asked for."""
+        wish, launch = self._plan.wish, f"{self._provider.name[:3]}-{secrets.token_hex(3)}"
+        created = now()
+        for number in range(1, wish.count + 1):
+            machine = Machine(
+                name=f"{launch}-{number}",
+                launch=launch,
+                count=wish.count,
+                token=secrets.token_hex(16),
+                provider=self._provider.name,
+                type=wish.type,
+                region=self._provider.region,
+                is_spot=wish.is_spot,
+                capabilities=wish.capabilities,
+                price_usd_per_h=self._plan.offer.price_usd_per_h,
+                created_at=created,
+                expires_at=created + timedelta(hours=wish.hours),
+            )
+            self._machines[machine.name] = self._records.keep(machine)
+
+    def _create(self, machine: Machine) -> None:
+        wish = self._plan.wish
+        queues = [node.capability for node in read_nodes(wish.capabilities, 1)]
+        identity = access.add(self._settings, machine.name, queues)
+        order = Order(
+            name=machine.name,
+            hive=self._records.hive,
+            token=machine.token,
+            type=machine.type,
+            is_spot=machine.is_spot,
+            expires_at=machine.expires_at,
+            user_data=self._user_data(machine, identity),
+            disk_gb=wish.disk_gb,
+            ssh_key=wish.ssh_key,
+            ssh_from=wish.ssh_from,
+        )
+        resource = self._provider.create(order)
+        machine = self._records.keep(dataclasses.replace(machine, resource_id=resource.id))
+        self._machines[machine.name] = machine
+        self._say(f"{machine.name}: {resource.id} is starting")
+        self._installer.after_start(machine, resource)
+
+    def _user_data(self, machine: Machine, identity: Path) -> str:
+        wish = self._plan.wish
+        share = None if wish.budget_usd is None else wish.budget_usd / wish.count
+        text = self._installer.user_data(machine, identity, Limits(wish.idle_min, share))
+        size, most = len(text.encode()), self._provider.user_data_max_bytes
+        if size > most:
+            raise SettingError(f"The script of the first start has {size} B, and {self._provider.name} takes {most} B.")
+        return text
+
+    def _wait(self, registry: Registry) -> list[Machine]:
+        """Wait until every worker reports; returns the machines that have not in time, or that are gone."""
+        limit_s = self._settings.fleet_report_s
+        over, next_ask = time.monotonic() + limit_s, time.monotonic() + _ASK_EVERY_S
+        waiting = dict(self._machines)
+        gone: dict[str, Machine] = {}
+        while waiting and time.monotonic() < over:
+            reported = {one["name"] for one in registry.workers()}
+            for name, machine in list(waiting.items()):
+                if nodes(machine) <= reported:
+                    self._say(f"{name}: its worker reports")
+                    del waiting[name]
+            if waiting and time.monotonic() > next_ask:
+                next_ask = time.monotonic() + _ASK_EVERY_S
+                there = {one.name for one in self._provider.list(self._records.hive)}
+                gone |= {name: waiting.pop(name) for name in list(waiting) if name not in there}
+            time.sleep(_LOOK_EVERY_S if waiting else 0)
+        return [*waiting.values(), *gone.values()]
+
+    def _end_silent(self, silent: list[Machine]) -> None:
+        with undisturbed():
+            end(self._settings, self._provider, silent, "its worker never reported")
+        names = ", ".join(one.name for one in silent)
+        for one in silent:
+            del self._machines[one.name]
+        left = f" {len(self._machines)} work: {', '.join(self._machines)}." if self._machines else ""
+        raise CloudError(
+            f"{names} did not report within {self._settings.fleet_report_s:g} s and was ended.{left} "
+            "Can machines reach this Hive and HIVE_FLEET_PACKAGE_URL?"
+        )
+
+    def _take_back(self) -> None:
+        """End everything that was or may have been started."""
+        if not self._machines:
+            return
+        self._say(f"ending {', '.join(self._machines)}")
+        try:
+            end(self._settings, self._provider, list(self._machines.values()), "its launch was broken off")
+        except Exception as error:  # what broke the launch off is what the user must hear; gc does the rest
+            self._say(f"could not be ended now: {error} Run: hive fleet gc.")
+
+
+def nodes(machine: Machine) -> set[str]:
+    """The names under which a machine's workers report."""
+    return {node.name(machine.name) for node in read_nodes(machine.capabilities, 1)}
+
+
+def refuse_unreachable(settings: Settings, wish: Wish) -> None:
+    """Refuse to rent machines that could not find this Hive.
+
+    Raises
+    ------
+    SettingError
+        It is closed to the network, and no tunnel is planned.
+    """
+    if opened(settings) is None and not wish.ssh_key:
+        raise SettingError(
+            "Rented machines cannot reach this Hive, which listens at 127.0.0.1 only. Open it to them: hive up --lan "
+            "--address NAME; or open a tunnel to each yourself (ssh -N -R): --ssh-key FILE.pub --ssh-from ADDRESS/32."
+        )

@@ -1,0 +1,82 @@
+# The first start of a rented machine, as root. The values above come from `hive fleet up`; nothing else does.
+# What ends the machine comes first, so that it ends even where the rest fails. ROOT is set by tests only.
+set -euo pipefail
+ROOT=${HIVE_ROOT:-}
+umask 022
+mkdir -p "$ROOT"/usr/local/sbin "$ROOT"/etc/systemd/system "$ROOT"/etc/sudoers.d "$ROOT"/opt "$ROOT"/var/lib
+install -d -m 0700 "$ROOT/etc/hive"
+
+if [[ -n $HIVE_DO_TOKEN ]]; then
+  # A droplet that is off costs as much as one that is on: it destroys itself.
+  (umask 077; printf 'Authorization: Bearer %s\n' "$HIVE_DO_TOKEN" >"$ROOT/etc/hive/do.header"; printf '%s' "$HIVE_DO_URL" >"$ROOT/etc/hive/do.url")
+fi
+cat >"$ROOT/usr/local/sbin/hive-end" <<'END'
+#!/bin/bash
+# Ends this machine.
+if [[ -r $ROOT/etc/hive/do.header ]]; then
+  for pause in 1 2 4 8 16 32; do
+    id=$(curl -sf --max-time 5 http://169.254.169.254/metadata/v1/id) &&
+      curl -sf --max-time 20 -X DELETE -H @"$ROOT/etc/hive/do.header" "$(cat "$ROOT/etc/hive/do.url")/v2/droplets/$id" && break
+    sleep "$pause"
+  done
+fi
+systemctl poweroff || shutdown -h now
+END
+sed -i "2a ROOT='$ROOT'" "$ROOT/usr/local/sbin/hive-end"
+chmod 0755 "$ROOT/usr/local/sbin/hive-end"
+printf '[Unit]\nDescription=End this machine at its expiry\n[Service]\nType=oneshot\nExecStart=/usr/local/sbin/hive-end\n' \
+  >"$ROOT/etc/systemd/system/hive-expiry.service"
+printf '[Unit]\nDescription=End this machine at its expiry\n[Timer]\nOnCalendar=%s\nAccuracySec=1s\nPersistent=true\n[Install]\nWantedBy=timers.target\n' \
+  "$HIVE_EXPIRES" >"$ROOT/etc/systemd/system/hive-expiry.timer"
+systemctl daemon-reload
+systemctl enable --now hive-expiry.timer
+trap 'echo "hive: the worker could not be installed (line $LINENO); this machine ends" >&2; "$ROOT/usr/local/sbin/hive-end"' ERR
+
+id hive >/dev/null 2>&1 || useradd --system --create-home --home-dir /var/lib/hive --shell /usr/sbin/nologin hive
+install -d -m 0700 "$ROOT/var/lib/hive/home"
+printf '%s' "$HIVE_IDENTITY" | base64 -d | tar -xz --no-same-owner -C "$ROOT/var/lib/hive/home"
+chmod -R go= "$ROOT/var/lib/hive/home"
+chown -R hive:hive "$ROOT/var/lib/hive"
+printf 'hive ALL=(root) NOPASSWD: /usr/local/sbin/hive-end\n' >"$ROOT/etc/sudoers.d/hive"
+chmod 0440 "$ROOT/etc/sudoers.d/hive"
+
+export DEBIAN_FRONTEND=noninteractive
+apt-get -o Acquire::Retries=5 update -qq
+apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends ca-certificates curl iptables python3 python3-venv sudo >/dev/null
+package=$ROOT/opt/${HIVE_PACKAGE##*/}
+curl -sSfL --retry 5 --retry-connrefused --max-time 600 -o "$package" "$HIVE_PACKAGE"
+[[ -z $HIVE_PACKAGE_SHA256 ]] || echo "$HIVE_PACKAGE_SHA256  $package" | sha256sum --check --quiet
+if [[ $package == *.whl ]]; then
+  python3 -m venv "$ROOT/opt/hive"
+  "$ROOT/opt/hive/bin/python" -m pip install --quiet --disable-pip-version-check "$package${HIVE_EXTRAS:+[$HIVE_EXTRAS]}"
+else
+  mkdir -p "$ROOT/opt/hive-source"
+  tar -xz --strip-components=1 --no-same-owner -C "$ROOT/opt/hive-source" -f "$package"
+  "$ROOT/opt/hive-source/tools/install.sh" "$ROOT/opt/hive" "$HIVE_CAPABILITIES"
+fi
+
+printf '%s' "$HIVE_ENVIRONMENT" >"$ROOT/etc/hive/worker.env"
+# Tasks must not read this script with its secrets from the metadata service; a spot machine's notice comes from there.
+wall='OUTPUT -d 169.254.169.254 -m owner --uid-owner hive -j REJECT'
+[[ $HIVE_IS_SPOT == no ]] && wall="ExecStartPre=+/bin/sh -c 'iptables -C $wall 2>/dev/null || iptables -A $wall'" || wall=
+cat >"$ROOT/etc/systemd/system/hive-worker.service" <<END
+[Unit]
+Description=Hive worker $HIVE_NAME
+Wants=network-online.target
+After=network-online.target
+[Service]
+User=hive
+Environment=HIVE_HOME=/var/lib/hive/home
+EnvironmentFile=/etc/hive/worker.env
+WorkingDirectory=/var/lib/hive
+$wall
+ExecStart=/opt/hive/bin/hive worker --name $HIVE_NAME
+Restart=always
+RestartSec=5
+KillMode=mixed
+TimeoutStopSec=60
+[Install]
+WantedBy=multi-user.target
+END
+systemctl daemon-reload
+systemctl enable --now hive-worker.service
