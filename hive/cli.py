@@ -30,6 +30,7 @@ COMMANDS = {
     "dashboard": "dashboard",
     "doctor": "doctor",
     "worker": "worker",
+    "deploy": "deploy",
     "access": "access",
     "gateway": "gateway",
     "config": "config",

@@ -207,6 +207,16 @@ class Settings:
         _yes_or_no,
         default=True,
     )
+    ssh_config: Path | None = _setting(
+        "HIVE_SSH_CONFIG",
+        "Settings of ssh that `hive deploy` uses instead of your own (ssh -F).",
+        _folder,
+        default=None,
+    )
+    deploy_python: str = _setting(
+        "HIVE_DEPLOY_PYTHON",
+        "`hive deploy`: a Python on the other machine that has Hive's libraries already; nothing is installed there then.",
+    )
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def flags_as_environment(self) -> dict[str, str]:
