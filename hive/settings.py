@@ -215,7 +215,7 @@ class Settings:
     )
     deploy_python: str = _setting(
         "HIVE_DEPLOY_PYTHON",
-        "`hive deploy`: a Python on the other machine that has Hive's libraries already; nothing is installed there then.",
+        "`hive deploy`: a Python on the other machine that has Hive's libraries; nothing is installed there then.",
     )
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 

@@ -96,8 +96,8 @@ def _remove(settings: "Settings", target: "Target", is_gone: bool, as_json: bool
         click.echo(f"{done.name} is removed from {done.destination}; its identity is revoked.")
     if done.left:
         raise UnreachableError(
-            f"{done.left} The identity of {done.name} is revoked and its tunnel ended; its files and its process are still "
-            "there. Run this again when it is back, or with --gone."
+            f"{done.left} The identity of {done.name} is revoked and its tunnel ended; its files and its process are "
+            "still there. Run this again when it is back, or with --gone."
         )
 
 

@@ -16,12 +16,15 @@ _MIB, _MB = 1 << 20, 10**6
 def workers(as_json: bool) -> None:
     """List the workers that are there: what they serve, their slots and load."""
     from hive.broker import reachable
+    from hive.orchestrator.tunnels import states
 
     session = open_session()
     with reachable(session.settings):
         found = session.registry.workers()
+    tunnels = {one.name: one for one in states(session.settings)}
+    held = {one["name"]: tunnels.get(one["name"].partition("@")[2]) for one in found}
     if as_json:
-        print_json(found)
+        print_json([one | {"tunnel": (tunnel := held[one["name"]]) and tunnel.to_json()} for one in found])
         return
     rows = [
         (
@@ -32,11 +35,16 @@ def workers(as_json: bool) -> None:
             f"{one['memory_bytes'] / _MIB:.0f} MiB",
             "; ".join(one["gpus"]) or "-",
             one["last_seen"],
+            *([tunnel.state if (tunnel := held[one["name"]]) else "-"] if tunnels else []),
         )
         for one in found
     ]
     empty = "No worker is there. Start one: hive worker --capabilities gis=2"
-    print_table(("WORKER", "SERVES", "BUSY", "CPU", "MEMORY", "GPU", "LAST SEEN"), rows, empty)
+    columns = ("WORKER", "SERVES", "BUSY", "CPU", "MEMORY", "GPU", "LAST SEEN", *(["TUNNEL"] if tunnels else []))
+    print_table(columns, rows, empty)
+    for one in tunnels.values():
+        if one.state != "up":
+            click.echo(f"The tunnel to {one.destination} is {one.state}; see hive doctor.", err=True)
 
 
 @click.command()

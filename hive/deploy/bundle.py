@@ -1,7 +1,7 @@
 """What is copied to a machine: Hive's own source, from the checkout or from the package that runs here.
 
-Nothing is fetched and nothing is built on this side. What `tools/install.sh` and the Dockerfile need is there in a checkout;
-an installed package has it too, as its data files.
+Nothing is fetched and nothing is built on this side. What `tools/install.sh` and the Dockerfile need is there in a
+checkout; an installed package has it too, as its data files.
 """
 
 import gzip

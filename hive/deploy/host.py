@@ -50,8 +50,8 @@ class Host:
         gpus = "; ".join(self.gpus) or "no GPU"
         memory, free = self.memory_bytes / _GB, self.free_bytes / _GB
         docker = f"Docker {self.docker}" if self.has_docker else "no Docker"
-        system = self.release or self.system
-        return f"{system} on {self.machine}, {self.cores} cores, {memory:.1f} GB memory, {free:.1f} GB free, {gpus}, {docker}"
+        room = f"{memory:.1f} GB memory, {free:.1f} GB free"
+        return f"{self.release or self.system} on {self.machine}, {self.cores} cores, {room}, {gpus}, {docker}"
 
     def to_json(self) -> dict[str, Any]:
         """The fields that `--json` shows."""
@@ -94,7 +94,7 @@ def look_at(connection: Connection, name: str, python: str) -> Host:
         )
     except (KeyError, ValueError) as error:
         raise DeployError(
-            f"{connection.destination} does not say what it is; hive deploys to Linux and macOS, by a user with a shell."
+            f"{connection.destination} does not say what it is; workers run on Linux and macOS, as a user with a shell."
         ) from error
 
 
@@ -134,7 +134,8 @@ def _refuse_no_docker(host: Host, destination: str) -> None:
         raise DeployError(f"{destination} has no Docker. Leave --via docker away, or install Docker there.")
     if not host.has_docker:
         raise DeployError(
-            f"Docker does not answer {host.user} on {destination} ({host.docker}). Start it, or add the user to the group docker."
+            f"Docker does not answer {host.user} on {destination} ({host.docker}). Start it, or add the user to the "
+            "group docker."
         )
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, cast
 
 from hive.errors import DeployError, HiveError, UnreachableError
 from hive.orchestrator.tunnels import alone, forwardings, ssh_command
@@ -27,8 +27,8 @@ _LINE = "install: "
 _MEANINGS = (
     (
         "REMOTE HOST IDENTIFICATION HAS CHANGED",
-        "{host} shows another host key than before: it was set up anew, or somebody sits between. Ask its owner; where it "
-        "is right, forget the old key: ssh-keygen -R {host}.",
+        "{host} shows another host key than before: it was set up anew, or somebody sits between. Ask its owner; where "
+        "it is right, forget the old key: ssh-keygen -R {host}.",
     ),
     (
         "Host key verification failed",
@@ -58,6 +58,7 @@ class Connection:
         self._master: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "Connection":
+        """Connect, and refuse what ssh refuses."""
         if shutil.which("ssh") is None:
             raise DeployError("There is no ssh here. Install OpenSSH's client.")
         said = self._folder / "said"
@@ -77,6 +78,7 @@ class Connection:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Close the connection."""
         if self._master is not None:
             self._master.terminate()
             self._master.wait()
@@ -128,15 +130,15 @@ class Connection:
             [*self._ssh("no"), "--", self.destination, command],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
-        assert process.stdin and process.stdout and process.stderr  # noqa: S101  they are pipes
+        stdin, stdout, stderr = (cast(IO[bytes], one) for one in (process.stdin, process.stdout, process.stderr))
         words: list[str] = []
-        listener = threading.Thread(target=_listen, args=(process.stderr, words, on_line), daemon=True)
-        writer = threading.Thread(target=_write, args=(process.stdin, given), daemon=True)
+        listener = threading.Thread(target=_listen, args=(stderr, words, on_line), daemon=True)
+        writer = threading.Thread(target=_write, args=(stdin, given), daemon=True)
         alarm = threading.Timer(timeout_s, process.kill)
         for one in (listener, writer, alarm):
             one.start()
         with process:
-            answer = process.stdout.read().decode(errors="replace")
+            answer = stdout.read().decode(errors="replace")
             process.wait()
             listener.join()
             writer.join()

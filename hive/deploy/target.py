@@ -28,8 +28,8 @@ class Via(StrEnum):
 class Target:
     """A machine to deploy to. What is None is as it was in an earlier deployment there, or the default.
 
-    `has_tunnel` is by default so unless this Mac side is open to the network. `python` names an interpreter there that has
-    Hive's libraries. `allows_scripts` is the word of the machine's owner that whoever may submit may run scripts there.
+    There is a tunnel by default unless this Mac side is open to the network. `python` names an interpreter there that
+    has Hive's libraries. `allows_scripts` is its owner's word that whoever may submit may run scripts there.
     """
 
     destination: str

@@ -1,8 +1,8 @@
 """Hold one tunnel open: start ssh, start it again when it ends, and write down how it is.
 
-A program of its own, run as a file with nothing but the standard library, so that it stays small and outlives the command
-that starts it. Its only word is the file to write its state to. Its work comes as JSON on stdin: the `command` that is the
-tunnel, and `clear`, the command that ends what an earlier tunnel has left on the other side.
+A program of its own, run as a file with nothing but the standard library, so that it stays small and outlives the
+command that starts it. Its only word is the file to write its state to. Its work comes as JSON on stdin: the `command`
+that is the tunnel, and `clear`, the command that ends what an earlier tunnel has left on the other side.
 """
 
 import json
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-# What the other side says when the tunnel is there: ssh asks for the forwardings first, and runs the command after them.
+# What the other side says when the tunnel is there: ssh runs the command once it has what it asks for.
 UP = "hive: the tunnel is up"
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 8.0
 _CLEAR_S = 20
@@ -50,7 +50,7 @@ class Keeper:
     def _hold(self) -> str:
         """Run ssh until it ends; returns its last words. It ends with this process, whose end closes its stdin."""
         words = ""
-        with subprocess.Popen(
+        with subprocess.Popen(  # noqa: S603  a list of words that `tunnels` has made
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0
         ) as ssh:
             try:
@@ -66,7 +66,9 @@ class Keeper:
 
     def _end_earlier(self) -> None:
         try:
-            subprocess.run(self._clear, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=_CLEAR_S)
+            subprocess.run(  # noqa: S603  as above
+                self._clear, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=_CLEAR_S
+            )
         except subprocess.TimeoutExpired:
             return  # the next attempt tries again
 

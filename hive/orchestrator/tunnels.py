@@ -1,7 +1,7 @@
 """Tunnels to machines that cannot reach this one: over ssh from here, which bring Redis and the gateway to them.
 
-They end at 127.0.0.1 of the machine, so no port is open to a network on either side. Each is held by a process of its own
-(`tunnel_keeper`), from `hive up` to `hive down`.
+They end at 127.0.0.1 of the machine, so no port is open to a network on either side. Each is held by a process of its
+own (`tunnel_keeper`), from `hive up` to `hive down`.
 """
 
 import json
