@@ -10,14 +10,14 @@ from typing import Any
 from hive.client import Session
 from hive.deploy import bundle, records
 from hive.deploy.host import Host, look_at, refuse_unfit
-from hive.deploy.identity import home_files, identity_for, refuse_foreign
+from hive.deploy.identity import home_files, identity_for, is_outdated, refuse_foreign
 from hive.deploy.records import Record
 from hive.deploy.removing import take_away
 from hive.deploy.reporting import reports, wait_for_workers
 from hive.deploy.ssh import Connection
 from hive.deploy.target import Target, Via, name_for, nodes_of, words_of
 from hive.deploy.ways import choose_ports, close_way, open_way
-from hive.errors import ServiceError, SettingError
+from hive.errors import DeployError, ServiceError, SettingError
 from hive.orchestrator import gateway_process, redis_server
 from hive.orchestrator.network import opened
 from hive.settings import Settings
@@ -131,11 +131,13 @@ class _Deployment:
         records.keep(self._settings, self._record)
         capabilities = [one.capability for one in nodes_of(self._record.capabilities)]
         installed = bundle.digest(bundle.source(), *capabilities, self._record.via, self._record.python)
+        before = reports(Session(self._settings), self._record)
+        if host.is_running and is_outdated(self._settings, self._record):
+            self._control("prepare")  # it shall not lose its connections while it works
         home = home_files(self._settings, self._record, identity_for(self._settings, self._record))
         files = self._files(host, home, installed)
         configured = bundle.digest(files)
         is_changed = (installed, configured) != (host.installed, host.configured)
-        before = reports(Session(self._settings), self._record)
         if is_changed:
             self._copy(files | _assignment("CONFIGURED", configured, files), installed != host.installed)
         open_way(self._settings, self._record)
@@ -146,11 +148,21 @@ class _Deployment:
         else:
             before = {}
         found = wait_for_workers(self._settings, self._record, before, self._look)
+        self._refuse_exposed()
         return Deployed(self._record, host, found, is_changed)
+
+    def _refuse_exposed(self) -> None:
+        """A tunnel that an sshd opens to everybody there carries passwords unencrypted."""
+        if self._record.ports is not None and self._look().is_exposed:
+            close_way(self._settings, self._record.name)
+            raise DeployError(
+                f"The sshd of {self._record.destination} opens the tunnel to its whole network, so it is closed again. "
+                "Set GatewayPorts no in its sshd_config."
+            )
 
     def _look(self) -> Host:
         record = self._record
-        host = look_at(self._connection, record.name, record.python)
+        host = look_at(self._connection, record.name, record.python, record.ports[0] if record.ports else None)
         capabilities = [one.capability for one in nodes_of(record.capabilities)]
         refuse_unfit(host, record.destination, Via(record.via), capabilities, record.python)
         return host

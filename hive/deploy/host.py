@@ -43,6 +43,7 @@ class Host:
     installed: str
     configured: str
     log: str
+    is_exposed: bool
 
     @property
     def words(self) -> str:
@@ -59,15 +60,15 @@ class Host:
         return {name: getattr(self, name) for name in names} | {"docker": self.docker if self.has_docker else None}
 
 
-def look_at(connection: Connection, name: str, python: str) -> Host:
-    """Ask a machine what it is and has.
+def look_at(connection: Connection, name: str, python: str, port: int | None = None) -> Host:
+    """Ask a machine what it is and has, and whether the port where a tunnel ends is open to its network.
 
     Raises
     ------
     DeployError
         It does not answer as a machine with a POSIX shell does.
     """
-    lines = connection.run(script("facts.sh"), {"NAME": name, "PYTHON": python}).splitlines()
+    lines = connection.run(script("facts.sh"), {"NAME": name, "PYTHON": python, "PORT": str(port or "")}).splitlines()
     pairs = [(key, value) for key, _, value in (line.partition("=") for line in lines)]
     found = dict(pairs)
     try:
@@ -91,6 +92,7 @@ def look_at(connection: Connection, name: str, python: str) -> Host:
             installed=found.get("installed", ""),
             configured=found.get("configured", ""),
             log=found.get("log", ""),
+            is_exposed="exposed" in found,
         )
     except (KeyError, ValueError) as error:
         raise DeployError(

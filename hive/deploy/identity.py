@@ -20,22 +20,19 @@ _SHARED = ("lease_s", "max_attempts")
 _CERTIFICATE = "cert.pem"
 
 
-def identity_for(settings: Settings, record: Record) -> Path:
-    """The folder of the worker's identity; made anew where it may serve other capabilities or came by another way.
-
-    Raises
-    ------
-    DeployError
-        Somebody else has an identity of that name.
-    """
+def is_outdated(settings: Settings, record: Record) -> bool:
+    """Whether the worker needs another identity: it shall serve other capabilities, or come by another way."""
     queues = [one.capability for one in nodes_of(record.capabilities)]
     known = {one.name: list(one.queues) for one in access.listed(settings)}
-    folder = settings.home / "access" / record.name
-    if _fits(settings, folder) and known.get(record.name) == queues:
-        return folder
-    if record.name in known:
-        access.remove(settings, record.name)
-    return access.add(settings, record.name, queues)
+    return known.get(record.name) != queues or not _fits(settings, _folder(settings, record))
+
+
+def identity_for(settings: Settings, record: Record) -> Path:
+    """The folder of the worker's identity, made anew where that is outdated."""
+    if not is_outdated(settings, record):
+        return _folder(settings, record)
+    revoke(settings, record.name)
+    return access.add(settings, record.name, [one.capability for one in nodes_of(record.capabilities)])
 
 
 def refuse_foreign(settings: Settings, name: str) -> None:
@@ -68,6 +65,10 @@ def home_files(settings: Settings, record: Record, folder: Path) -> Mapping[str,
     kept = [line for line in given if line.partition("=")[0].strip() not in values]
     lines = [*kept, *(f"{name} = {_toml(value)}" for name, value in values.items()), ""]
     return files | {"home/config.toml": "\n".join(lines).encode()}
+
+
+def _folder(settings: Settings, record: Record) -> Path:
+    return settings.home / "access" / record.name
 
 
 def _values(settings: Settings, record: Record) -> dict[str, object]:

@@ -4,135 +4,35 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.faults.harness import Host
-from tests.support import TILE, Hive, free_port, missing, wait_until
+from tests.studio import hive_with, machine, run, without_docker
+from tests.support import TILE, wait_until
 
 pytestmark = pytest.mark.wire
 
-SSHD = "/usr/sbin/sshd"
-SERVER = """\
-Port {port}
-ListenAddress {address}
-HostKey {folder}/host
-AuthorizedKeysFile {folder}/authorized_keys
-PidFile {folder}/sshd.pid
-PasswordAuthentication no
-KbdInteractiveAuthentication no
-UsePAM no
-StrictModes no
-PrintMotd no
-SetEnv HOME={home} PATH={path}
-"""
-CLIENT = """\
-Host studio
-  HostName {address}
-  Port {port}
-  User root
-  IdentityFile {folder}/user
-  IdentitiesOnly yes
-  UserKnownHostsFile {folder}/known_hosts
-  GlobalKnownHostsFile /dev/null
-  StrictHostKeyChecking yes
-"""
 
-
-class Studio:
-    """Another machine with an sshd: own host key, own port, own home, own list of who may come in."""
-
-    def __init__(self, folder: Path, host: Host) -> None:
-        if not Path(SSHD).exists():
-            missing("sshd (package openssh-server)")
-        self.host, self.folder, self.home = host, folder / "ssh", folder / "home of studio"
-        self.folder.mkdir()
-        self.home.mkdir()
-        self._tools = folder / "tools"
-        self._tools.mkdir()
-        self.port = free_port()
-        for name in ("host", "user"):
-            self.make_key(name)
-        shutil.copy(self.folder / "user.pub", self.folder / "authorized_keys")
-        kind, key, *_ = (self.folder / "host.pub").read_text().split()
-        (self.folder / "known_hosts").write_text(f"[{host.inside}]:{self.port} {kind} {key}\n")
-        (self.folder / "config").write_text(CLIENT.format(address=host.inside, port=self.port, folder=self.folder))
-        self._sshd: subprocess.Popen[bytes] | None = None
-
-    def make_key(self, name: str) -> None:
-        (self.folder / name).unlink(missing_ok=True)
-        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / name)]
-        subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
-
-    def start(self, **more: str) -> None:
-        """Start its sshd; `PATH` is what programs are found by there."""
-        values = {"home": f'"{self.home}"', "path": os.environ["PATH"]} | more
-        text = SERVER.format(port=self.port, address=self.host.inside, folder=self.folder, **values)
-        (self.folder / "sshd_config").write_text(text)
-        Path("/run/sshd").mkdir(exist_ok=True)
-        with (self.folder / "log").open("a") as log:
-            self._sshd = subprocess.Popen(
-                ["ip", "netns", "exec", self.host.name, SSHD, "-D", "-e", "-f", str(self.folder / "sshd_config")],
-                stdout=log, stderr=log,
-            )  # fmt: skip
-        wait_until(lambda: (self.folder / "sshd.pid").exists(), "sshd listens")
-
-    def stop(self) -> None:
-        """End its sshd, with every connection."""
-        if self._sshd is not None:
-            for process in [*psutil.Process(self._sshd.pid).children(recursive=True)]:
-                if "sshd" in process.name():
-                    process.kill()
-            self._sshd.kill()
-            self._sshd.wait()
-            (self.folder / "sshd.pid").unlink(missing_ok=True)
-            self._sshd = None
-
-    def processes(self) -> list[psutil.Process]:
-        """What runs of a deployed worker."""
-        own = str(self.home)
-        found = []
-        for one in psutil.process_iter(["cmdline", "environ"]):
-            words = [*(one.info["cmdline"] or ()), *(one.info["environ"] or {}).values()]
-            if any(own in word and ".hive-worker" in word for word in words):
-                found.append(one)
-        return found
-
-
-@contextmanager
-def machine(folder: Path, number: int) -> Iterator[Studio]:
-    with Host(number) as host:
-        studio = Studio(folder, host)
-        try:
-            studio.start()
-            yield studio
-        finally:
-            studio.stop()
-            for one in studio.processes():
-                one.kill()
+@pytest.fixture
+def host():
+    with Host(40) as made:
+        yield made
 
 
 @pytest.fixture
-def studio(tmp_path):
-    with machine(tmp_path, 40) as made:
+def studio(tmp_path, host):
+    with machine(tmp_path, host) as made:
         yield made
 
 
 @pytest.fixture
 def mac(tmp_path, studio):
     """A Mac side with a gateway, whose ssh knows the studio."""
-    hive = Hive(
-        tmp_path / "mac",
-        HIVE_SSH_CONFIG=str(studio.folder / "config"),
-        HIVE_DEPLOY_PYTHON=sys.executable,
-        HIVE_LEASE_S="5",
-    )
+    hive = hive_with(studio, tmp_path / "mac", HIVE_DEPLOY_PYTHON=sys.executable)
     with hive.up(gateway=True):
         yield hive
 
@@ -183,15 +83,15 @@ def test_a_worker_is_deployed_works_through_its_tunnel_and_is_taken_away_again(m
     assert list((mac.home / "tunnels").iterdir()) == list((mac.home / "deployed").iterdir()) == []
 
 
-def test_tunnels_end_with_down_and_come_back_with_up_also_after_a_cut_without_goodbye(mac, studio):
+def test_tunnels_end_with_down_and_come_back_with_up_also_after_a_cut_without_goodbye(mac, host):
     deploy(mac)
     stopped = {one["name"] for one in mac.json("down")["stopped"]}
     assert stopped == {"tunnel studio", "gateway", "redis"}
     assert "tunnel studio" in {one["name"] for one in mac.json("up")["services"]}
     wait_until(lambda: tunnel(mac)["state"] == "up", "the tunnel is back")
-    studio.host.pull_cable()
+    host.pull_cable()
     wait_until(lambda: tunnel(mac)["state"] == "down", "silence is noticed", 30)
-    studio.host.mend_cable()  # its sshd still holds the ports of the tunnel before
+    host.mend_cable()  # its sshd still holds the ports of the tunnel before
     wait_until(lambda: tunnel(mac)["state"] == "up", "the tunnel is back", 30)
     assert mac.json("submit", "test", "--queue", "gis", timeout_s=60)["worker"] == "gis@studio"
 
@@ -221,15 +121,15 @@ def test_what_stands_against_a_deployment_is_one_clear_sentence_and_leaves_nothi
     assert "does not run systemd" in refused(mac, "studio", "--via", "systemd") or Path("/run/systemd/system").exists()
     assert "is no Python 3.11 to 3.13" in refused(mac, "studio", "--name", "x", "--python", "/bin/true")
     mac.run("deploy", "ssh", "studio", "--name", "x", "--remove")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(studio.home)], check=True)
+    run("mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(studio.home))
     try:
         assert "Make room there." in refused(mac, "studio")
-        subprocess.run(["mount", "-o", "remount,ro", str(studio.home)], check=True)
+        run("mount", "-o", "remount,ro", str(studio.home))
         assert "root may not write in" in refused(mac, "studio")
     finally:
-        subprocess.run(["umount", "-l", str(studio.home)], check=True)
+        run("umount", "-l", str(studio.home))
     studio.stop()
-    studio.start(path="/usr/bin:/bin" if not Path("/usr/bin/docker").exists() else f'"{tmp_path / "tools"}"')
+    studio.start(path=without_docker(tmp_path / "programs"))
     assert "studio has no Docker." in refused(mac, "studio", "--via", "docker")
     studio.stop()
     assert "studio refuses ssh" in refused(mac, "studio", code=4)

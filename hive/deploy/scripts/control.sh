@@ -6,6 +6,8 @@
 # `hive deploy` runs the same file from stdin, with HIVE_DEPLOY_NAME and HIVE_DEPLOY_ACTION before it.
 set -u
 umask 077
+# What Homebrew installs; neither ssh nor cron looks there.
+PATH=$PATH:/usr/local/bin:/opt/homebrew/bin
 HIVE_DEPLOY_NAME=${HIVE_DEPLOY_NAME-}
 HIVE_DEPLOY_ACTION=${HIVE_DEPLOY_ACTION-${1-}}
 STOP_S=45   # a worker gives its jobs 30 s to finish or to save their state

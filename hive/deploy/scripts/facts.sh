@@ -1,5 +1,17 @@
-# What a machine is and has, one `name=value` a line. NAME is that of the worker.
+# What a machine is and has, one `name=value` a line. NAME is that of the worker, PORT where its tunnel ends, if it has one.
+
+# Whether PORT is open to the network of the machine, and not only to the machine itself.
+is_exposed() {
+    if [ -r /proc/net/tcp ]; then
+        cat /proc/net/tcp /proc/net/tcp6 |
+            awk -v end=":$(printf '%04X' "$PORT")$" '$4 == "0A" && $2 ~ "^0+" end { found = 1 } END { exit !found }'
+    else
+        netstat -an -p tcp | grep LISTEN | grep -q "[*][.]$PORT "
+    fi
+}
+
 facts() {
+    PATH=$PATH:/usr/local/bin:/opt/homebrew/bin # Homebrew's, where ssh does not look
     folder=$HOME/.hive-worker/$NAME
     echo "system=$(uname -s)"
     echo "machine=$(uname -m)"
@@ -33,6 +45,7 @@ facts() {
     [ ! -f "$folder/installed" ] || echo "installed=$(cat "$folder/installed")"
     [ ! -f "$folder/configured" ] || echo "configured=$(cat "$folder/configured")"
     [ ! -f "$folder/control.sh" ] || sh "$folder/control.sh" status
+    [ -z "$PORT" ] || ! is_exposed || echo "exposed=yes"
     # What was made only to see whether it can be made.
     rmdir "$folder" "$HOME/.hive-worker" 2>/dev/null
     return 0
