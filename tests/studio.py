@@ -114,6 +114,11 @@ class Studio:
             (self.folder / "sshd.pid").unlink(missing_ok=True)
             self._sshd = None
 
+    def mount(self, *words: str) -> None:
+        """Mount what only this sshd and its sessions see, until it ends."""
+        assert self._sshd is not None
+        run("nsenter", "--target", str(self._sshd.pid), "--mount", "mount", *words)
+
     def processes(self) -> list[psutil.Process]:
         """What runs of a deployed worker."""
         own = str(self.home)
@@ -134,8 +139,10 @@ def machine(folder: Path, host: Host | None = None) -> Iterator[Studio]:
         yield studio
     finally:
         studio.stop()
-        for one in studio.processes():
+        left = studio.processes()
+        for one in left:
             one.kill()
+        psutil.wait_procs(left, 10)
 
 
 def hive_with(studio: Studio, home: Path, **environment: str) -> Hive:

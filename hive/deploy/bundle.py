@@ -7,6 +7,7 @@ checkout; an installed package has it too, as its data files.
 import gzip
 import hashlib
 import io
+import json
 import tarfile
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -62,7 +63,7 @@ def source() -> Mapping[str, bytes]:
 
 def digest(files: Mapping[str, bytes], *more: str) -> str:
     """What changes when a file or one of the words does."""
-    made = hashlib.sha256(repr(more).encode())
+    made = hashlib.sha256(json.dumps(more).encode())
     for name, content in sorted(files.items()):
         made.update(f"\0{name}\0{len(content)}\0".encode())
         made.update(content)

@@ -89,7 +89,7 @@ def _wanted(settings: Settings, target: Target) -> Record:
         raise SettingError(
             "This Mac side is not open to the network. Open it: hive down, then hive up --lan. Or: --tunnel."
         )
-    given = {
+    given: dict[str, Any] = {
         "capabilities": target.capabilities and words_of(nodes_of(target.capabilities)),
         "via": target.via,
         "python": target.python if target.python is not None else settings.deploy_python or None,

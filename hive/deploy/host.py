@@ -22,7 +22,10 @@ _SOURCE_GB = 0.01
 
 @dataclass(frozen=True)
 class Host:
-    """A machine as it says itself; `installed` and `configured` are digests of what was put there, "" for nothing."""
+    """A machine as it says itself; `installed` and `configured` are digests of what was put there, "" for nothing.
+
+    `ends` counts how often the worker has ended since it was started, and was started again.
+    """
 
     system: str
     machine: str
@@ -43,6 +46,7 @@ class Host:
     installed: str
     configured: str
     log: str
+    ends: int
     is_exposed: bool
 
     @property
@@ -92,6 +96,7 @@ def look_at(connection: Connection, name: str, python: str, port: int | None = N
             installed=found.get("installed", ""),
             configured=found.get("configured", ""),
             log=found.get("log", ""),
+            ends=int(found.get("ends") or 0),
             is_exposed="exposed" in found,
         )
     except (KeyError, ValueError) as error:

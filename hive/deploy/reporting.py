@@ -14,7 +14,8 @@ from hive.errors import DeployError
 from hive.settings import Settings
 
 _REPORT_S, _LOOK_EVERY_S = 120.0, 0.2
-_ASK_EVERY_S = 5.0
+_ASK_EVERY_S = 3.0
+_MOST_ENDS = 2
 
 
 def names_of(record: Record) -> list[str]:
@@ -46,11 +47,15 @@ def wait_for_workers(
         found = reports(session, record)
         if all(name in found and found[name]["pid"] != before.get(name, {}).get("pid") for name in names):
             return tuple(found[name] for name in names)
-        if time.monotonic() > ask_at and not (host := look()).is_running:
+        if time.monotonic() > ask_at and _is_failing(host := look()):
             raise DeployError(_why(settings, record, host))
         ask_at = ask_at if time.monotonic() < ask_at else time.monotonic() + _ASK_EVERY_S
         time.sleep(_LOOK_EVERY_S)
     raise DeployError(_why(settings, record, look()))
+
+
+def _is_failing(host: Host) -> bool:
+    return not host.is_running or host.ends >= _MOST_ENDS
 
 
 def _why(settings: Settings, record: Record, host: Host) -> str:
@@ -59,5 +64,5 @@ def _why(settings: Settings, record: Record, host: Host) -> str:
         return f"The tunnel to {record.destination} is {tunnel.state}: {tunnel.error or 'ssh says nothing'}."
     place = f"{host.home}/.hive-worker/{record.name}/worker.log"
     words = f" Its last words: {host.log.rstrip('.')}." if host.log else ""
-    what = f"does not report within {_REPORT_S:g} s" if host.is_running else "ended at once"
+    what = "ends as soon as it is started" if _is_failing(host) else f"does not report within {_REPORT_S:g} s"
     return f"The worker on {record.destination} {what}.{words} Its log there: {place}."

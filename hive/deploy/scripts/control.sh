@@ -41,13 +41,16 @@ work() {
 
 run() {
     echo $$ >"$folder/worker.pid"
-    ended='' child=''
+    ended='' child='' ends=0
+    echo 0 >"$folder/worker.ends"
     trap 'ended=yes; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM INT
     while [ -z "$ended" ]; do
         work &
         child=$!
         wait "$child"
         while [ -n "$ended" ] && kill -0 "$child" 2>/dev/null; do wait "$child"; done
+        ends=$((ends + 1))
+        echo "$ends" >"$folder/worker.ends"
         [ -n "$ended" ] || sleep 2
     done
     rm -f "$folder/worker.pid"
@@ -135,6 +138,7 @@ start_docker() {
 
 start() {
     stop
+    rm -f "$folder/worker.ends"
     log=$folder/worker.log
     if [ -f "$log" ] && [ "$(wc -c <"$log")" -gt 10000000 ]; then mv -f "$log" "$log.1"; fi
     "start_$VIA"
@@ -167,17 +171,19 @@ stop() {
 status() {
     if [ "$VIA" = docker ]; then
         [ "$(docker inspect --format '{{.State.Running}}' "$unit" 2>/dev/null)" != true ] || echo "running=yes"
+        echo "ends=$(docker inspect --format '{{.RestartCount}}' "$unit" 2>/dev/null)"
         echo "log=$(docker logs --tail 1 "$unit" 2>&1)"
     else
         ! runner >/dev/null || echo "running=yes"
+        echo "ends=$(cat "$folder/worker.ends" 2>/dev/null)"
         echo "log=$(tail -n 1 "$folder/worker.log" 2>/dev/null)"
     fi
 }
 
 # --- putting it there and taking it away ------------------------------------------------------------------------------
 install_with_python() {
-    "$PYTHON" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null ||
-        die "$PYTHON is no Python 3.11 to 3.13"
+    fits=$("$PYTHON" -c 'import sys; print((3, 11) <= sys.version_info < (3, 14))' 2>/dev/null)
+    [ "$fits" = True ] || die "$PYTHON is no Python 3.11 to 3.13"
     missing=$(PYTHONPATH="$folder/source" "$PYTHON" -m hive --version 2>&1 >/dev/null) &&
         missing=$(PYTHONPATH="$folder/source" "$PYTHON" -c 'import hive.celery' 2>&1) ||
         die "$PYTHON lacks libraries of Hive ($(printf '%s' "$missing" | tail -n 1)); leave --python away, and they are installed"
