@@ -103,6 +103,23 @@ def test_tunnels_end_with_down_and_come_back_with_up_also_after_a_cut_without_go
     assert mac.json("submit", "test", "--queue", "gis", timeout_s=60)["worker"] == "gis@studio"
 
 
+def test_a_worker_in_the_same_network_comes_by_itself_with_its_certificate(studio, host, tmp_path):
+    mac = hive_with(studio, tmp_path / "mac", HIVE_DEPLOY_PYTHON=sys.executable)
+    try:
+        mac.run("up", "--lan", "--address", host.outside)
+        assert deploy(mac)["workers"][0]["name"] == "gis@studio"
+        config = (studio.home / ".hive-worker" / "studio" / "home" / "config.toml").read_text()
+        assert f"rediss://studio@{host.outside}:" in config
+        assert mac.json("submit", "test", "--queue", "gis", timeout_s=60)["worker"] == "gis@studio"
+        assert mac.json("deploy", "ls")[0]["tunnel"] is None
+        assert mac.json("workers")[0]["tunnel"] is None
+        assert deploy(mac, "--tunnel")["is_changed"] is True  # and back: over TLS, through a tunnel
+        assert tunnel(mac).state == "up"
+        mac.run("deploy", "ssh", "studio", "--remove", timeout_s=90)
+    finally:
+        mac.run("down", code=None)
+
+
 def refused(mac, *words, code=1):
     said = mac.run("deploy", "ssh", *words, code=code, timeout_s=90).stderr.strip().splitlines()
     return said[-1]

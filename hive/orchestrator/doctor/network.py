@@ -108,7 +108,9 @@ def tunnels_hold(patient: Patient) -> Found:
             words = f"The tunnel to {one.destination} is down{why}; it is tried again every few seconds."
             remedy = f"See whether the machine lets you in: ssh {one.destination}. Where it was set up anew: "
             yield problem(words, f"{remedy}hive deploy ssh {one.destination} --name {one.name}.")
-    if found and all(one.state == "up" for one in found):
+    if not found:
+        yield ok("No machine has a tunnel from here.")
+    elif all(one.state == "up" for one in found):
         yield ok(f"{'The tunnel' if len(found) == 1 else f'All {len(found)} tunnels'} to other machines: up.")
 
 
