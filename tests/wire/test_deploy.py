@@ -15,7 +15,7 @@ import pytest
 from hive.orchestrator import tunnels
 from tests.faults.harness import Host
 from tests.studio import hive_with, machine, without_docker
-from tests.support import TILE, wait_until
+from tests.support import TILE, redis_with_tls, wait_until
 
 pytestmark = pytest.mark.wire
 
@@ -104,7 +104,8 @@ def test_tunnels_end_with_down_and_come_back_with_up_also_after_a_cut_without_go
 
 
 def test_a_worker_in_the_same_network_comes_by_itself_with_its_certificate(studio, host, tmp_path):
-    mac = hive_with(studio, tmp_path / "mac", HIVE_DEPLOY_PYTHON=sys.executable)
+    path = redis_with_tls(tmp_path / "programs")
+    mac = hive_with(studio, tmp_path / "mac", HIVE_DEPLOY_PYTHON=sys.executable, PATH=path)
     try:
         mac.run("up", "--lan", "--address", host.outside)
         assert deploy(mac)["workers"][0]["name"] == "gis@studio"
