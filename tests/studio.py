@@ -36,6 +36,7 @@ KbdInteractiveAuthentication no
 UsePAM no
 StrictModes no
 PrintMotd no
+{more}
 SetEnv HOME={home} PATH={path} {carried}
 """
 CLIENT = """\
@@ -89,9 +90,9 @@ class Studio:
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / name))
 
     def start(self, **more: str) -> None:
-        """Start its sshd; `PATH` is what programs are found by there."""
+        """Start its sshd; `path` is where programs are found there, `more` further lines of its settings."""
         carried = [f'{name}="{value}"' for name, value in os.environ.items() if name.startswith(_CARRIED)]
-        given = {"home": f'"{self.home}"', "path": os.environ["PATH"], "carried": " ".join(carried)}
+        given = {"more": "", "home": f'"{self.home}"', "path": os.environ["PATH"], "carried": " ".join(carried)}
         values = given | more
         text = SERVER.format(port=self.port, address=self.address, folder=self.folder, **values)
         (self.folder / "sshd_config").write_text(text)

@@ -155,10 +155,21 @@ def test_what_stands_against_a_deployment_is_one_clear_sentence_and_leaves_nothi
     studio.mount("-t", "tmpfs", "tmpfs", "/usr/local/bin")
     assert "studio has no Docker." in refused(mac, "studio", "--via", "docker")
     studio.stop()
+    studio.start(more="AllowTcpForwarding no")
+    assert "The sshd of studio opens no port for a tunnel." in refused(mac, "studio")
+    studio.stop()
     assert "studio refuses ssh" in refused(mac, "studio", code=4)
     assert mac.json("deploy", "ls") == mac.json("access", "ls") == []
     assert list(studio.home.iterdir()) == []
     assert not (mac.home / "tunnels").exists() or not list((mac.home / "tunnels").iterdir())
+
+
+def test_a_tunnel_that_the_machine_opens_to_its_network_is_closed_again(mac, studio):
+    studio.stop()
+    studio.start(more="GatewayPorts yes")
+    assert "opens the tunnel to its whole network" in refused(mac, "studio")
+    assert list((mac.home / "tunnels").iterdir()) == []
+    mac.run("deploy", "ssh", "studio", "--remove", timeout_s=90)
 
 
 def test_a_deployment_that_breaks_half_way_goes_on_and_one_that_is_away_is_removed_later(mac, studio, host):

@@ -71,6 +71,7 @@ family() {
 
 # --- what keeps it running --------------------------------------------------------------------------------------------
 control_systemd() {
+    export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/run/user/$(id -u)}" # not every sshd sets it
     if [ "$(id -u)" = 0 ]; then systemctl "$@"; else systemctl --user "$@"; fi
 }
 
