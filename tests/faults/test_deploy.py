@@ -19,4 +19,5 @@ def test_a_machine_with_nothing_but_python_gets_all_that_it_needs(full, tmp_path
             job = hive.json("submit", "gis", "dtm", TILE, tmp_path / "dtm.tif", "--cell", "2", timeout_s=120)
             assert job["worker"] == "gis@studio"
             hive.run("deploy", "ssh", "studio", "--remove", timeout_s=90)
-            assert list(studio.home.iterdir()) == []
+            left = {one.name for one in studio.home.iterdir()}
+            assert left <= {".rustup"}  # pip asks rustc for its version, and where that is rustup's it makes a folder

@@ -209,6 +209,7 @@ install() {
     elif [ -n "$PYTHON" ]; then
         install_with_python
     else
+        export PIP_NO_CACHE_DIR=1 # it would stay in the home
         bash "$folder/source/tools/install.sh" "$folder/venv" "$CAPABILITIES" || exit 1
     fi
     rm -rf "$folder/source.old"
