@@ -86,7 +86,7 @@ class Keeper:
             "error": error,
             "ssh_pid": ssh,
         }
-        unfinished = self._file.with_suffix(".new")
+        unfinished = self._file.with_name(f"{self._file.name}.new")
         unfinished.write_text(json.dumps(told))
         unfinished.replace(self._file)
 
