@@ -137,12 +137,13 @@ class Connection:
         alarm = threading.Timer(timeout_s, process.kill)
         for one in (listener, writer, alarm):
             one.start()
-        with process:
-            answer = stdout.read().decode(errors="replace")
-            process.wait()
-            listener.join()
-            writer.join()
-        alarm.cancel()
+        try:
+            with process:
+                answer = stdout.read().decode(errors="replace")
+                listener.join()
+                writer.join()
+        finally:
+            alarm.cancel()
         self._refuse(process.returncode, "\n".join(words))
         return answer
 

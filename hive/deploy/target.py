@@ -10,7 +10,7 @@ from hive.errors import SettingError
 from hive.worker.starter import Node, read_nodes
 
 # What ssh reads as a destination: [USER@]HOST, an alias of its settings, or ssh://[USER@]HOST[:PORT].
-_DESTINATION = re.compile(r"(?:ssh://)?(?:[\w.+-]+@)?(\[?[A-Za-z0-9][\w.:%-]*\]?)", re.ASCII)
+_DESTINATION = re.compile(r"(?:ssh://)?(?:\w[\w.+-]*@)?(\[?[A-Za-z0-9][\w.:%-]*\]?)", re.ASCII)
 _NO_NAME = re.compile(r"[^a-z0-9]+")
 _MOST_LETTERS = 32
 _SLOTS = 1

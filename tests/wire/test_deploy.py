@@ -140,11 +140,15 @@ def test_what_stands_against_a_deployment_is_one_clear_sentence_and_leaves_nothi
     shutil.copy(studio.folder / "user.pub", studio.folder / "authorized_keys")
     assert "Did you mean 'gis'?" in refused(mac, "studio", "--capabilities", "gsi", code=2)
     assert "is no host for ssh" in refused(mac, "studio;reboot", code=2)
+    assert "is no host for ssh" in refused(mac, "--", "-oProxyCommand=reboot", code=2)
+    assert "cannot be a worker's name" in refused(mac, "studio", "--name", "../x", code=2)
     assert "cannot be called worker" in refused(mac, "studio", "--name", "worker")
     assert "Open it: hive down, then hive up --lan." in refused(mac, "studio", "--direct", code=2)
     assert "Nothing is deployed as 'studio'." in refused(mac, "studio", "--remove", code=3)
     assert "does not run systemd" in refused(mac, "studio", "--via", "systemd") or Path("/run/systemd/system").exists()
-    assert "is no Python 3.11 to 3.13" in refused(mac, "studio", "--name", "x", "--python", "/bin/false")
+    assert "is no Python 3.11 to 3.13" in refused(
+        mac, "studio", "--name", "x", "--python", "/bin/false'; touch \"$HOME/owned\"; '"
+    )
     mac.run("deploy", "ssh", "studio", "--name", "x", "--remove")
     studio.mount("-t", "tmpfs", "-o", "size=4m", "tmpfs", str(studio.home))
     assert "Make room there." in refused(mac, "studio")
