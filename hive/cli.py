@@ -31,6 +31,7 @@ COMMANDS = {
     "cost": "cost",
     "doctor": "doctor",
     "worker": "worker",
+    "deploy": "deploy",
     "access": "access",
     "fleet": "fleet_machines",
     "gateway": "gateway",

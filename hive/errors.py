@@ -12,6 +12,7 @@ HiveError                     1   base; `kind` is what a job's record carries
 ├── TaskDeclarationError      1   a task's author wrote a signature that Hive cannot read
 ├── CloudError                1   a provider of machines could not do what was asked
 ├── ServiceError              1   a local service could not be started or stopped
+├── DeployError               1   a machine cannot take a worker, or what was put there does not start
 ├── LedgerError               1   the list of what was submitted from here cannot be read or written
 ├── JobStateError             1   a job is not in a state in which this can be done to it
 ├── JobFailedError            1   the job that was waited for failed
@@ -103,6 +104,12 @@ class ServiceError(HiveError):
     """A service on this machine could not be started or stopped."""
 
     kind = "service"
+
+
+class DeployError(HiveError):
+    """A machine cannot take a worker, or what was put there does not start."""
+
+    kind = "deploy"
 
 
 class LedgerError(HiveError):

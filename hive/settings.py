@@ -301,6 +301,16 @@ class Settings:
         "File with a token that may only delete droplets, with which each ends itself; by default under HIVE_HOME.",
         _folder,
     )
+    ssh_config: Path | None = _setting(
+        "HIVE_SSH_CONFIG",
+        "Settings of ssh that `hive deploy` uses instead of your own (ssh -F).",
+        _folder,
+        default=None,
+    )
+    deploy_python: str = _setting(
+        "HIVE_DEPLOY_PYTHON",
+        "`hive deploy`: a Python on the other machine that has Hive's libraries; nothing is installed there then.",
+    )
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def flags_as_environment(self) -> dict[str, str]:

@@ -44,6 +44,16 @@ def require_program(name: str) -> str:
     return str(found)
 
 
+def redis_with_tls(folder: Path) -> str:
+    """The PATH with a redis-server in front that has TLS: Debian's, which is one program under several names."""
+    program = shutil.which("redis-server") or shutil.which("redis-check-rdb")
+    if program is None:
+        missing("a redis-server with TLS (package redis-tools)")
+    folder.mkdir(exist_ok=True)
+    (folder / "redis-server").symlink_to(str(program))
+    return os.pathsep.join([str(folder), str(BIN), os.environ["PATH"]])
+
+
 def wait_until(condition: Callable[[], Any], what: str, deadline_s: float = 30.0) -> Any:
     """Wait for a condition; the result of the condition is returned."""
     end = time.monotonic() + deadline_s

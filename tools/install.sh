@@ -53,6 +53,8 @@ else
   [[ $what != all ]] || command -v ip >/dev/null || missing+=(iproute2)
   # The tests check what DigitalOcean is asked for with Prism, a program for Node.
   [[ $what != all ]] || command -v npm >/dev/null || missing+=(npm)
+  # The tests deploy workers to an sshd of their own. Where systemd runs, the package would open port 22: not by itself.
+  [[ $what != all ]] || [[ -x /usr/sbin/sshd || -d /run/systemd/system ]] || missing+=(openssh-server)
   # The tests open Redis to the network, with TLS, which the wheel's redis-server does not have. This package has the
   # program and no service.
   [[ $what != all ]] || command -v redis-server >/dev/null || command -v redis-check-rdb >/dev/null || missing+=(redis-tools)

@@ -17,12 +17,15 @@ def workers(as_json: bool) -> None:
     """List the workers that are there: what they serve, their slots and load."""
     from hive.broker import reachable
     from hive.costs.money import rate
+    from hive.orchestrator.tunnels import states
 
     session = open_session()
     with reachable(session.settings):
         found = session.registry.workers()
+    tunnels = {one.name: one for one in states(session.settings)}
+    held = {one["name"]: tunnels.get(one["name"].partition("@")[2]) for one in found}
     if as_json:
-        print_json(found)
+        print_json([one | {"tunnel": (tunnel := held[one["name"]]) and tunnel.to_json()} for one in found])
         return
     rows = [
         (
@@ -34,11 +37,26 @@ def workers(as_json: bool) -> None:
             "; ".join(one["gpus"]) or "-",
             rate(one["price_usd_per_h"]),
             one["last_seen"],
+            *([tunnel.state if (tunnel := held[one["name"]]) else "-"] if tunnels else []),
         )
         for one in found
     ]
     empty = "No worker is there. Start one: hive worker --capabilities gis=2"
-    print_table(("WORKER", "SERVES", "BUSY", "CPU", "MEMORY", "GPU", "PRICE", "LAST SEEN"), rows, empty)
+    columns = [
+        "WORKER",
+        "SERVES",
+        "BUSY",
+        "CPU",
+        "MEMORY",
+        "GPU",
+        "PRICE",
+        "LAST SEEN",
+        *(["TUNNEL"] if tunnels else []),
+    ]
+    print_table(columns, rows, empty)
+    for one in tunnels.values():
+        if one.state != "up":
+            click.echo(f"The tunnel to {one.destination} is {one.state}; see hive doctor.", err=True)
 
 
 @click.command()

@@ -1,7 +1,7 @@
-"""The Mac side: Redis and the gateway, started and stopped together."""
+"""The Mac side: Redis, the gateway and the tunnels to other machines, started and stopped together."""
 
 from hive.errors import ServiceError
-from hive.orchestrator import gateway_process, log_files, redis_server
+from hive.orchestrator import gateway_process, log_files, redis_server, tunnels
 from hive.orchestrator.keys import make_keys
 from hive.orchestrator.network import close_to_network, open_to_network, opened
 from hive.orchestrator.overview import overview
@@ -54,7 +54,7 @@ def _start(settings: Settings, with_gateway: bool) -> list[Service]:
     services = [redis_server.start(settings)]
     if with_gateway:
         services.append(gateway_process.start(settings))
-    return services
+    return [*services, *tunnels.start_all(settings)]
 
 
 def stop(settings: Settings) -> dict[str, int]:
@@ -65,5 +65,6 @@ def stop(settings: Settings) -> dict[str, int]:
     ServiceError
         One does not end.
     """
+    ended = tunnels.stop_all(settings)
     stopped = {"gateway": gateway_process.stop(settings), "redis": redis_server.stop(settings)}
-    return {name: pid for name, pid in stopped.items() if pid is not None}
+    return ended | {name: pid for name, pid in stopped.items() if pid is not None}

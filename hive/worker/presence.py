@@ -67,7 +67,7 @@ class Presence(bootsteps.StartStopStep):
             self._wait(said)
         try:
             with there.counted() as time_s:
-                registry.leave(parent.hostname, price, time_s)
+                registry.leave(parent.hostname, settings.price_usd_per_h, time_s)
         except (redis.RedisError, OSError):
             logger.info("Redis is away; it will notice by itself that this worker has gone")
 

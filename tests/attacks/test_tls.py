@@ -16,7 +16,7 @@ from hive.broker import connect
 from hive.orchestrator.certificates import Authority
 from hive.orchestrator.network import opened
 from hive.settings import load_settings
-from tests.support import TILE, Hive, missing
+from tests.support import TILE, Hive, missing, redis_with_tls
 
 pytestmark = pytest.mark.wire
 
@@ -35,19 +35,15 @@ def network():
 
 @pytest.fixture(scope="module")
 def encrypting(tmp_path_factory):
-    """A folder with a redis-server that has TLS: Debian's, which is one program under several names."""
-    folder = tmp_path_factory.mktemp("programs")
-    if (program := shutil.which("redis-server") or shutil.which("redis-check-rdb")) is None:
-        missing("a redis-server with TLS (package redis-tools)")
-    (folder / "redis-server").symlink_to(program)
-    return folder
+    """A PATH with a redis-server that has TLS."""
+    return redis_with_tls(tmp_path_factory.mktemp("programs"))
 
 
 @pytest.fixture(scope="module")
 def mac(tmp_path_factory, network, encrypting):
     """A Mac side that is open to the network, and the folders of two machines: `studio` and, revoked, `gone`."""
     hive = Hive(tmp_path_factory.mktemp("mac"))
-    hive.environment["PATH"] = f"{encrypting}{os.pathsep}{hive.environment['PATH']}"
+    hive.environment["PATH"] = encrypting
     hive.run("up", "--lan", "--address", network)
     try:
         for name in ("studio", "gone"):
@@ -210,7 +206,7 @@ def test_keys_are_readable_by_their_owner_only(mac):
 
 
 def test_the_next_up_is_closed_again_and_says_so_where_it_cannot_be_opened(hive, network, encrypting):
-    hive.environment["PATH"] = f"{encrypting}{os.pathsep}{hive.environment['PATH']}"
+    hive.environment["PATH"] = encrypting
     hive.run("up", "--lan", "--address", network, "--redis-only")
     hive.run("restart")
     assert hive.settings.broker_url.startswith("rediss://")

@@ -14,6 +14,7 @@ CHECKS = (
     Check("gateway", network.gateway_answers),
     Check("password", network.redis_is_closed, needs_redis=True),
     Check("ports", network.open_ports),
+    Check("tunnels", network.tunnels_hold),
     Check("redis version", programs.redis_version, needs_redis=True),
     Check("redis disk", records.append_only_file, needs_redis=True),
     Check("redis memory", records.memory, needs_redis=True),

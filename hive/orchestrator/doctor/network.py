@@ -11,7 +11,7 @@ import redis
 from hive.broker import connect, public_address, reachable
 from hive.client.gateway import state
 from hive.errors import HiveError
-from hive.orchestrator import gateway_process, redis_server
+from hive.orchestrator import gateway_process, redis_server, tunnels
 from hive.orchestrator.doctor.finding import Found, Patient, ok, problem, warning
 from hive.settings import Settings
 
@@ -95,6 +95,23 @@ def _will_be_open(settings: Settings) -> Found:
             f"HIVE_GATEWAY_HOST is {settings.gateway_host}: a gateway started now is open to others, unencrypted.",
             "Take it out of your shell and config.toml; it is meant for containers.",
         )
+
+
+def tunnels_hold(patient: Patient) -> Found:
+    """Whether the tunnels to other machines are up."""
+    found = list(tunnels.states(patient.settings))
+    for one in found:
+        if one.state == "stopped":
+            yield problem(f"The tunnel to {one.destination} is not held.", "Hold it: hive up.")
+        elif one.state != "up":
+            why = f" ({one.error.rstrip('.')})" if one.error else ""
+            words = f"The tunnel to {one.destination} is down{why}; it is tried again every few seconds."
+            remedy = f"See whether the machine lets you in: ssh {one.destination}. Where it was set up anew: "
+            yield problem(words, f"{remedy}hive deploy ssh {one.destination} --name {one.name}.")
+    if not found:
+        yield ok("No machine has a tunnel from here.")
+    elif all(one.state == "up" for one in found):
+        yield ok(f"{'The tunnel' if len(found) == 1 else f'All {len(found)} tunnels'} to other machines: up.")
 
 
 def _is_loopback(host: str) -> bool:

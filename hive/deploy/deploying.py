@@ -1,0 +1,206 @@
+"""Deploying a worker: look at the machine, copy what changed, start, and wait until the worker reports."""
+
+import dataclasses
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hive.client import Session
+from hive.deploy import bundle, records
+from hive.deploy.host import Host, look_at, refuse_unfit
+from hive.deploy.identity import home_files, identity_for, is_outdated, refuse_foreign
+from hive.deploy.records import Record
+from hive.deploy.removing import take_away
+from hive.deploy.reporting import reports, wait_for_workers
+from hive.deploy.ssh import Connection
+from hive.deploy.target import Target, Via, name_for, nodes_of, words_of
+from hive.deploy.ways import choose_ports, close_way, open_way
+from hive.errors import DeployError, ServiceError, SettingError
+from hive.orchestrator import gateway_process, redis_server
+from hive.orchestrator.network import opened
+from hive.settings import Settings
+
+# Told of each step in a few words.
+Observer = Callable[[str], None]
+_DEFAULT_CAPABILITIES = "gis"
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
+_INSTALL_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A worker on a machine: what it reports, and whether anything was changed for it."""
+
+    record: Record
+    host: Host
+    workers: tuple[Mapping[str, Any], ...]
+    is_changed: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields that `--json` shows."""
+        return self.record.to_json() | {
+            "is_changed": self.is_changed,
+            "host": self.host.to_json(),
+            "workers": [dict(one) for one in self.workers],
+        }
+
+
+def deploy(settings: Settings, target: Target, observer: Observer) -> Deployed:
+    """Put a worker on a machine, or bring the one there up to date. Called again, it changes what has changed.
+
+    Raises
+    ------
+    SettingError, UnknownNameError
+        The target cannot be read.
+    ServiceError
+        The Mac side does not run.
+    DeployError
+        The machine cannot take such a worker, or the worker does not start.
+    UnreachableError
+        There is no way to the machine, or it broke.
+    """
+    wanted = _wanted(settings, target)
+    _refuse_sleeping(settings)
+    bundle.source()  # whatever is missing here is said before anybody is asked
+    with Connection(wanted.destination, wanted.ssh_config) as connection:
+        return _Deployment(settings, wanted, connection, observer).run()
+
+
+def _wanted(settings: Settings, target: Target) -> Record:
+    """What the record shall say: the target, and for what it leaves open the earlier record."""
+    name = target.name or name_for(target.destination)
+    if not _NAME.fullmatch(name):
+        raise SettingError(f"{name!r} cannot be a worker's name: small letters, digits and dashes, such as studio.")
+    earlier = records.find(settings, name)
+    if earlier is None:
+        refuse_foreign(settings, name)
+        earlier = Record(
+            name, target.destination, "", _DEFAULT_CAPABILITIES, Via.VENV, settings.deploy_python, False, None
+        )
+        has_tunnel = opened(settings) is None
+    else:
+        has_tunnel = earlier.ports is not None
+    if earlier.destination != target.destination:
+        raise SettingError(f"{name} is deployed to {earlier.destination}. Choose another name: --name NAME.")
+    has_tunnel = has_tunnel if target.has_tunnel is None else target.has_tunnel
+    if not has_tunnel and opened(settings) is None:
+        raise SettingError(
+            "This Mac side is not open to the network. Open it: hive down, then hive up --lan. Or: --tunnel."
+        )
+    given: dict[str, Any] = {
+        "capabilities": target.capabilities and words_of(nodes_of(target.capabilities)),
+        "via": target.via,
+        "python": target.python if target.python is not None else settings.deploy_python or None,
+        "allows_scripts": target.allows_scripts,
+    }
+    changes = {key: value for key, value in given.items() if value is not None}
+    ports = (earlier.ports or (0, 0)) if has_tunnel else None
+    ssh_config = str(settings.ssh_config) if settings.ssh_config else earlier.ssh_config
+    record = dataclasses.replace(earlier, **changes, ports=ports, ssh_config=ssh_config, is_left=False)
+    return dataclasses.replace(record, capabilities=words_of(nodes_of(record.capabilities)))
+
+
+def _refuse_sleeping(settings: Settings) -> None:
+    if redis_server.running_pid(settings) is None or gateway_process.running_pid(settings) is None:
+        raise ServiceError(
+            "Redis and the gateway do not both run here, and the worker needs them. Start them: hive up."
+        )
+
+
+class _Deployment:
+    """One deployment, over one connection."""
+
+    def __init__(self, settings: Settings, record: Record, connection: Connection, observer: Observer) -> None:
+        self._settings, self._record = settings, record
+        self._connection, self._tell = connection, observer
+        self._earlier = records.find(settings, record.name)
+
+    def run(self) -> Deployed:
+        host = self._look()
+        self._tell(host.words)
+        if self._earlier is not None and self._earlier.via != self._record.via:
+            self._tell(f"taking away what ran by {self._earlier.via}")
+            take_away(self._connection, self._record.name)
+            host = self._look()
+        return self._bring(host)
+
+    def _bring(self, host: Host) -> Deployed:
+        self._choose_ports()
+        records.keep(self._settings, self._record)
+        capabilities = [one.capability for one in nodes_of(self._record.capabilities)]
+        installed = bundle.digest(bundle.source(), *capabilities, self._record.via, self._record.python)
+        before = reports(Session(self._settings), self._record)
+        if host.is_running and is_outdated(self._settings, self._record):
+            self._control("prepare")  # it shall not lose its connections while it works
+        home = home_files(self._settings, self._record, identity_for(self._settings, self._record))
+        files = self._files(host, home, installed)
+        configured = bundle.digest(files)
+        is_changed = (installed, configured) != (host.installed, host.configured)
+        if is_changed:
+            self._copy(files | _assignment("CONFIGURED", configured, files), installed != host.installed)
+        open_way(self._settings, self._record)
+        if is_changed or not host.is_running:
+            self._tell("starting the worker")
+            self._control("start")
+            is_changed = True
+        else:
+            before = {}
+        found = wait_for_workers(self._settings, self._record, before, self._look)
+        self._refuse_exposed()
+        return Deployed(self._record, host, found, is_changed)
+
+    def _refuse_exposed(self) -> None:
+        """A tunnel that an sshd opens to everybody there carries passwords unencrypted."""
+        if self._record.ports is not None and self._look().is_exposed:
+            close_way(self._settings, self._record.name)
+            raise DeployError(
+                f"The sshd of {self._record.destination} opens the tunnel to its whole network, so it is closed again. "
+                "Set GatewayPorts no in its sshd_config."
+            )
+
+    def _look(self) -> Host:
+        record = self._record
+        host = look_at(self._connection, record.name, record.python, record.ports[0] if record.ports else None)
+        capabilities = [one.capability for one in nodes_of(record.capabilities)]
+        refuse_unfit(host, record.destination, Via(record.via), capabilities, record.python)
+        return host
+
+    def _choose_ports(self) -> None:
+        if self._record.ports is None:
+            close_way(self._settings, self._record.name)
+        else:
+            ports = choose_ports(self._settings, self._record, self._connection)
+            self._record = dataclasses.replace(self._record, ports=ports)
+
+    def _files(self, host: Host, home: Mapping[str, bytes], installed: str) -> dict[str, bytes]:
+        values = {
+            "NAME": self._record.name,
+            "VIA": str(self._record.via),
+            "CAPABILITIES": ",".join(one.capability for one in nodes_of(self._record.capabilities)),
+            "PYTHON": self._record.python,
+            "GPUS": "all" if host.gpus else "",
+            "INSTALLED": installed,
+        }
+        lines = "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
+        return {"control.sh": bundle.script("control.sh").encode(), "deployed.conf": lines.encode(), **home}
+
+    def _copy(self, files: Mapping[str, bytes], has_new_source: bool) -> None:
+        self._tell("copying Hive and the worker's identity" if has_new_source else "copying the worker's settings")
+        self._control("prepare")
+        if has_new_source:
+            self._connection.send(bundle.archive(bundle.source(), "source.new/"), self._record.name)
+        self._connection.send(bundle.archive(files), self._record.name)
+        if has_new_source:
+            self._tell(f"installing for {self._record.capabilities}")
+            self._control("install", _INSTALL_S)
+
+    def _control(self, action: str, timeout_s: float = 120.0) -> None:
+        values = {"HIVE_DEPLOY_NAME": self._record.name, "HIVE_DEPLOY_ACTION": action}
+        self._connection.run(bundle.script("control.sh"), values, on_line=self._tell, timeout_s=timeout_s)
+
+
+def _assignment(name: str, value: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The settings of control.sh with one more."""
+    return {"deployed.conf": files["deployed.conf"] + f"{name}={shlex.quote(value)}\n".encode()}

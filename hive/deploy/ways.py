@@ -1,0 +1,65 @@
+"""The way from a machine to this one: a tunnel from here, where the machine does not come by itself."""
+
+import hashlib
+from collections.abc import Iterator
+
+from hive.deploy.records import Record
+from hive.deploy.ssh import Connection
+from hive.errors import DeployError
+from hive.orchestrator import tunnels
+from hive.orchestrator.tunnels import Tunnel, TunnelState
+from hive.settings import Settings
+
+# Below the ports that systems give to whoever asks for any (32768 on Linux, 49152 on macOS).
+_LOWEST, _COUNT = 20_000, 10_000
+_ATTEMPTS = 5
+
+
+def choose_ports(settings: Settings, record: Record, connection: Connection) -> tuple[int, int]:
+    """Two ports of the machine where the tunnel ends: those of before where it has them, else such that are free.
+
+    Raises
+    ------
+    DeployError
+        Its sshd opens none.
+    """
+    held = state_of(settings, record.name)
+    if record.ports and all(record.ports):
+        if held is not None and held.state == "up":
+            return record.ports
+        close_way(settings, record.name)
+        if connection.can_forward(settings, record.ports):
+            return record.ports
+    for ports in _candidates(settings, record.name):
+        if connection.can_forward(settings, ports):
+            return ports
+    raise DeployError(
+        f"The sshd of {record.destination} opens no port for a tunnel. Let it (AllowTcpForwarding, PermitListen in its "
+        "sshd_config), or let the machine come here: hive down, then hive up --lan."
+    )
+
+
+def open_way(settings: Settings, record: Record) -> None:
+    """Hold the tunnel of a deployment that has one."""
+    if record.ports is not None:
+        tunnel = Tunnel(record.name, record.destination, record.ssh_config, *record.ports)
+        tunnels.keep(settings, tunnel)
+        tunnels.start(settings, tunnel)
+
+
+def close_way(settings: Settings, name: str) -> None:
+    """End the tunnel of a deployment, if it has one."""
+    tunnels.forget(settings, name)
+
+
+def state_of(settings: Settings, name: str) -> TunnelState | None:
+    """How the tunnel of a deployment is; None where it has none."""
+    return next((one for one in tunnels.states(settings) if one.name == name), None)
+
+
+def _candidates(settings: Settings, name: str) -> Iterator[tuple[int, int]]:
+    """Pairs of ports, the same ones for the same worker of the same home."""
+    seed = hashlib.sha256(f"{settings.home}\0{name}".encode()).digest()
+    for number in range(_ATTEMPTS):
+        first = _LOWEST + (int.from_bytes(seed[2 * number : 2 * number + 2]) % (_COUNT // 2)) * 2
+        yield first, first + 1
