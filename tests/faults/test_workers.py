@@ -255,7 +255,8 @@ def test_a_worker_that_takes_no_jobs_is_replaced(field, note, tmp_path):
     folder = tmp_path / "hang"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(
-        "import signal, time\nsignal.signal(signal.SIGWINCH, lambda *_: time.sleep(600))\n"
+        f"import pathlib, signal, time\nhangs = pathlib.Path({str(tmp_path / 'hangs')!r})\n"
+        "signal.signal(signal.SIGWINCH, lambda *_: (hangs.touch(), time.sleep(600)))\n"
     )
     field.hive.environment |= {"HIVE_LEASE_S": "2", "PYTHONPATH": str(folder)}
     with field.supervised(gis=1):
@@ -263,6 +264,7 @@ def test_a_worker_that_takes_no_jobs_is_replaced(field, note, tmp_path):
         field.wait_for_all(30)
         hung = field.hive.json("workers")[0]["pid"]
         psutil.Process(hung).send_signal(signal.SIGWINCH)
+        wait_until((tmp_path / "hangs").exists, "its main thread hangs")
         field.submit()
         jobs = field.wait_for_all(40)
         assert field.hive.json("workers")[0]["pid"] != hung
