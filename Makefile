@@ -34,8 +34,9 @@ check: $(ALL)  ## Check style, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-faults: $(ALL)  ## Inject every fault as long and as often as the promises say; prints a table
+faults: $(ALL)  ## Inject every fault as long and as often as promised, and run the long tests; prints a table
 	$(BIN)/pytest tests/faults --full --table docs/faults.md
+	$(BIN)/pytest -m full --full
 
 bench: $(ALL)  ## Measure beside plain Celery and nginx: start-up, throughput, files, map, idle cost
 	$(BIN)/python tools/bench.py

@@ -9,6 +9,12 @@ import pytest
 from tests.support import Hive, Web
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("full") and not config.getoption("--full"):
+            item.add_marker(pytest.mark.skip(reason="long; make faults runs it"))
+
+
 def pytest_configure() -> None:
     # A shell that starts tests in the background lets them ignore Ctrl-C, and so would every command that they start.
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -17,16 +17,15 @@ def workers(as_json: bool) -> None:
     """List the workers that are there: what they serve, their slots and load."""
     from hive.broker import reachable
     from hive.costs.money import rate
-    from hive.orchestrator.tunnels import states
+    from hive.orchestrator.tunnels import states, with_tunnels
 
     session = open_session()
     with reachable(session.settings):
-        found = session.registry.workers()
-    tunnels = {one.name: one for one in states(session.settings)}
-    held = {one["name"]: tunnels.get(one["name"].partition("@")[2]) for one in found}
+        found = with_tunnels(session.settings, session.registry.workers())
     if as_json:
-        print_json([one | {"tunnel": (tunnel := held[one["name"]]) and tunnel.to_json()} for one in found])
+        print_json(found)
         return
+    tunnels = list(states(session.settings))
     rows = [
         (
             one["name"],
@@ -37,24 +36,14 @@ def workers(as_json: bool) -> None:
             "; ".join(one["gpus"]) or "-",
             rate(one["price_usd_per_h"]),
             one["last_seen"],
-            *([tunnel.state if (tunnel := held[one["name"]]) else "-"] if tunnels else []),
+            *([one["tunnel"]["state"] if one["tunnel"] else "-"] if tunnels else []),
         )
         for one in found
     ]
     empty = "No worker is there. Start one: hive worker --capabilities gis=2"
-    columns = [
-        "WORKER",
-        "SERVES",
-        "BUSY",
-        "CPU",
-        "MEMORY",
-        "GPU",
-        "PRICE",
-        "LAST SEEN",
-        *(["TUNNEL"] if tunnels else []),
-    ]
+    columns = ["WORKER", "SERVES", "BUSY", "CPU", "MEMORY", "GPU", "PRICE", "LAST SEEN"] + ["TUNNEL"] * bool(tunnels)
     print_table(columns, rows, empty)
-    for one in tunnels.values():
+    for one in tunnels:
         if one.state != "up":
             click.echo(f"The tunnel to {one.destination} is {one.state}; see hive doctor.", err=True)
 

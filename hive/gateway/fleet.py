@@ -7,6 +7,7 @@ from hive.broker import reachable
 from hive.client import Session
 from hive.gateway.answers import Answer
 from hive.orchestrator import overview
+from hive.orchestrator.tunnels import with_tunnels
 
 
 class Workers(Answer):
@@ -35,7 +36,7 @@ class Status(Answer):
 
 def _workers(session: Session) -> list[dict[str, Any]]:
     with reachable(session.settings):
-        return session.registry.workers()
+        return with_tunnels(session.settings, session.registry.workers())
 
 
 def _queues(session: Session) -> list[dict[str, Any]]:

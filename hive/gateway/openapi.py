@@ -301,6 +301,8 @@ def _worker() -> _Document:
         last_seen=_TIME,
         clock_skew_s={"type": "number"},
         terms={"type": "object"},
+        idle_s={"type": ["number", "null"]},
+        tunnel={"type": ["object", "null"]},
     )
 
 

@@ -191,6 +191,12 @@ def states(settings: Settings) -> Iterator[TunnelState]:
     return (state(settings, one) for one in planned(settings))
 
 
+def with_tunnels(settings: Settings, workers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Say of each worker how the tunnel to its machine is; None where there is none."""
+    held = {one.name: one.to_json() for one in states(settings)}
+    return [one | {"tunnel": held.get(one["name"].partition("@")[2])} for one in workers]
+
+
 def _command(settings: Settings, tunnel: Tunnel) -> list[str]:
     words = [*alone(tunnel.ssh_config), *forwardings(settings, tunnel.forwardings)]
     return [*words, "--", tunnel.destination, _HOLD.format(name=tunnel.name, up=tunnel_keeper.UP)]

@@ -99,7 +99,7 @@ def test_what_amazon_is_asked_for_is_safe(rented, line, machines, ask_for, runni
             5,
             "1 x g4dn.xlarge for 2 h cost up to $1.05, more than the budget of $1.00. Nothing was started.",
         ),
-        (["--type", "g4dn.2xlarge"], 2, "The price of g4dn.2xlarge in us-east-1 is not known here."),
+        (["--type", "x1.16xlarge"], 2, "The price of x1.16xlarge in us-east-1 is not known here."),
         (["--type", "g9.huge"], 2, "Amazon has no instance type 'g9.huge' in us-east-1."),
         (["--capabilities", "gsi"], 2, "There is no capability 'gsi'."),
         (["--ssh-from", "home; rm -rf /"], 2, "does not appear to be an IPv4 or IPv6 network"),

@@ -268,6 +268,7 @@ def test_who_goes_on_with_tiles_comes_to_the_same_weights(fit, tmp_path):
     assert rows(tmp_path / "out") == rows(tmp_path / "whole")
 
 
+@pytest.mark.full
 def test_a_real_tile_is_learned_from(fit, tmp_path):
     """Better than a perceptron that sees one point at a time: IoU 0.8196 of other and 0.2468 of ground."""
     measured = fit([TILE], out=tmp_path, model="gis-lidar", epochs=8)
