@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -91,6 +90,11 @@ class Specification:
         return told | ({"parent": self.parent} if self.parent else {})
 
     @cached_property
+    def told_text(self) -> str:
+        """The same for people."""
+        return repr(self.told)
+
+    @cached_property
     def _signable(self) -> str:
         return canonical(self.told)  # written once, as above
 
@@ -108,9 +112,10 @@ class Specification:
         return statement(job_id, self.task, self._signable)
 
     def _with(self, signature: str) -> Self:
-        # A copy with all that was worked out already; `replace` takes four times as long.
-        made = copy(self)
-        vars(made).update(_json=self._json, told=self.told, signature=signature)
+        # A copy with all that was worked out already; `replace` takes many times as long, and `copy` some.
+        _ = self._json, self.told_text
+        made = object.__new__(type(self))
+        vars(made).update(vars(self), signature=signature)
         return made
 
     @classmethod

@@ -128,7 +128,7 @@ class Post:
             origin=self._origin,
             # What Flower shows. Celery's `saferepr` writes the same in three times as long as all the rest takes.
             argsrepr=repr(args),
-            kwargsrepr=repr(asked.told)[:_SHOWN],
+            kwargsrepr=asked.told_text[:_SHOWN],
         )
 
 

@@ -5,6 +5,8 @@ acknowledge nor requeue what another one holds by now; and times are those of Re
 """
 
 import contextlib
+import json
+import secrets
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,6 +20,8 @@ from kombu.transport import virtual
 from kombu.utils.json import dumps
 
 _NAME = "hive.messages.transport:Transport"
+# A prepared message is plain JSON; kombu's `dumps` makes an encoder for each.
+_encode = json.JSONEncoder().encode
 _AWAY_UNTIL = "hive:away_until"
 _ALL = 10_000
 
@@ -124,6 +128,10 @@ class Channel(stock.Channel):
             self._general = self._create_client()
         yield client or self._general
 
+    def _next_delivery_tag(self) -> str:
+        """The tag that a message is sent with; each delivery gets one of its own."""
+        return secrets.token_hex(8)
+
     def close(self) -> None:
         """Close at once; kombu would wait until Redis has nothing to say for as long as a worker may wait.
 
@@ -166,7 +174,7 @@ def written(channel: Any, queue: str, message: dict[str, Any]) -> tuple[str, str
     """
     channel._inplace_augment_message(message, "", queue)
     step = channel._get_message_priority(message, reverse=False)
-    return channel._q_for_pri(queue, step), dumps(message)
+    return channel._q_for_pri(queue, step), _encode(message)
 
 
 def put(channel: Any, messages: Iterable[tuple[str, str]]) -> None:  # noqa: ANN401  as above
