@@ -19,7 +19,6 @@ from hive.client.observer import MapObserver, Observer
 from hive.client.planning import Item
 from hive.errors import HiveError
 from hive.jobs import Specification, State, new_id
-from hive.jobs.store import BATCH
 from hive.staging import Reference
 from hive.task.values import Json
 from hive.version import code_version
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
 # A batch has at most so many bytes of files, so that large ones do not keep the workers waiting.
 _BATCH_BYTES = 1 << 30
+_BATCH_JOBS = 2_000
 _ENDED_BADLY = (State.FAILED, State.CANCELLED)
 
 
@@ -208,7 +208,7 @@ def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
     batch_bytes = 0
     for item in items:
         size_bytes = _size_bytes(item)
-        if batch and (len(batch) == BATCH or batch_bytes + size_bytes > _BATCH_BYTES):
+        if batch and (len(batch) == _BATCH_JOBS or batch_bytes + size_bytes > _BATCH_BYTES):
             yield batch
             batch, batch_bytes = [], 0
         batch.append(item)

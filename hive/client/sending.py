@@ -16,6 +16,8 @@ from hive.signing import Signer
 if TYPE_CHECKING:
     from celery import Celery
 
+    from hive.messages import Post
+
 
 class Sender:
     """Sends jobs to one broker."""
@@ -62,21 +64,20 @@ class Sender:
             The broker does not answer. Batches before are sent; of the last one it may have the records and workers
             then send their messages, or it has nothing.
         """
-        sent: list[str] = []
-        for batch in in_batches(jobs):
-            sent += self._send_batch(batch)
-        return sent
-
-    def _send_batch(self, batch: Sequence[tuple[str, Specification]]) -> list[str]:
-        """Sign and send a batch."""
         from hive.messages import posting  # noqa: PLC0415  as above
 
-        batch = Specification.all_signed(batch, self._signer)
+        if not jobs:
+            return []
         with posting(self._settings, self._application) as post:
-            created = self._jobs.create_many(batch)
-            free = set(created)
-            with self._all_or_none(created), reachable(self._settings):
-                post.put(post.write(job_id, asked) for job_id, asked in batch if job_id in free)
+            return [job_id for batch in in_batches(jobs) for job_id in self._send_batch(post, batch)]
+
+    def _send_batch(self, post: "Post", batch: Sequence[tuple[str, Specification]]) -> list[str]:
+        """Sign and send a batch."""
+        batch = Specification.all_signed(batch, self._signer)
+        created = self._jobs.create_many(batch)
+        free = set(created)
+        with self._all_or_none(created), reachable(self._settings):
+            post.put(post.write(job_id, asked) for job_id, asked in batch if job_id in free)
         return created
 
     def send_message(self, job_id: str, asked: Specification) -> None:

@@ -5,6 +5,7 @@ acknowledge nor requeue what another one holds by now; and times are those of Re
 """
 
 import contextlib
+import itertools
 import json
 import secrets
 import uuid
@@ -22,6 +23,7 @@ from kombu.utils.json import dumps
 _NAME = "hive.messages.transport:Transport"
 # A prepared message is plain JSON; kombu's `dumps` makes an encoder for each.
 _encode = json.JSONEncoder().encode
+_PREFIX, _NUMBERS = f"{secrets.token_hex(4)}-", itertools.count()
 _AWAY_UNTIL = "hive:away_until"
 _ALL = 10_000
 
@@ -130,7 +132,7 @@ class Channel(stock.Channel):
 
     def _next_delivery_tag(self) -> str:
         """The tag that a message is sent with; each delivery gets one of its own."""
-        return secrets.token_hex(8)
+        return f"{_PREFIX}{next(_NUMBERS)}"
 
     def close(self) -> None:
         """Close at once; kombu would wait until Redis has nothing to say for as long as a worker may wait.
