@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # A batch has at most so many bytes of files, so that large ones do not keep the workers waiting.
 _BATCH_BYTES = 1 << 30
-_BATCH_JOBS = 2_000
+_BATCH_JOBS = 1_000
 _ENDED_BADLY = (State.FAILED, State.CANCELLED)
 
 
