@@ -17,7 +17,7 @@ import psutil
 
 from hive.errors import ServiceError
 from hive.orchestrator import tunnel_keeper
-from hive.orchestrator.service import HOST, Service
+from hive.orchestrator.service import HOST, Service, has_ended
 from hive.settings import Settings, write_private
 
 _STOP_S = 10.0
@@ -162,10 +162,8 @@ def stop(settings: Settings, name: str) -> int | None:
     if pid is not None:
         process = psutil.Process(pid)
         process.terminate()
-        try:
-            process.wait(timeout=_STOP_S)
-        except psutil.TimeoutExpired as error:
-            raise ServiceError(f"The tunnel {name} (process {pid}) does not end.") from error
+        if not has_ended(process, _STOP_S):
+            raise ServiceError(f"The tunnel {name} (process {pid}) does not end.")
     _state_file(settings, name).unlink(missing_ok=True)
     return pid
 
