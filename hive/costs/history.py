@@ -47,8 +47,8 @@ def _records(client: "redis.Redis", queue: str) -> Iterator[list[str | None]]:
 
 
 def _past(task: str, kept: dict[str, str | None]) -> Past | None:
-    started, finished, size = kept["started_ms"], kept["finished_ms"], kept["input_bytes"]
-    if kept["state"] != "succeeded" or kept["plans"] or not (started and finished and size and kept["specification"]):
+    started, finished, size = kept["started_ms"], kept["finished_ms"], kept["input_bytes"] or 0
+    if kept["state"] != "succeeded" or kept["plans"] or not (started and finished and kept["specification"]):
         return None
     if json.loads(kept["specification"])["task"] != task:
         return None

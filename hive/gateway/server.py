@@ -38,7 +38,7 @@ PREFIX = "flower"
 _JOB = r"([0-9a-zA-Z]{1,64})"
 _FILE = re.compile(r"/blob/([0-9a-f]{64})")
 # Flower keeps about 10 kB for each job it has seen, and forgets the oldest beyond this many. Hive's page has them all.
-_MOST_TASKS = 200
+_MOST_TASKS = 100
 _CAP_LOGS_EVERY_S = 600
 # What a stranger may see: the page that asks for the token, what it is made of, and the one that takes a ticket.
 _OPEN = ("/login", "/page/hive.css", "/enter")

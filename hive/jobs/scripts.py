@@ -317,7 +317,7 @@ if not is_newest(job, ARGV[2]) then return 0 end
 local ms = now()
 if ARGV[4] ~= '{}' then redis.call('HSET', job, 'outputs', ARGV[4]) end
 if ARGV[5] ~= '{}' then redis.call('HSET', job, 'measures', ARGV[5]) end
-if ARGV[7] ~= '' then redis.call('HSET', job, 'input_bytes', ARGV[7]) end
+if (tonumber(ARGV[7]) or 0) > 0 then redis.call('HSET', job, 'input_bytes', ARGV[7]) end
 if ARGV[3] == 'succeeded' then
   redis.call('HDEL', job, 'checkpoint', 'most_losses')
   -- It will not be sent again, and a signature takes as much memory as all the rest of a short specification.
