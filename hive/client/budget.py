@@ -10,6 +10,7 @@ from hive.costs import budgets
 from hive.costs.forecast import Forecast, planned
 from hive.costs.money import dollars
 from hive.settings import host_name
+from hive.staging import total_bytes
 
 if TYPE_CHECKING:
     from hive.client.session import Session
@@ -54,9 +55,4 @@ def _forecast(session: "Session", requests: Sequence[Request]) -> tuple[Forecast
 def size_bytes(sources: Sequence[Source]) -> int | None:
     """How much is read from what was named; None where one is no local file."""
     paths = [one for one in sources if isinstance(one, Path)]
-    return sum(map(_size_bytes, paths)) if len(paths) == len(sources) else None
-
-
-def _size_bytes(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
+    return total_bytes(paths) if len(paths) == len(sources) else None

@@ -20,12 +20,12 @@ def workers(as_json: bool) -> None:
     from hive.orchestrator.tunnels import states, with_tunnels
 
     session = open_session()
+    tunnels = list(states(session.settings))
     with reachable(session.settings):
-        found = with_tunnels(session.settings, session.registry.workers())
+        found = with_tunnels(session.registry.workers(), tunnels)
     if as_json:
         print_json(found)
         return
-    tunnels = list(states(session.settings))
     rows = [
         (
             one["name"],

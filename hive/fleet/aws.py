@@ -13,6 +13,7 @@ from hive.errors import CloudError, UnknownNameError, UnreachableError
 from hive.fleet.machine import read_time, written
 from hive.fleet.pricing import price_of
 from hive.fleet.provider import EXPIRES_TAG, HIVE_TAG, MACHINE_TAG, Offer, Order, Resource
+from hive.settings import Settings
 
 # Public parameters of Amazon's Systems Manager: always the newest image. With GPUs the one that has NVIDIA's driver.
 _IMAGE = "/aws/service/canonical/ubuntu/server/24.04/stable/current/{arch}/hvm/ebs-gp3/ami-id"
@@ -36,7 +37,8 @@ class Aws:
     name = "aws"
     user_data_max_bytes = 16_384
 
-    def __init__(self, region: str | None) -> None:
+    def __init__(self, settings: Settings, region: str | None) -> None:
+        self._settings = settings
         session = boto3.session.Session(region_name=region)
         self.region = session.region_name or "us-east-1"
         config = Config(
@@ -57,7 +59,7 @@ class Aws:
             vcpus=found["VCpuInfo"]["DefaultVCpus"],
             memory_bytes=found["MemoryInfo"]["SizeInMiB"] << 20,
             gpus=", ".join(f"{one['Count']} x {one['Name']}" for one in gpus),
-            price_usd_per_h=price_of(self.name, type, self.region),
+            price_usd_per_h=price_of(self._settings, self.name, type, self.region),
             spot_usd_per_h=self._spot_price(type) if is_spot else None,
         )
 

@@ -33,6 +33,7 @@ class DigitalOcean:
     user_data_max_bytes = 65_536
 
     def __init__(self, settings: Settings, region: str | None) -> None:
+        self._settings = settings
         self.region = region or "nyc1"
         head = {"Authorization": f"Bearer {_token(settings)}"}
         self._http = httpx.Client(base_url=_safe(settings.do_url), headers=head, timeout=httpx.Timeout(20, connect=5))
@@ -48,7 +49,7 @@ class DigitalOcean:
             raise UnknownNameError(
                 f"DigitalOcean has no size {type!r} in {self.region}. It has: {', '.join(there) or 'nothing there'}."
             )
-        price = price_of(self.name, type, self.region) or float(found.get("price_hourly") or 0) or None
+        price = price_of(self._settings, self.name, type, self.region) or float(found.get("price_hourly") or 0) or None
         return Offer(type, self.region, found["vcpus"], found["memory"] << 20, "", price)
 
     def create(self, order: Order) -> Resource:

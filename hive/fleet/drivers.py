@@ -21,7 +21,7 @@ def open_provider(settings: Settings, name: str, region: str | None) -> Provider
         if name == "aws":
             from hive.fleet.aws import Aws  # noqa: PLC0415  only where it is used
 
-            return Aws(region)
+            return Aws(settings, region)
         from hive.fleet.digitalocean import DigitalOcean  # noqa: PLC0415  as above
 
         return DigitalOcean(settings, region)

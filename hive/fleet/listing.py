@@ -9,7 +9,7 @@ from hive.errors import UnreachableError
 from hive.fleet.launch import nodes
 from hive.fleet.machine import Machine, Records, now, read_time, written
 from hive.fleet.provider import Provider, Resource
-from hive.fleet.sweep import ended, may_come, revoke
+from hive.fleet.sweep import note_gone
 from hive.settings import Settings
 
 
@@ -44,21 +44,14 @@ def rows(
     """
     records, at = Records(settings), now()
     found: dict[str, Resource] = {}
-    asked = set()
+    asked: list[Provider] = []
     for provider in providers:
         try:
             found |= {one.name: one for one in provider.list(records.hive)}
-            asked.add((provider.name, provider.region))
+            asked.append(provider)
         except UnreachableError as error:
             say(str(error))
-    for machine in records.alive():
-        if (
-            (machine.provider, machine.region) in asked
-            and machine.name not in found
-            and not may_come(settings, machine)
-        ):
-            revoke(settings, machine.name)
-            records.keep(ended(machine))
+    note_gone(settings, asked, found)
     by_name = {one["name"]: one for one in reports}
     return [_row(machine, found.get(machine.name), by_name, at) for machine in records.all()]
 

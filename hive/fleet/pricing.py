@@ -3,13 +3,13 @@
 from hive.costs import budgets
 from hive.costs.prices import find_offer
 from hive.errors import NotFoundError
-from hive.settings import Settings, load_settings
+from hive.settings import Settings
 
 
-def price_of(provider: str, type: str, region: str) -> float | None:
+def price_of(settings: Settings, provider: str, type: str, region: str) -> float | None:
     """List price of a machine [USD/h]; None where it is not known, which is never the same as free."""
     try:
-        return find_offer(provider, type, region, load_settings().home).price_usd_per_h
+        return find_offer(provider, type, region, settings.home).price_usd_per_h
     except NotFoundError:
         return None
 

@@ -4,7 +4,7 @@ import dataclasses
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
@@ -62,15 +62,7 @@ def sweep(settings: Settings, providers: Iterable[Provider]) -> Iterator[tuple[R
                     yield found, why
                 else:
                     there.add(found.name)
-    places = {(one.name, one.region) for one in looked_at}
-    for machine in records.alive():
-        if (
-            (machine.provider, machine.region) in places
-            and machine.name not in there
-            and not may_come(settings, machine)
-        ):
-            revoke(settings, machine.name)
-            records.keep(ended(machine))
+    note_gone(settings, looked_at, there)
 
 
 def doom(found: Resource, known: Mapping[str, Machine], at: datetime) -> str:
@@ -95,9 +87,17 @@ def may_come(settings: Settings, machine: Machine) -> bool:
     return now() - machine.created_at < (a_moment if machine.resource_id else _BEING_ASKED_FOR)
 
 
-def ended(machine: Machine) -> Machine:
-    """A machine that is no longer there; it cannot have cost more than until its expiry."""
-    return dataclasses.replace(machine, ended_at=min(now(), machine.expires_at), why=_GONE)
+def note_gone(settings: Settings, asked: Iterable[Provider], there: Container[str]) -> None:
+    """Keep as ended what the providers that answered do not list any more; `there` has the names that they list.
+
+    It cannot have cost more than until its expiry.
+    """
+    records, places = Records(settings), {(one.name, one.region) for one in asked}
+    for machine in records.alive():
+        is_asked_for = (machine.provider, machine.region) in places
+        if is_asked_for and machine.name not in there and not may_come(settings, machine):
+            revoke(settings, machine.name)
+            records.keep(dataclasses.replace(machine, ended_at=min(now(), machine.expires_at), why=_GONE))
 
 
 def revoke(settings: Settings, name: str) -> None:

@@ -7,7 +7,7 @@ from hive.broker import reachable
 from hive.client import Session
 from hive.gateway.answers import Answer
 from hive.orchestrator import overview
-from hive.orchestrator.tunnels import with_tunnels
+from hive.orchestrator.tunnels import states, with_tunnels
 
 
 class Workers(Answer):
@@ -36,7 +36,7 @@ class Status(Answer):
 
 def _workers(session: Session) -> list[dict[str, Any]]:
     with reachable(session.settings):
-        return with_tunnels(session.settings, session.registry.workers())
+        return with_tunnels(session.registry.workers(), states(session.settings))
 
 
 def _queues(session: Session) -> list[dict[str, Any]]:

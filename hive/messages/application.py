@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, cast
 
 from celery import Celery
@@ -75,14 +74,6 @@ def posting(settings: Settings, application: Celery) -> Iterator["Post"]:
         yield Post(application, cast(Channel, connection.channel()))
 
 
-@dataclass(frozen=True)
-class Letter:
-    """A message, written and ready to be put into its list."""
-
-    list: str
-    text: str
-
-
 class Post:
     """The one place where a job becomes a message. What is the same for all messages is looked up once."""
 
@@ -94,19 +85,19 @@ class Post:
         self._delivery_mode = application.conf.task_default_delivery_mode
         self._origin = anon_nodename()
 
-    def write(self, job_id: str, asked: Specification) -> Letter:
-        """Write a job's message: Celery makes headers and body, kombu all that is around them."""
+    def write(self, job_id: str, asked: Specification) -> tuple[str, str]:
+        """Write a job's message: Celery makes headers and body, kombu the rest; returns its list and its text."""
         made = self._made(job_id, asked, told=False)
         content_type, encoding, body = dumps(made.body, serializer=self._serializer)
         properties = {**made.properties, "delivery_mode": self._delivery_mode}
         message = self._channel.prepare_message(
             body, _STEPS[asked.priority], content_type, encoding, made.headers, properties
         )
-        return Letter(*transport.written(self._channel, asked.queue, message))
+        return transport.written(self._channel, asked.queue, message)
 
-    def put(self, letters: Iterable[Letter]) -> None:
+    def put(self, messages: Iterable[tuple[str, str]]) -> None:
         """Put messages into their lists."""
-        transport.put(self._channel, ((letter.list, letter.text) for letter in letters))
+        transport.put(self._channel, messages)
 
     def tell_flower(self, job_id: str, asked: Specification) -> None:
         """Send Celery's event of a job that is sent; one that cannot be told is no reason to fail."""

@@ -11,6 +11,7 @@ import secrets
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import kombu.transport
@@ -64,13 +65,17 @@ class QoS(stock.QoS):
 
     channel: Any  # kombu's types know only the general channel
 
+    @cached_property
+    def _hold(self) -> Any:  # noqa: ANN401  redis-py's Script; its digest is worked out once, not for each delivery
+        with self.channel.conn_or_acquire() as client:
+            return client.register_script(_HOLD)
+
     def append(self, message: Any, delivery_tag: str) -> None:  # noqa: ANN401  kombu's own signature
         """Note a delivery, by Redis' clock and in one step."""
         delivery = message.delivery_info
         held = dumps([message._raw, delivery["exchange"], delivery["routing_key"]])
         with self.channel.conn_or_acquire() as client:
-            hold = client.register_script(_HOLD)
-            hold(keys=[self.unacked_index_key, self.unacked_key], args=[delivery_tag, held])
+            self._hold(keys=[self.unacked_index_key, self.unacked_key], args=[delivery_tag, held], client=client)
         virtual.QoS.append(self, message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:

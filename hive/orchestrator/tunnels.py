@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -189,9 +189,9 @@ def states(settings: Settings) -> Iterator[TunnelState]:
     return (state(settings, one) for one in planned(settings))
 
 
-def with_tunnels(settings: Settings, workers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def with_tunnels(workers: Iterable[dict[str, Any]], tunnels: Iterable[TunnelState]) -> list[dict[str, Any]]:
     """Say of each worker how the tunnel to its machine is; None where there is none."""
-    held = {one.name: one.to_json() for one in states(settings)}
+    held = {one.name: one.to_json() for one in tunnels}
     return [one | {"tunnel": held.get(one["name"].partition("@")[2])} for one in workers]
 
 

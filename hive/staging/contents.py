@@ -2,7 +2,7 @@
 
 import stat
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -15,6 +15,12 @@ from hive.staging.reference import safe_path
 _READ_BYTES = 1 << 20
 _TAR_BLOCK = tarfile.BLOCKSIZE
 NOBODY: Callable[[int], None] = lambda _: None  # noqa: E731  a default for callers without progress bar
+
+
+def total_bytes(paths: Iterable[Path]) -> int:
+    """How much some files hold, and the files in some folders."""
+    files = (file for path in paths for file in (path.rglob("*") if path.is_dir() else [path]))
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 class Content(Protocol):

@@ -13,6 +13,7 @@ from hive.staging import (
     digest_of,
     pack_folder,
     safe_name,
+    total_bytes,
     unpack,
 )
 from hive.task.parameter import Parameter
@@ -42,8 +43,7 @@ def _fetch_one(cache: Cache, folder: Path, wanted: Json) -> Path:
 def size_bytes(inputs: Iterable[Path | list[Path]]) -> int:
     """How much a task reads: all its files, and those in its folders."""
     paths = [path for one in inputs for path in (one if isinstance(one, list) else [one])]
-    files = (file for path in paths for file in (path.rglob("*") if path.is_dir() else [path]))
-    return sum(file.stat().st_size for file in files if file.is_file())
+    return total_bytes(paths)
 
 
 def _unpacked(pack: Path) -> Path:
