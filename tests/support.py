@@ -64,6 +64,14 @@ def wait_until(condition: Callable[[], Any], what: str, deadline_s: float = 30.0
     raise AssertionError(f"not within {deadline_s:g} s: {what}")
 
 
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended; one that nobody has reaped yet has."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

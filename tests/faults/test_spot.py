@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from hive.worker.stops import read_notice
-from tests.support import wait_until
+from tests.support import is_gone, wait_until
 
 pytestmark = pytest.mark.wire
 NOTICE = b'{"action": "terminate", "time": "2026-11-23T12:00:00Z"}'
@@ -59,7 +59,7 @@ def test_a_notice_moves_the_work_elsewhere(field, note, metadata):
         with field.hive.worker("gis", slots=1, name="w2"):
             Metadata.notice = NOTICE
             wait_until(lambda: field.started(job_id, 2), "it goes on elsewhere", 15)
-            wait_until(lambda: not spot.is_running() or spot.status() == "zombie", "the worker has stopped", 20)
+            wait_until(lambda: is_gone(spot.pid), "the worker has stopped", 20)
             jobs = field.wait_for_all(60)
     row = note(field.row("spot notice, the task saves its state", jobs))
     assert (row.lost, jobs[0].worker) == (0, "w2@test")

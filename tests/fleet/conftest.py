@@ -115,7 +115,10 @@ class Inside:
         return json.loads(self(hive, *arguments, "--json").out)
 
     def __call__(self, hive, *arguments, code=0, **environment):
-        for name, value in (hive.environment | environment).items():
+        given = hive.environment | environment
+        for name in [name for name in os.environ if name.startswith("HIVE_") and name not in given]:
+            self._monkeypatch.delenv(name)  # what another test has left in this process is not of this laptop
+        for name, value in given.items():
             self._monkeypatch.setenv(name, value)
         self._capsys.readouterr()
         with warnings.catch_warnings():

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from hive.errors import BadFileError, ScriptError
-from tests.support import wait_until
+from tests.support import is_gone, wait_until
 from workers.run.measures import read_measures
 from workers.run.metadata import check_metadata, read_metadata
 from workers.run.needs import Needs, read_needs
@@ -130,7 +130,7 @@ def test_what_a_program_leaves_running_is_ended(tmp_path):
     code = "import subprocess as s, pathlib; pathlib.Path('pid').write_text(str(s.Popen(['sleep', '600']).pid))"
     assert run_code(code, tmp_path).code == 0
     pid = int((tmp_path / "pid").read_text())
-    wait_until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie", "it is ended")
+    wait_until(lambda: is_gone(pid), "it is ended")
 
 
 def test_the_watchdog_ends_a_program_whose_starter_was_killed(tmp_path):

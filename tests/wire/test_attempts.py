@@ -5,7 +5,7 @@ import pytest
 from hive.broker import connect
 from hive.jobs import JobStore, LogStore, Specification, State
 from hive.task import Progress
-from tests.support import wait_until
+from tests.support import is_gone, wait_until
 
 pytestmark = pytest.mark.wire
 LEASE_S = 15.0
@@ -82,7 +82,7 @@ def test_a_job_that_kills_its_worker_kills_the_whole_of_it(hive_up):
     with hive_up.worker("gis") as worker:
         children = worker.children(recursive=True)
         hive_up.submit("test", "--crash", "worker")
-        wait_until(lambda: not worker.is_running() or worker.status() == "zombie", "the worker is gone")
+        wait_until(lambda: is_gone(worker.pid), "the worker is gone")
         wait_until(lambda: not any(child.is_running() for child in children), "its children are gone")
 
 

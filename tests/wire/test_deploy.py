@@ -9,13 +9,12 @@ import sys
 from itertools import count
 from pathlib import Path
 
-import psutil
 import pytest
 
 from hive.orchestrator import tunnels
 from tests.faults.harness import Host
 from tests.studio import hive_with, machine, without_docker
-from tests.support import TILE, redis_with_tls, wait_until
+from tests.support import TILE, is_gone, redis_with_tls, wait_until
 
 pytestmark = pytest.mark.wire
 
@@ -78,13 +77,12 @@ def test_a_worker_is_deployed_works_through_its_tunnel_and_is_taken_away_again(m
     studio.start()
     wait_until(lambda: tunnel(mac).state == "up", "it is up again", 20)
 
-    keeper = psutil.Process(held["pid"])
     assert deploy(mac, "--capabilities", "gis=1,test")["workers"][0]["slots"] == 1  # the settings are new
     assert mac.json("access", "ls") == [{"name": "studio", "capabilities": ["gis", "test"]}]
     mac.run("deploy", "ssh", "studio", "--remove", timeout_s=90)
     assert list(studio.home.iterdir()) == []
     assert studio.processes() == []
-    assert not keeper.is_running()
+    assert is_gone(held["pid"])
     assert "studio" not in mac.redis.acl_users()
     assert mac.json("deploy", "ls") == mac.json("access", "ls") == mac.json("workers") == []
     assert list((mac.home / "tunnels").iterdir()) == list((mac.home / "deployed").iterdir()) == []

@@ -186,7 +186,7 @@ def test_a_running_job_is_cancelled_over_http(web):
 
 
 def test_a_failed_job_is_run_again_over_http(web):
-    job_id = web.ask("POST", "/task", b'{"type": "test", "params": {"fail": true}}').json()["id"]
+    job_id = web.ask("POST", "/task", b'{"type": "test", "params": {"fail": true, "seconds": 2}}').json()["id"]
     wait_until(lambda: web.ask("GET", f"/task/{job_id}").json()["state"] == "failed", "it fails")
     reason = web.ask("GET", f"/task/{job_id}/why").json()
     assert "because it was told to" in reason["why"]

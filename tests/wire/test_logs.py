@@ -14,7 +14,7 @@ from hive.broker import connect
 from hive.jobs import JobStore, LogStore, Specification
 from hive.jobs.logs import LogLine
 from hive.task import Progress
-from tests.support import Hive, wait_until
+from tests.support import Hive, is_gone, wait_until
 
 pytestmark = pytest.mark.wire
 ASKED = Specification("test", "test.probe", "test", {}, {}, {})
@@ -291,7 +291,7 @@ def test_what_an_attempt_said_survives_its_process_and_is_told_apart_from_the_ne
 def test_what_an_attempt_said_survives_the_whole_worker(hive_up):
     with hive_up.worker("gis", slots=1) as worker:
         job_id = hive_up.submit("test", "--log-lines", "3", "--crash", "worker")
-        wait_until(lambda: not worker.is_running() or worker.status() == "zombie", "the worker is gone")
+        wait_until(lambda: is_gone(worker.pid), "the worker is gone")
     hive_up.run("cancel", job_id)
     with hive_up.worker("gis", slots=1):
         wait_until(lambda: texts(hive_up, job_id) == [f"line {n} of 3" for n in (1, 2, 3)], "its last words are there")

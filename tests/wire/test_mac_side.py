@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from hive.orchestrator.log_files import cap
-from tests.support import Web, wait_until
+from tests.support import Web, is_gone, wait_until
 
 pytestmark = pytest.mark.wire
 
@@ -105,7 +105,7 @@ def test_restart_says_what_runs_where_and_keeps_what_waits(hive):
         assert f"redis stopped: process {before['redis']}\n" in said
         assert f"gateway started: 127.0.0.1:{hive.gateway_port}, process {pid_of(hive, 'gateway')}\n" in said
         assert hive.record(job_id)["state"] == "queued"
-        wait_until(lambda: not psutil.pid_exists(before["redis"]), "the former Redis has gone")
+        assert is_gone(before["redis"])
     finally:
         hive.run("down")
 

@@ -11,7 +11,7 @@ import pytest
 
 from hive.orchestrator import running_pid
 from hive.orchestrator.redis_server import find_redis_server
-from tests.support import Hive, free_port, wait_until
+from tests.support import Hive, free_port, is_gone
 
 pytestmark = pytest.mark.wire
 
@@ -23,7 +23,7 @@ def test_up_and_down_may_be_called_twice(hive):
     assert first[0]["pid"] == running_pid(hive.settings)
     stopped = hive.json("down")["stopped"]
     assert stopped == [{"name": one["name"], "pid": one["pid"]} for one in reversed(first)]
-    wait_until(lambda: not any(psutil.pid_exists(one["pid"]) for one in first), "nothing is left of them")
+    assert all(is_gone(one["pid"]) for one in first)
     assert "Nothing runs under" in hive.run("down").stdout
 
 
