@@ -37,7 +37,8 @@ def job(mac):
 def message(mac, job_id, asked):
     """The message that Hive would send, as JSON."""
     with posting(mac.settings, make_application(mac.settings)) as post:
-        return json.loads(post.write(job_id, asked).text)
+        _, text = post.write(job_id, asked)
+    return json.loads(text)
 
 
 def put(mac, found):
