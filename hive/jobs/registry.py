@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # A worker reports this often, and at once when it is busier or less busy than it said.
 REPORT_EVERY_S = 10.0
 # One report may be lost before a worker counts as gone.
-_GONE_AFTER_S = 2.5 * REPORT_EVERY_S
+GONE_AFTER_S = 2.5 * REPORT_EVERY_S
 _WORKERS = "hive:workers"
 _REMEMBERED_S = 86_400
 
@@ -71,7 +71,7 @@ class Registry:
             keys=[f"hive:worker:{worker.name}", _WORKERS],
             args=[
                 json.dumps(asdict(worker)),
-                int(_GONE_AFTER_S * 1000),
+                int(GONE_AFTER_S * 1000),
                 worker.name,
                 _usd(worker.price_usd_per_h, there_s),
             ],

@@ -458,6 +458,26 @@ return expired
 """
 )
 
+# KEYS: who sweeps a queue, for each. ARGV: worker, for how long [ms], lease [ms], for how long [ms] a worker is there
+# after its last report, most workers to count. Takes the queues that nobody else sweeps; returns how many workers there
+# are, and 1 or 0 for each queue.
+CLAIM = (
+    _COMMON
+    + """
+local ms = now()
+pulse(ms, tonumber(ARGV[3]))
+local there = redis.call('ZRANGEBYSCORE', 'hive:workers', (ms - ARGV[4]) / 1000, '+inf', 'LIMIT', 0, ARGV[5])
+local found = {#there}
+for n, key in ipairs(KEYS) do
+  local sweeper = redis.call('GET', key)
+  local is_mine = not sweeper or sweeper == ARGV[1]
+  if is_mine then redis.call('SET', key, ARGV[1], 'PX', ARGV[2]) end
+  found[n + 1] = is_mine and 1 or 0
+end
+return found
+"""
+)
+
 # What an earlier Hive kept for all queues together goes to each queue's own; a lease that nobody renews there ends.
 SPLIT = """
 for _, name in ipairs({'hive:leases', 'hive:finished'}) do

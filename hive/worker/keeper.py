@@ -129,7 +129,7 @@ class Duties:
         if time.monotonic() >= self._next_deaf_look:
             self._next_deaf_look = time.monotonic() + self._settings.lease_s
             self._end_where_deaf(slots)
-        if {slot.job for slot in slots} & set(self._newly_cancelled()):
+        if (slots or self._cancelled is None) and {slot.job for slot in slots} & set(self._newly_cancelled()):
             self._end_unwanted(slots)  # a job that was retried meanwhile may have a wanted attempt too
 
     def _note_dead(self, slots: list[Slot]) -> None:

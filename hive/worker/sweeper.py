@@ -1,11 +1,14 @@
 """The sweeper: finds jobs that nobody works on and no queue holds, and sends them again.
 
-Every worker has one, for the queues that it serves; a lock lets one at a time sweep a queue. What a sweep costs does
-not grow with the queue: it looks at the oldest waiting jobs and at the end of the queue where these must be.
+Every worker has one, for the queues that it serves. One worker at a time sweeps a queue, for as long as it comes back;
+the others look from time to time whether it still does, the less often the more of them there are. What a sweep costs
+does not grow with the queue: it looks at the oldest waiting jobs and at the end of the queue where these must be.
 """
 
 import json
 import logging
+import random
+import secrets
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
@@ -14,7 +17,8 @@ from celery import Celery
 
 from hive.broker import connect, held_keys
 from hive.jobs import JobStore, State
-from hive.jobs.scripts import EXPIRE
+from hive.jobs.registry import GONE_AFTER_S
+from hive.jobs.scripts import CLAIM, EXPIRE
 from hive.messages import queue_lists, send
 from hive.messages.transport import overdue, put_back_overdue
 from hive.settings import Settings
@@ -27,6 +31,10 @@ _MESSAGES = 3 * _OLDEST
 _SUSPECTS = "hive:suspects"
 _DAY_MS = 86_400_000
 _FORGET_EVERY_S = 60.0
+# Who sweeps has so many pauses to come back before another worker takes over.
+_PAUSES_HELD = 2
+# Up to so many workers, each looks after every pause; more of them look so much less often, but not less than that.
+_LOOK_ALWAYS, _LOOK_SELDOM = 3, 15
 
 
 class Sweeper:
@@ -35,23 +43,32 @@ class Sweeper:
     def __init__(self, settings: Settings, application: Celery, worker: str, queues: Sequence[str]) -> None:
         self._settings = settings
         self._application = application
-        self._worker = worker
+        self._sweeper = f"{worker} {secrets.token_hex(4)}"
         self._queues = queues
         self._redis = connect(settings)
         self._held = held_keys(settings)
+        self._claim = self._redis.register_script(CLAIM)
         self._expire = self._redis.register_script(EXPIRE)
         self._store = JobStore(self._redis)
         self._pause_ms = int(settings.lease_s / 5 * 1000)
-        self._next_forgetting = 0.0
+        self._next_look = self._next_forgetting = 0.0
 
     def sweep(self) -> None:
-        """Sweep every queue that no other worker has just swept."""
-        pipeline = self._redis.pipeline(transaction=False)
-        for queue in self._queues:
-            pipeline.set(f"hive:sweeper:{queue}", self._worker, nx=True, px=int(self._pause_ms * 0.9))
-        free = [queue for queue, is_mine in zip(self._queues, pipeline.execute(), strict=True) if is_mine]
-        if free:
-            self._sweep(free)
+        """Sweep every queue that is this worker's to sweep."""
+        if time.monotonic() >= self._next_look and (own := self._own()):
+            self._sweep(own)
+
+    def _own(self) -> list[str]:
+        """The queues that this worker sweeps; where it has none, its next look is later the more workers there are."""
+        keys = [f"hive:sweeper:{queue}" for queue in self._queues]
+        lease_ms, gone_ms = int(self._settings.lease_s * 1000), int(GONE_AFTER_S * 1000)
+        arguments: list[str | int] = [self._sweeper, _PAUSES_HELD * self._pause_ms, lease_ms, gone_ms, _LOOK_SELDOM]
+        workers, *are_mine = cast(list[int], self._claim(keys=keys, args=arguments))
+        own = [queue for queue, is_mine in zip(self._queues, are_mine, strict=True) if is_mine]
+        if not own and workers > _LOOK_ALWAYS:
+            seldom = workers / _LOOK_ALWAYS * random.uniform(0.75, 1.25)  # noqa: S311  so that they look in turn
+            self._next_look = time.monotonic() + seldom * self._pause_ms / 1000
+        return own
 
     def _sweep(self, queues: Sequence[str]) -> None:
         """Take back what died, send again what was lost, forget what is old."""
