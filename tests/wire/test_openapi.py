@@ -15,7 +15,7 @@ def test_the_api_keeps_to_its_description(hive, tmp_path):
         ended = subprocess.run(
             [
                 require_program("st"), "run", f"http://127.0.0.1:{web.port}/openapi.json",
-                "--header", f"Authorization: Bearer {web.token}", "--max-examples", "20", "--seed", "1",
+                "--header", f"Authorization: Bearer {web.token}", "--max-examples", "10", "--seed", "1",
                 "--request-timeout", "20", "--no-color",
                 # An endless answer; its test is in test_events.py.
                 "--exclude-path", "/events",

@@ -203,6 +203,7 @@ def test_another_plan_than_before_is_a_mistake_that_is_said(field, packages, tmp
         (packages / "hive_rocks" / "fickle.py").unlink()
 
 
+@pytest.mark.full
 def test_a_terrain_model_in_tiles_is_the_same_on_one_worker_on_two_and_after_one_was_killed(field, tmp_path):
     from tests.support import TILE
 
