@@ -8,7 +8,6 @@ import pytest
 
 from tests.support import Hive, Web
 
-
 # Files whose tests take minutes, and folders in the order of how long they take: side by side, the short ones come last
 # and fill the gaps.
 _FIRST = (

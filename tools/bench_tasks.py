@@ -20,7 +20,6 @@ from hive.catalog import all_tasks
 from hive.orchestrator import stop
 from tools.bench_idle import start_hive
 from tools.bench_inputs import make_inputs
-from tools.bench_memory import places
 
 BIN = Path(sys.executable).parent
 ROUNDS = 3
@@ -57,14 +56,20 @@ def measure(folder: Path, task: str, values: dict[str, Any]) -> float:
     found = next(one for one in all_tasks() if one.wire_name == task)
     for number in range(ROUNDS):
         plain = seconds(
-            [sys.executable, "-c", PLAIN, task, json.dumps(values | places(found, folder, f"plain-{task}"))]
+            [sys.executable, "-c", PLAIN, task, json.dumps(values | results(found, folder, f"plain-{task}"))]
         )
-        own = through_hive(folder / f"{task}-{number}", task, values | places(found, folder, f"hive-{task}"))
+        own = through_hive(folder / f"{task}-{number}", task, values | results(found, folder, f"hive-{task}"))
         ratios.append(own / plain)
         print(
             f"{task}, round {number + 1}: hive submit {own:.1f} s, plain {plain:.1f} s, {own / plain:.3f}", flush=True
         )
     return statistics.median(ratios)
+
+
+def results(task: Any, folder: Path, begin: str) -> dict[str, str]:
+    """Where a task writes its results, the pictures too, by parameter."""
+    suffixes = {one.name: (one.file.suffixes or ("",))[0] if one.file else "" for one in task.writes}
+    return {name: str(folder / f"{begin}.{name}{suffix}") for name, suffix in suffixes.items()}
 
 
 def through_hive(folder: Path, task: str, values: dict[str, Any]) -> float:

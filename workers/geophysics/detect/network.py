@@ -1,7 +1,8 @@
 """The network: which files belong to which station, and which triggers of several stations are one event."""
 
 import logging
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,16 +153,25 @@ def find_coincidences(network: Network, min_stations: int, detector: Detector) -
     Trnkoczy (2012), New Manual of Seismological Observatory Practice 2, IS 8.1; as ObsPy carries it out.
     """
     ratios = Stream([ratio for one in network.watched for ratio in one.ratios])
-    triggers = [trigger for one in network.watched for trigger in one.triggers]
-    found = coincidence_trigger(None, detector.on, detector.off, ratios, min_stations) if triggers else []
+    by_trace: dict[str, list[Trigger]] = {}
+    for trigger in sorted((one for station in network.watched for one in station.triggers), key=_on_ns):
+        by_trace.setdefault(trigger.trace_id, []).append(trigger)
+    found = coincidence_trigger(None, detector.on, detector.off, ratios, min_stations) if by_trace else []
     return [
-        Coincidence(event["time"], float(event["duration"]), _members(event["trace_ids"], event["time"], triggers))
+        Coincidence(event["time"], float(event["duration"]), _members(event["trace_ids"], event["time"], by_trace))
         for event in found
     ]
 
 
-def _members(trace_ids: Sequence[str], time: UTCDateTime, triggers: Sequence[Trigger]) -> tuple[Trigger, ...]:
-    """The first trigger of each station that is in an event, in the order in which they came."""
-    slack = 1e-6  # ObsPy hands times on as float seconds since 1970, good to 0.2 microseconds
-    later = sorted((one for one in triggers if one.on >= time - slack), key=lambda one: one.on)
-    return tuple(next(one for one in later if one.trace_id == trace_id) for trace_id in trace_ids)
+def _members(
+    trace_ids: Sequence[str], time: UTCDateTime, by_trace: Mapping[str, Sequence[Trigger]]
+) -> tuple[Trigger, ...]:
+    """The first trigger of each station that is in an event; `by_trace` has them in the order in which they came."""
+    earliest_ns = time.ns - 1000  # ObsPy hands times on as float seconds since 1970, good to 0.2 microseconds
+    members = (by_trace[one][bisect_left(by_trace[one], earliest_ns, key=_on_ns)] for one in trace_ids)
+    return tuple(members)
+
+
+def _on_ns(trigger: Trigger) -> int:
+    """When it went on [ns since 1970]."""
+    return int(trigger.on.ns)

@@ -14,6 +14,7 @@ from workers.geophysics.detect.triggers import Detector, Watched
 
 _MOST_STATIONS = 40  # more rows than that cannot be told apart on a screen
 _HALF_ROW = 0.45
+_MOST_LABELS = 16  # side by side; of events that are closer to each other only the first has its number and time
 _TIMES = ["%Y", "%Y-%m", "%m-%d", "%H:%M", "%H:%M", "%H:%M:%S"]  # where ticks are years, … hours, minutes, seconds
 
 
@@ -23,8 +24,7 @@ def draw_section(network: Network, found: Sequence[Coincidence], detector: Detec
     rows.sort(key=lambda one: one.station, reverse=True)  # the first name on top
     figure = new_figure(10.0, 1.6 + 0.62 * len(rows))
     axes = figure.add_subplot()
-    for number, event in enumerate(found, start=1):
-        _draw_event(axes, number, event, len(rows))
+    _draw_events(axes, found, len(rows), (network.end - network.start) / _MOST_LABELS)
     for height, station in enumerate(rows):
         _draw_station(axes, station, height, detector.lta)
     axes.set_yticks(range(len(rows)), [one.station for one in rows])
@@ -42,7 +42,7 @@ def draw_section(network: Network, found: Sequence[Coincidence], detector: Detec
         f"{len(found)} {'event' if len(found) == 1 else 'events'}; ground motion {detector.low:g} to {detector.high:g} "
         "Hz, square root of amplitude, each row scaled by itself" + (f"; {hidden} stations more" if hidden else ""),
         fontsize=10,
-        pad=22 if found else 8,
+        pad=28 if found else 8,
     )
     axes.tick_params(axis="y", length=0)
     for side in ("top", "right", "left"):
@@ -51,20 +51,28 @@ def draw_section(network: Network, found: Sequence[Coincidence], detector: Detec
     save_png(figure, file)
 
 
-def _draw_event(axes: Any, number: int, event: Coincidence, rows: int) -> None:  # noqa: ANN401  matplotlib's axes
-    start, end = event.time.matplotlib_date, (event.time + event.duration).matplotlib_date
-    axes.axvspan(start, end, color=ORANGE, alpha=0.25, linewidth=0, zorder=0)
-    axes.annotate(
-        f"{number}\n{event.time.strftime('%H:%M:%S')}",
-        (start, rows - 0.4),
-        xytext=(0, 2),
-        textcoords="offset points",
-        fontsize=8,
-        color=INK,
-        ha="center",
-        va="bottom",
-        annotation_clip=False,
+def _draw_events(axes: Any, found: Sequence[Coincidence], rows: int, apart_s: float) -> None:  # noqa: ANN401  matplotlib's axes
+    """Shade all events, and write number and time over those that are so far apart [s]."""
+    spans = [(event.time.matplotlib_date, event.duration / 86400) for event in found]
+    axes.broken_barh(
+        spans, (0, 1), transform=axes.get_xaxis_transform(), color=ORANGE, alpha=0.25, linewidth=0, zorder=0
     )
+    labelled: UTCDateTime | None = None
+    for number, event in enumerate(found, start=1):
+        if labelled is not None and event.time - labelled < apart_s:
+            continue
+        labelled = event.time
+        axes.annotate(
+            f"{number}\n{event.time.strftime('%H:%M:%S')}",
+            (event.time.matplotlib_date, rows - 0.4),
+            xytext=(0, 2),
+            textcoords="offset points",
+            fontsize=8,
+            color=INK,
+            ha="center",
+            va="bottom",
+            annotation_clip=False,
+        )
 
 
 def _draw_station(axes: Any, station: Watched, height: int, lta: float) -> None:  # noqa: ANN401  matplotlib's axes
@@ -81,10 +89,15 @@ def _draw_station(axes: Any, station: Watched, height: int, lta: float) -> None:
     line = height + _HALF_ROW * np.sign(both) * np.sqrt(np.abs(both) / largest)
     axes.plot(days, np.where(seconds < lta, line, np.nan), color=DEAF, linewidth=0.5, zorder=1)
     axes.plot(days, np.where(seconds >= lta, line, np.nan), color=INK, linewidth=0.5, zorder=2)
-    for trigger in station.triggers:
-        on, off = trigger.on.matplotlib_date, trigger.off.matplotlib_date
-        axes.hlines(height - _HALF_ROW, on, off, color=BLUE, linewidth=3, zorder=3)
-        axes.vlines(on, height - _HALF_ROW, height + _HALF_ROW, color=VERMILION, linewidth=1.3, zorder=3)
+    on, off = ([one.matplotlib_date for one in times] for times in _times(station))
+    axes.hlines([height - _HALF_ROW] * len(on), on, off, color=BLUE, linewidth=3, zorder=3)
+    width = min(1.3, 150 / max(1, len(on)))  # so that hundreds of them leave something of the trace to see
+    axes.vlines(on, height - _HALF_ROW, height + _HALF_ROW, color=VERMILION, linewidth=width, zorder=3)
+
+
+def _times(station: Watched) -> tuple[list[UTCDateTime], list[UTCDateTime]]:
+    """When each trigger of a station went on, and when off."""
+    return [one.on for one in station.triggers], [one.off for one in station.triggers]
 
 
 def _draw_legend(figure: Any, has_events: bool) -> None:  # noqa: ANN401  matplotlib's figure
