@@ -38,12 +38,13 @@ faults: $(ALL)  ## Inject every fault as long and as often as promised, and run 
 	$(BIN)/pytest tests/faults --full --table docs/faults.md
 	$(BIN)/pytest -m full --full
 
-bench: $(ALL)  ## Measure beside plain Celery and nginx: start-up, throughput, files, map, idle cost
+bench: $(ALL)  ## Measure beside plain Celery, nginx and scripts: start-up, throughput, files, map, tasks, idle cost
 	$(BIN)/python tools/bench.py
 	$(BIN)/python -m tools.bench_throughput
 	$(BIN)/python -m tools.bench_files
 	$(BIN)/python -m tools.bench_memory
 	$(BIN)/python -m tools.bench_map
+	$(BIN)/python -m tools.bench_tasks
 	$(BIN)/python -m tools.bench_idle --workers 4 12 50 --jobs-seen 50000
 
 attacks: $(ALL)  ## Try every attack that Hive promises to refuse; writes the table

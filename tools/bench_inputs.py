@@ -11,12 +11,12 @@ import obspy  # noqa: TID253
 
 DATA = Path(__file__).parents[1] / "tests" / "data"
 # How often the data of the tests is laid side by side, repeated, or learned from.
-TILES = (5, 4)
-HOURS_OF_NETWORK = 18
+TILES = (8, 5)
+HOURS_OF_NETWORK = 60
 STATIONS = 220
-FRAMES = 110
+FRAMES = 50
 DEPTH = 10
-EPOCHS = 90
+EPOCHS = 110
 
 
 def make_inputs(folder: Path) -> dict[str, dict[str, Any]]:
