@@ -18,6 +18,7 @@ from typing import Any
 
 from hive.catalog import all_tasks
 from hive.orchestrator import stop
+from hive.task import Task
 from tools.bench_idle import start_hive
 from tools.bench_inputs import make_inputs
 
@@ -66,7 +67,7 @@ def measure(folder: Path, task: str, values: dict[str, Any]) -> float:
     return statistics.median(ratios)
 
 
-def results(task: Any, folder: Path, begin: str) -> dict[str, str]:
+def results(task: Task[Any, Any], folder: Path, begin: str) -> dict[str, str]:
     """Where a task writes its results, the pictures too, by parameter."""
     suffixes = {one.name: (one.file.suffixes or ("",))[0] if one.file else "" for one in task.writes}
     return {name: str(folder / f"{begin}.{name}{suffix}") for name, suffix in suffixes.items()}

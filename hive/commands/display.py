@@ -22,7 +22,22 @@ _LINE_EVERY_S = 5.0
 _MIB = 1 << 20
 
 
-class Display(Observer):
+class TellsOfOutages:
+    """What every display says of a broker that is away."""
+
+    def _say(self, text: str) -> None:
+        raise NotImplementedError
+
+    def away(self) -> None:
+        """Say that nothing is heard of the broker."""
+        self._say("The broker is away; waiting for it")
+
+    def back(self) -> None:
+        """Say that the broker answers again."""
+        self._say("The broker is back")
+
+
+class Display(TellsOfOutages, Observer):
     """Draws what happens; use it as a context so that the terminal is left clean."""
 
     def __init__(self) -> None:
@@ -112,14 +127,6 @@ class Display(Observer):
             f"No worker serves {queue!r}; the job waits. Start one: {starter(queue)}. "
             "Ctrl-C leaves the job in the queue."
         )
-
-    def away(self) -> None:
-        """Say that nothing is heard of the broker."""
-        self._say("The broker is away; waiting for it")
-
-    def back(self) -> None:
-        """Say that the broker answers again."""
-        self._say("The broker is back")
 
     def fetched(self, name: str, path: Path) -> None:
         """Say where a written file is."""

@@ -14,7 +14,7 @@ from rich.text import Text
 from hive.client.observer import Counts, MapObserver
 from hive.client.why import starter
 from hive.commands.common import printable
-from hive.commands.display import NOUNS
+from hive.commands.display import NOUNS, TellsOfOutages
 from hive.commands.report import duration
 
 _LINE_EVERY_S = 5.0
@@ -24,7 +24,7 @@ _FAILURES = 3
 _MIB = 1 << 20
 
 
-class MapDisplay(MapObserver):
+class MapDisplay(TellsOfOutages, MapObserver):
     """Draws many jobs as one; use it as a context so that the terminal is left clean."""
 
     def __init__(self) -> None:
@@ -126,14 +126,6 @@ class MapDisplay(MapObserver):
             f"No worker serves {queue!r}; the jobs wait. Start one: {starter(queue)}. "
             "Ctrl-C leaves the jobs in the queue."
         )
-
-    def away(self) -> None:
-        """Say that nothing is heard of the broker."""
-        self._say("The broker is away; waiting for it")
-
-    def back(self) -> None:
-        """Say that the broker answers again."""
-        self._say("The broker is back")
 
     def _show(self, description: str, detail: str, completed: float, total: float) -> None:
         self._bar.update(self._row, description=description, detail=detail, completed=completed, total=total)

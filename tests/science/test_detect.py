@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hive.errors import BadParameterError, InputError
-from tests.support import DATA, missing
+from tests.support import DATA
 
 pytestmark = pytest.mark.science
 FILES = sorted((DATA / "geophysics").glob("BW.UH*"))
@@ -21,15 +21,6 @@ EVENTS = [
     ("2010-05-27T16:27:01.260000Z", 3.44, ["UH2", "UH3", "UH1"]),
     ("2010-05-27T16:27:30.510000Z", 4.29, ["UH3", "UH2", "UH1", "UH4"]),
 ]
-
-
-@pytest.fixture(scope="module")
-def obspy():
-    try:
-        import obspy
-    except ImportError:
-        missing("obspy")
-    return obspy
 
 
 @pytest.fixture

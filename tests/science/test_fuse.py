@@ -17,18 +17,12 @@ from tests.science.meshes import (
     in_order,
     read_glb,
     read_ply,
-    require_open3d,
     to_srgb,
     views_of,
 )
 
 pytestmark = pytest.mark.science
 VOXEL = 3 / 512
-
-
-@pytest.fixture(scope="module")
-def o3d():
-    return require_open3d()
 
 
 @pytest.fixture(scope="module")

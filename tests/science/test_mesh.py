@@ -28,11 +28,6 @@ BY_REFERENCE = {"voxel": 0.02, "outlier_neighbours": 0, "normals": "viewpoint", 
 
 
 @pytest.fixture(scope="module")
-def o3d():
-    return require_open3d()
-
-
-@pytest.fixture(scope="module")
 def mesh(o3d):
     from workers.threed.mesh import mesh
 

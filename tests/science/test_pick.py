@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hive.errors import BadParameterError, InputError
-from tests.support import DATA, missing
+from tests.support import DATA
 
 pytestmark = pytest.mark.science
 FOLDER = DATA / "geophysics"
@@ -14,15 +14,6 @@ THREE = [FOLDER / f"loc_RJOB20050801145719850.{letter}" for letter in "zne"]
 ONE = FOLDER / "manz_waldk.a01.gz"
 # ObsPy 1.5.1 on these files, as in its own tests: ar_pick [s], and the sample of pk_baer, counted from 1.
 P_S, S_S, BAER_SAMPLE, BAER_WORD = 30.635, 31.165, 17545, "IPU0"
-
-
-@pytest.fixture(scope="module")
-def obspy():
-    try:
-        import obspy
-    except ImportError:
-        missing("obspy")
-    return obspy
 
 
 @pytest.fixture
