@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 _LOOK_EVERY_S = 1.0
 _RENEWALS_PER_LEASE = 4
 _SWEEPS_PER_LEASE = 5
-_DEAF_LEASES = 3  # after one in which it was first seen so
+_DEAF_LEASES = 3  # after one or two in which it was first seen so
 # Celery looks after its pool every 5 s, and then knows the signal.
 _LOOKS_AT_DEAD = 8
 
@@ -127,8 +127,9 @@ class Duties:
             self._next_renewal = time.monotonic() + self._settings.lease_s / _RENEWALS_PER_LEASE
             self._end_unwanted(slots)
         if time.monotonic() >= self._next_deaf_look:
-            self._next_deaf_look = time.monotonic() + self._settings.lease_s
             self._end_where_deaf(slots)
+            seldom = 1 if self._deaf_since is not None else 2  # a look costs the laptop a little, by each idle worker
+            self._next_deaf_look = time.monotonic() + seldom * self._settings.lease_s
         if (slots or self._cancelled is None) and {slot.job for slot in slots} & set(self._newly_cancelled()):
             self._end_unwanted(slots)  # a job that was retried meanwhile may have a wanted attempt too
 
@@ -167,7 +168,7 @@ class Duties:
         return {tag for tag, since in self._idle_since.items() if now - since > self._settings.lease_s}
 
     def _end_where_deaf(self, slots: list[Slot]) -> None:
-        """End this worker where jobs wait, slots are free, and for four leases it has taken none.
+        """End this worker where jobs wait, slots are free, and for four or five leases it has taken none.
 
         Its connection has died without saying so, or its main thread hangs. Whoever supervises it starts it again; what
         runs here is taken over by others.
