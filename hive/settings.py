@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 import os
 import platform
 import secrets
@@ -395,11 +396,11 @@ def _read_config(path: Path) -> dict[str, str]:
     return {name: str(value) for name, value in table.items()}
 
 
-def keep_setting(settings: Settings, name: str, value: int) -> None:
+def keep_setting(settings: Settings, name: str, value: int | str) -> None:
     """Write one setting into config.toml, for all later commands of this Hive; the other lines stay as they are."""
     file = settings.config_file.resolve()  # a link into somebody's collection of settings stays a link
     lines = file.read_text().splitlines() if file.exists() else []
-    new = f"{name} = {value}"
+    new = f"{name} = {json.dumps(value)}"
     lines = [new if line.partition("=")[0].strip() == name else line for line in lines]
     lines += [] if new in lines else [new]
     write_private(file, "\n".join([*lines, ""]))
@@ -471,6 +472,16 @@ def tls_folder(home: Path) -> Path:
 def opened_file(home: Path) -> Path:
     """The file that is there while the Redis of a home is open to the network, and speaks TLS only."""
     return tls_folder(home) / "opened.json"
+
+
+def containers_folder(home: Path) -> Path:
+    """What the containers of the Mac side read; there where `hive access containers` has made it."""
+    return home / "containers"
+
+
+def start_command(home: Path) -> str:
+    """How the Mac side of a home is started."""
+    return "docker compose -f docker-compose.mac.yml up -d" if containers_folder(home).exists() else "hive up"
 
 
 def role_password(settings: Settings) -> Path:
