@@ -178,7 +178,7 @@ class Settings:
     gateway_port: int = _setting("HIVE_GATEWAY_PORT", "Port of the gateway that `hive up` starts.", _port, default=8000)
     gateway_host: str = _setting(
         "HIVE_GATEWAY_HOST",
-        "Address at which the gateway listens; in a container 0.0.0.0, all of its own addresses.",
+        "Address at which the gateway listens in plain text, beside that of `hive up --lan`.",
         default="127.0.0.1",
     )
     cache: Path = _setting("HIVE_CACHE", "Folder where a worker keeps the files it has fetched.", _folder)

@@ -36,10 +36,10 @@ def prepare(settings: Settings, name: str | None) -> None:
     Raises
     ------
     ServiceError
-        `hive up` has started the Mac side of this home.
+        `hive up` has started the Mac side of this home, now or earlier.
     """
-    if redis_server.running_pid(settings) is not None:
-        raise ServiceError(f"The Mac side of {settings.home} runs by hive up. Stop it first: hive down.")
+    if redis_server.log_file(settings).parent.exists():
+        raise ServiceError(f"{settings.home} is the home of a Mac side without containers. Name another: HIVE_HOME.")
     secret(settings.home / "gateway.token")
     settings.home.chmod(0o700)
     make_keys(settings)

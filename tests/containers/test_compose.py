@@ -99,9 +99,9 @@ def test_the_ports_speak_tls_only_and_redis_to_machines_with_a_certificate_only(
         connect(trusting_others).ping()
 
 
-def test_an_identity_is_let_in_and_revoked_while_the_containers_run(deployment, client):
-    client.run("access", "add", "lab", "--capabilities", "gis")
-    folder = client.home / "access" / "lab"
+def test_an_identity_is_let_in_and_revoked_while_the_containers_run(deployment, client, tmp_path):
+    folder = tmp_path / "lab"
+    client.run("access", "add", "lab", "--capabilities", "gis", "--out", folder)
     lab = load_settings({"home": folder}, {})
     broker = connect(lab)
     assert broker.ping()

@@ -147,6 +147,12 @@ def test_a_home_of_containers_is_not_started_otherwise(hive):
     assert (hive.home / "tls" / "opened.json").read_text() == before
 
 
+def test_a_home_of_hive_up_is_not_made_one_of_containers(hive):
+    (hive.home / "redis").mkdir(parents=True)
+    assert "Name another: HIVE_HOME." in hive.run("access", "containers", code=1).stderr
+    assert not (hive.home / "containers").exists()
+
+
 def test_an_identity_of_a_closed_mac_side_fits_the_file_of_a_worker_too(hive):
     folder = Path(hive.json("access", "add", "studio", "--capabilities", "gis", "--container")["folder"])
     text = FILES["worker"].read_text()
