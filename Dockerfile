@@ -20,8 +20,9 @@ RUN --mount=type=cache,target=/root/.cache/pip /opt/source/tools/install.sh /opt
 ARG WORKER_CAPABILITIES=""
 # micromamba is borrowed for this step and does not stay in the image.
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,from=micromamba,source=/,target=/mnt \
+    if [ -n "$WORKER_CAPABILITIES" ]; then \
     PATH=$PATH:/mnt/bin MAMBA_ROOT_PREFIX=/tmp/mamba /opt/source/tools/install.sh /opt/hive "$WORKER_CAPABILITIES" \
-    && rm -rf /tmp/mamba
+    && rm -rf /tmp/mamba; fi
 USER hive
 WORKDIR /var/lib/hive
 CMD ["hive", "--help"]
