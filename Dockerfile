@@ -11,16 +11,18 @@ ARG MICROMAMBA=mambaorg/micromamba:2.3.3
 FROM ${MICROMAMBA} AS micromamba
 
 FROM ${BASE}
-ENV PATH=/opt/hive/bin:$PATH PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 HIVE_HOME=/var/lib/hive
+ENV PATH=/opt/hive/bin:$PATH PYTHONUNBUFFERED=1 HIVE_HOME=/var/lib/hive
 # A number of its own, so that it is nobody on the host.
 RUN useradd --uid 10001 --create-home --home-dir /var/lib/hive --shell /usr/sbin/nologin hive && chmod 700 /var/lib/hive
 COPY . /opt/source
-RUN /opt/source/tools/install.sh /opt/hive ""
+# What pip has fetched is kept beside the images, for the next one, and is in none of them.
+RUN --mount=type=cache,target=/root/.cache/pip /opt/source/tools/install.sh /opt/hive ""
 ARG WORKER_CAPABILITIES=""
 # micromamba is borrowed for this step and does not stay in the image.
-RUN --mount=type=bind,from=micromamba,source=/,target=/mnt \
+RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,from=micromamba,source=/,target=/mnt \
+    if [ -n "$WORKER_CAPABILITIES" ]; then \
     PATH=$PATH:/mnt/bin MAMBA_ROOT_PREFIX=/tmp/mamba /opt/source/tools/install.sh /opt/hive "$WORKER_CAPABILITIES" \
-    && rm -rf /tmp/mamba
+    && rm -rf /tmp/mamba; fi
 USER hive
 WORKDIR /var/lib/hive
 CMD ["hive", "--help"]

@@ -10,7 +10,7 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from hive.errors import SettingError, UnreachableError
-from hive.settings import Settings
+from hive.settings import Settings, start_command
 
 # Workers outlast a Redis that is away: 0.1 s, 0.2 s … 5 s between tries, about five minutes in all.
 _PATIENT = Retry(ExponentialBackoff(cap=5.0, base=0.1), 70)
@@ -79,7 +79,8 @@ def reachable(settings: Settings) -> Iterator[None]:
         raise UnreachableError(f"{_name(settings)} is still loading its data; try again in a moment.") from error
     except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
         raise UnreachableError(
-            f"{_name(settings)} does not answer. Start it: hive up. Or name another: HIVE_BROKER_URL."
+            f"{_name(settings)} does not answer. Start it: {start_command(settings.home)}. "
+            "Or name another: HIVE_BROKER_URL."
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 import os
 import platform
 import secrets
@@ -177,7 +178,7 @@ class Settings:
     gateway_port: int = _setting("HIVE_GATEWAY_PORT", "Port of the gateway that `hive up` starts.", _port, default=8000)
     gateway_host: str = _setting(
         "HIVE_GATEWAY_HOST",
-        "Address at which the gateway listens; in a container 0.0.0.0, all of its own addresses.",
+        "Address at which the gateway listens in plain text, beside that of `hive up --lan`.",
         default="127.0.0.1",
     )
     cache: Path = _setting("HIVE_CACHE", "Folder where a worker keeps the files it has fetched.", _folder)
@@ -395,11 +396,11 @@ def _read_config(path: Path) -> dict[str, str]:
     return {name: str(value) for name, value in table.items()}
 
 
-def keep_setting(settings: Settings, name: str, value: int) -> None:
+def keep_setting(settings: Settings, name: str, value: int | str) -> None:
     """Write one setting into config.toml, for all later commands of this Hive; the other lines stay as they are."""
     file = settings.config_file.resolve()  # a link into somebody's collection of settings stays a link
     lines = file.read_text().splitlines() if file.exists() else []
-    new = f"{name} = {value}"
+    new = f"{name} = {json.dumps(value)}"
     lines = [new if line.partition("=")[0].strip() == name else line for line in lines]
     lines += [] if new in lines else [new]
     write_private(file, "\n".join([*lines, ""]))
@@ -471,6 +472,16 @@ def tls_folder(home: Path) -> Path:
 def opened_file(home: Path) -> Path:
     """The file that is there while the Redis of a home is open to the network, and speaks TLS only."""
     return tls_folder(home) / "opened.json"
+
+
+def containers_folder(home: Path) -> Path:
+    """What the containers of the Mac side read; there where `hive access containers` has made it."""
+    return home / "containers"
+
+
+def start_command(home: Path) -> str:
+    """How the Mac side of a home is started."""
+    return "docker compose -f docker-compose.mac.yml up -d" if containers_folder(home).exists() else "hive up"
 
 
 def role_password(settings: Settings) -> Path:

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import textwrap
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +246,7 @@ class Web:
 
     def __init__(self, hive: Hive) -> None:
         self.port, self.token = hive.gateway_port, hive.settings.token
+        self.authority = hive.settings.ca_file if hive.settings.gateway_url.startswith("https:") else None
 
     def ask(
         self,
@@ -257,13 +259,19 @@ class Web:
     ) -> Reply:
         shown = self.token if token == "right" else token
         head = {**(headers or {}), **({} if shown is None else {"Authorization": f"Bearer {shown}"})}
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = self._connection()
         try:
             connection.request(method, path, body, head)
             answer = connection.getresponse()
             return Reply(answer.status, answer.headers, answer.read())
         finally:
             connection.close()
+
+    def _connection(self) -> HTTPConnection:
+        if self.authority is None:
+            return HTTPConnection("127.0.0.1", self.port, timeout=30)
+        context = ssl.create_default_context(cafile=self.authority)
+        return HTTPSConnection("127.0.0.1", self.port, timeout=30, context=context)
 
 
 def end_tree(process: subprocess.Popen[Any]) -> None:

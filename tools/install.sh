@@ -107,9 +107,13 @@ PYTHON
 
 if (($# > 1)) && [[ $what != all ]]; then
   say "installing Hive${what:+ for $what}"
-  pip_install .
-  extras=${what:+$(extras_of "$what")}
-  [[ -z $extras ]] || pip_install ".[$extras]"
+  extras=
+  if [[ -n $what ]]; then
+    # Hive itself knows what its capabilities need, once its own libraries are there.
+    "$venv/bin/python" -c 'import hive.worker.starter' 2>/dev/null || pip_install .
+    extras=$(extras_of "$what")
+  fi
+  pip_install ".${extras:+[$extras]}"
   ! wants gis || tools/install_pdal.sh "$venv"
   say "ready: $venv/bin/hive"
   exit

@@ -7,7 +7,7 @@ from typing import Any
 import urllib3
 
 from hive.errors import UnreachableError
-from hive.settings import Settings
+from hive.settings import Settings, start_command
 
 _TIMEOUT_S = 5.0
 _REFUSES = "refuses the token"
@@ -27,7 +27,7 @@ def ask(settings: Settings, method: str, path: str) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(answer.data)
     except (urllib3.exceptions.HTTPError, ValueError) as error:
         raise UnreachableError(
-            f"{name} does not answer. Start it: hive up. Or name another: HIVE_GATEWAY_URL."
+            f"{name} does not answer. Start it: {start_command(settings.home)}. Or name another: HIVE_GATEWAY_URL."
         ) from error
     if answer.status == HTTPStatus.UNAUTHORIZED:
         origin = settings.origins["token"]

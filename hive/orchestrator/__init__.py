@@ -7,7 +7,7 @@ from hive.orchestrator.network import close_to_network, open_to_network, opened
 from hive.orchestrator.overview import overview
 from hive.orchestrator.redis_server import running_pid
 from hive.orchestrator.service import Service
-from hive.settings import Settings
+from hive.settings import Settings, containers_folder, start_command
 
 __all__ = ["Service", "overview", "running_pid", "start", "start_open", "stop"]
 
@@ -20,6 +20,7 @@ def start(settings: Settings, *, with_gateway: bool = True) -> list[Service]:
     ServiceError
         A program is missing, a port is taken, or something does not come up.
     """
+    _refuse_containers(settings)
     if redis_server.running_pid(settings) is None:
         close_to_network(settings)
     return _start(settings, with_gateway)
@@ -33,6 +34,7 @@ def start_open(settings: Settings, name: str | None, *, with_gateway: bool = Tru
     ServiceError
         As with `start`; or something runs already, and is not open there.
     """
+    _refuse_containers(settings)
     found = opened(settings)
     if redis_server.running_pid(settings) is not None:
         if found is None or name not in (None, found.name):
@@ -46,6 +48,11 @@ def start_open(settings: Settings, name: str | None, *, with_gateway: bool = Tru
         if redis_server.running_pid(settings) is None:
             close_to_network(settings)
         raise
+
+
+def _refuse_containers(settings: Settings) -> None:
+    if containers_folder(settings.home).exists():
+        raise ServiceError(f"The Mac side of {settings.home} runs in containers: {start_command(settings.home)}.")
 
 
 def _start(settings: Settings, with_gateway: bool) -> list[Service]:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hive.errors import NotFoundError, SettingError
-from hive.orchestrator import redis_server
+from hive.orchestrator import containers, redis_server
 from hive.orchestrator.keys import give_worker_keys
-from hive.orchestrator.network import opened
+from hive.orchestrator.network import MAC, opened
 from hive.orchestrator.service import HOST
 from hive.orchestrator.users import Identity, identities, identity_file, is_identity, keep_identity, worker_user
-from hive.settings import ROLES, Settings, secret, tls_folder, worker_token, write_private
+from hive.settings import ROLES, Settings, containers_folder, secret, tls_folder, worker_token, write_private
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _CONFIG = """\
@@ -32,8 +32,13 @@ key_file = "key.pem"
 """
 
 
-def add(settings: Settings, name: str, queues: Sequence[str], folder: Path | None = None) -> Path:
+def add(
+    settings: Settings, name: str, queues: Sequence[str], folder: Path | None = None, *, in_container: bool = False
+) -> Path:
     """Make an identity for a worker. Returns the folder with what its machine needs.
+
+    A container reads its files as another user, finds the Mac by the name in its compose file, and is always given a
+    certificate, because that file mounts it.
 
     Raises
     ------
@@ -48,10 +53,11 @@ def add(settings: Settings, name: str, queues: Sequence[str], folder: Path | Non
     if place.exists():
         raise SettingError(f"{place} is there already. Name another folder: --out DIR.")
     password = secrets.token_urlsafe(32)
-    _hand_out(settings, name, queues, password, place)
+    _hand_out(settings, name, queues, password, place, in_container)
     identity = keep_identity(settings, name, queues, password)
-    if redis_server.running_pid(settings) is not None:
-        worker_user(identity).apply(redis_server.admin(settings))
+    _tell_containers(settings)
+    if (client := redis_server.running_admin(settings)) is not None:
+        worker_user(identity).apply(client)
     return place
 
 
@@ -60,8 +66,10 @@ def listed(settings: Settings) -> list[Identity]:
     return identities(settings)
 
 
-def remove(settings: Settings, name: str) -> None:
+def remove(settings: Settings, name: str) -> bool:
     """Revoke an identity: its connections are closed at once, and neither Redis nor the gateway knows it any more.
+
+    Returns whether Redis runs, and knows; one that does not run knows when it is started.
 
     Raises
     ------
@@ -73,33 +81,50 @@ def remove(settings: Settings, name: str) -> None:
         raise NotFoundError(f"There is no identity {name!r}. Known are: {known}.")
     identity_file(settings, name).unlink()
     shutil.rmtree(_handed_out(settings, name), ignore_errors=True)
-    if redis_server.running_pid(settings) is not None:
-        client = redis_server.admin(settings)
-        client.acl_deluser(name)
-        # What it held is sent again by others, once the leases of its jobs have ended.
-        client.delete(*(f"hive:unacked:{name}{part}" for part in ("", ":index", ":mutex")))
+    _tell_containers(settings)
+    client = redis_server.running_admin(settings)
+    if client is None:
+        return False
+    client.acl_deluser(name)
+    # What it held is sent again by others, once the leases of its jobs have ended.
+    client.delete(*(f"hive:unacked:{name}{part}" for part in ("", ":index", ":mutex")))
+    return True
+
+
+def _tell_containers(settings: Settings) -> None:
+    if containers_folder(settings.home).exists():
+        containers.write(settings)
 
 
 def _handed_out(settings: Settings, name: str) -> Path:
     return settings.home / "access" / name
 
 
-def _hand_out(settings: Settings, name: str, queues: Sequence[str], password: str, folder: Path) -> None:
+def _hand_out(
+    settings: Settings, name: str, queues: Sequence[str], password: str, folder: Path, in_container: bool
+) -> None:
     folder.mkdir(parents=True, mode=0o700)
     write_private(folder / "redis.password", password)
     write_private(folder / "gateway.token", worker_token(secret(settings.home / "gateway.token"), name))
     give_worker_keys(settings, folder, queues)
+    write_private(folder / "config.toml", _config(settings, name, queues, in_container))
+    if in_container or opened(settings):
+        from hive.orchestrator.certificates import Authority  # noqa: PLC0415  100 ms that a tunnel need not pay
+
+        Authority(tls_folder(settings.home)).give(folder, name)
+    if in_container:
+        containers.let_read(folder)
+
+
+def _config(settings: Settings, name: str, queues: Sequence[str], in_container: bool) -> str:
+    """The settings of its machine: the way to this one, and who it is."""
     found = opened(settings)
-    scheme, host = ("s", found.name) if found else ("", HOST)
+    host = MAC if in_container else found.name if found else HOST
+    scheme = "s" if found else ""
     config = _CONFIG.format(
         name=name,
         broker=f"redis{scheme}://{name}@{host}:{settings.redis_port}/0",
         gateway=f"http{scheme}://{host}:{settings.gateway_port}",
         capabilities=",".join(queues),
     )
-    if found is not None:
-        from hive.orchestrator.certificates import Authority  # noqa: PLC0415  100 ms that a tunnel need not pay
-
-        Authority(tls_folder(settings.home)).give(folder, name)
-        config += _ENCRYPTED
-    write_private(folder / "config.toml", config)
+    return config + (_ENCRYPTED if found else "")

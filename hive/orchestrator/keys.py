@@ -13,13 +13,9 @@ _WORKER_KEY, _TRUSTED = "worker.key", "trusted.json"
 
 def make_keys(settings: Settings) -> None:
     """Make what is missing under this home: the keys of those who submit, and a worker's for this machine."""
-    make_keys_in(settings.home / "access", settings.home / "access")
-
-
-def make_keys_in(folder: Path, worker_folder: Path) -> None:
-    """As `make_keys`, in other folders."""
+    folder = settings.home / "access"
     trusted = {name: Signer(folder / f"{name}.key").public for name in _SUBMITTERS}
-    _give(folder, worker_folder, [EVERY_CAPABILITY], json.dumps(trusted, indent=2))
+    _give(folder, folder, [EVERY_CAPABILITY], json.dumps(trusted, indent=2))
 
 
 def give_worker_keys(settings: Settings, folder: Path, capabilities: Sequence[str]) -> None:

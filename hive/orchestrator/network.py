@@ -3,6 +3,7 @@
 import json
 import shutil
 import socket
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from hive.errors import ServiceError
@@ -10,6 +11,10 @@ from hive.orchestrator.service import HOST
 from hive.settings import ROLES, Settings, opened_file, tls_folder, write_private
 
 SERVER = "server"
+# What workers in containers call the Mac: docker-compose.worker.yml says which address that is.
+MAC = "mac"
+# What the containers of the Mac side call each other.
+REDIS, GATEWAY = "redis", "gateway"
 # TEST-NET-3 (RFC 5737): nothing is sent there; the question is by which of this machine's addresses it would be.
 _ELSEWHERE = ("203.0.113.1", 9)
 
@@ -36,17 +41,27 @@ def open_to_network(settings: Settings, name: str | None) -> Opened:
     ServiceError
         The name is none of this machine.
     """
+    name = name or _own_address()
+    found = Opened(name, _address_of(name))
+    _certify(settings, found, (name, found.address, HOST, "localhost", MAC))
+    return found
+
+
+def open_in_containers(settings: Settings, name: str | None) -> None:
+    """The same for containers, which speak TLS always; which addresses lead to them, the compose file says."""
+    earlier = opened(settings)
+    found = Opened(name or (earlier.name if earlier else HOST), GATEWAY)
+    _certify(settings, found, (found.name, HOST, "localhost", MAC, REDIS))
+
+
+def _certify(settings: Settings, found: Opened, names: Iterable[str]) -> None:
     from hive.orchestrator.certificates import Authority  # noqa: PLC0415  100 ms that most starts need not pay
 
-    name = name or _own_address()
-    address = _address_of(name)
     authority = Authority(tls_folder(settings.home))
-    authority.give(tls_folder(settings.home) / SERVER, name, (name, address, HOST, "localhost"))
+    authority.give(tls_folder(settings.home) / SERVER, found.name, list(dict.fromkeys(names)))
     for role in ROLES:
         authority.give(tls_folder(settings.home) / role, role)
-    found = Opened(name, address)
     write_private(opened_file(settings.home), json.dumps(asdict(found)))
-    return found
 
 
 def close_to_network(settings: Settings) -> None:

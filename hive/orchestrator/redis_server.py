@@ -21,12 +21,12 @@ from hive.orchestrator.network import SERVER, opened
 from hive.orchestrator.service import HOST as _HOST
 from hive.orchestrator.service import Service, has_ended, refuse_taken_port
 from hive.orchestrator.users import users
-from hive.settings import Settings, load_settings, role_password, secret, tls_folder, write_private
+from hive.settings import Settings, containers_folder, load_settings, role_password, secret, tls_folder, write_private
 
 _START_S = 10.0
 _STOP_S = 20.0
 _OLDEST = (7, 0)
-_COMMON_CONFIG = Path(__file__).with_name("redis.conf")
+COMMON_CONFIG = Path(__file__).with_name("redis.conf")
 _CONFIG = """\
 # Written by `hive up`; it is written again at each start.
 {listening}
@@ -145,6 +145,18 @@ def admin(settings: Settings) -> redis.Redis:
     return client
 
 
+def running_admin(settings: Settings) -> redis.Redis | None:
+    """As `admin`, where this Hive's Redis runs, here or in a container; else None."""
+    if running_pid(settings) is not None:
+        return admin(settings)
+    if not containers_folder(settings.home).exists():
+        return None
+    try:
+        return admin(settings)
+    except (redis.ConnectionError, redis.TimeoutError):
+        return None
+
+
 def _connected(settings: Settings, password: str, username: str | None = None) -> redis.Redis:
     own = load_settings({"home": settings.home, "redis_port": settings.redis_port, "role": "admin"}, {})
     more = encryption(own)
@@ -245,7 +257,7 @@ def _write_config(settings: Settings, files: _Files) -> None:
         folder=files.folder,
         pid_file=files.pid,
         log_file=files.log,
-        common=_COMMON_CONFIG.read_text(),
+        common=COMMON_CONFIG.read_text(),
     )
     write_private(files.config, text)
 

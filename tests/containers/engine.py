@@ -71,26 +71,20 @@ class Deployment:
 
     def __init__(self, engine: Engine, folder: Path) -> None:
         self.engine = engine
-        self.secrets = folder / "secrets"
+        self.secrets, self.identity = folder / "secrets", folder / "of the worker"
         self.name = f"hive-test-{os.getpid()}"
         ports = {"HIVE_REDIS_PORT": str(free_port()), "HIVE_GATEWAY_PORT": str(free_port())}
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("HIVE_", "WORKER_"))}
         kept["PATH"] = f"{BIN}{os.pathsep}{kept['PATH']}"
         self.environment = kept | dict(engine.environment) | ports | {
-            "HIVE_SECRETS": str(self.secrets),
             "WORKER_CAPABILITIES": "gis=2",
             "WORKER_MEMORY": "2G",
         }  # fmt: skip
         self.run(ROOT / "tools" / "secrets.sh", self.secrets)
-        self.client = Hive(
-            folder / "home",
-            HIVE_REDIS_PORT=ports["HIVE_REDIS_PORT"],
-            HIVE_GATEWAY_URL=f"http://127.0.0.1:{ports['HIVE_GATEWAY_PORT']}",
-            HIVE_PASSWORD_FILE=str(self.secrets / "submitter.password"),
-            HIVE_TOKEN_FILE=str(self.secrets / "gateway.token"),
-            HIVE_SIGNING_KEY_FILE=str(self.secrets / "submitter.key"),
-        )
-        self.client.gateway_port = int(ports["HIVE_GATEWAY_PORT"])
+        self.client = Hive(self.secrets, **ports)
+        self.client.port, self.client.gateway_port = map(int, ports.values())
+        made = self.client.json("access", "add", "studio", "--capabilities", "gis", "--container")
+        shutil.copytree(made["folder"], self.identity)
 
     def run(self, *command: str | Path, timeout_s: float = _FEW_S, check: bool = True, **more: str) -> str:
         return run(list(command), self.environment | more, timeout_s, check=check).stdout.strip()
@@ -103,7 +97,7 @@ class Deployment:
         file = ROOT / f"docker-compose.{side}.yml"
         command = [*self.engine.compose, *options, "-p", f"{self.name}-{side}", "-f", file, *words]
         # A worker gets its own secrets and no others.
-        secrets = self.secrets / "worker" if side == "worker" else self.secrets
+        secrets = self.identity if side == "worker" else self.secrets
         self.run(*command, timeout_s=timeout_s, HIVE_SECRETS=str(secrets))
 
     @contextmanager

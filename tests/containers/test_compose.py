@@ -1,5 +1,8 @@
 """Both compose files in real containers: a job goes round, and nothing is lost when a container stops or dies."""
 
+import dataclasses
+import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +11,9 @@ import pytest
 import redis
 import yaml
 
-from tests.containers.engine import ROOT, Deployment, find_engine
+from hive.broker import connect
+from hive.settings import load_settings
+from tests.containers.engine import ROOT, Deployment, find_engine, run
 from tests.support import TILE, Hive, Web, wait_until
 
 pytestmark = pytest.mark.wire
@@ -47,6 +52,19 @@ def start_writing(client: Hive, folder: Path, seconds: float = 6) -> str:
     return client.submit("test", folder / "written.bin", *options)
 
 
+def ask_for_files(client: Hive, token: str) -> int:
+    return Web(client).ask("POST", "/blob/missing", b'{"digests": []}', token=token).status
+
+
+def answer_in_words(connection: socket.socket) -> bytes:
+    """What comes back, without TLS's own alert, which says in its protocol that this is none."""
+    try:
+        answer = connection.recv(1000)
+    except ConnectionError:
+        return b""
+    return b"" if answer[:1] == b"\x15" else answer
+
+
 def state(client: Hive, job_id: str) -> str:
     return str(client.json("show", job_id)["state"])
 
@@ -62,10 +80,48 @@ def test_the_ports_refuse_whoever_has_no_secret(deployment, client):
     assert Web(client).ask("GET", "/workers", token="wrong").status == 401
     assert Web(client).ask("GET", "/workers").status == 200
     with pytest.raises(redis.AuthenticationError):
-        redis.Redis("127.0.0.1", client.settings.redis_port).ping()
+        connect(dataclasses.replace(client.settings, broker_url=f"rediss://127.0.0.1:{client.port}")).ping()
     for service in ("redis", "gateway"):
         ports = deployment.inspect(service)["HostConfig"]["PortBindings"].values()
         assert [one["HostIp"] for published in ports for one in published] == ["127.0.0.1"]
+
+
+def test_the_ports_speak_tls_only_and_redis_to_machines_with_a_certificate_only(client):
+    for port in (client.port, client.gateway_port):
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as plain:
+            plain.sendall(b"GET / HTTP/1.0\r\n\r\nPING\r\n")
+            assert answer_in_words(plain) == b""
+    stranger = dataclasses.replace(client.settings, cert_file=None, key_file=None)
+    with pytest.raises(redis.ConnectionError):
+        connect(stranger).ping()
+    trusting_others = dataclasses.replace(client.settings, ca_file=None)
+    with pytest.raises(redis.ConnectionError, match="certificate verify failed"):
+        connect(trusting_others).ping()
+
+
+def test_an_identity_is_let_in_and_revoked_while_the_containers_run(deployment, client, tmp_path):
+    folder = tmp_path / "lab"
+    client.run("access", "add", "lab", "--capabilities", "gis", "--out", folder)
+    lab = load_settings({"home": folder}, {})
+    broker = connect(lab)
+    assert broker.ping()
+    assert ask_for_files(client, lab.token) == 200
+    assert deployment.inside("redis", "grep", "-c", "^user lab ", "/etc/hive/redis.conf") == "1"
+    assert client.run("access", "remove", "lab").stderr == ""
+    assert {one["user"] for one in client.redis.client_list()} >= {"studio"}
+    with pytest.raises(redis.AuthenticationError):
+        broker.ping()
+    assert ask_for_files(client, lab.token) == 401
+    assert "lab" not in deployment.inside("redis", "cat", "/etc/hive/redis.conf")
+    assert [one["name"] for one in client.json("access", "ls")] == ["studio"]
+
+
+def test_status_and_doctor_find_the_containers_well_here_and_inside(deployment, client):
+    for status in (client.json("status"), json.loads(deployment.inside("gateway", "hive", "status", "--json"))):
+        assert (status["broker"]["state"], status["gateway"]["state"], status["workers"]) == ("up", "up", 1)
+    found = client.json("doctor")
+    assert not [one for one in found if one["state"] == "problem"], found
+    assert "speak TLS only" in next(one["message"] for one in found if one["check"] == "ports")
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -78,8 +134,9 @@ def test_a_container_has_no_rights_and_shows_no_secret(deployment, service):
     container = deployment.container(service)
     shown = deployment.ask("inspect", container) + deployment.ask("logs", container)
     words = deployment.inside(service, "sh", "-c", "cat /proc/[0-9]*/cmdline").replace("\0", " ")
-    for secret in deployment.secrets.rglob("*.*"):
-        assert secret.read_text() not in shown + words
+    for kind in ("password", "token", "key"):
+        for secret in deployment.secrets.rglob(f"*.{kind}"):
+            assert secret.read_text() not in shown + words
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -133,3 +190,16 @@ def test_a_killed_container_comes_back_and_nothing_is_lost(deployment, client, t
         client.run("fetch", job_id, tmp_path / job_id)
         [file] = (tmp_path / job_id).iterdir()
         assert file.stat().st_size == 1_000_000
+
+
+def test_a_revoked_worker_in_a_container_is_out_at_once(deployment, client):
+    client.run("access", "remove", "studio")
+    assert "studio" not in {one["user"] for one in client.redis.client_list()}
+    job_id = client.submit("test", "--queue", "gis")
+    wait_until(lambda: "refuses" in log(deployment) or "invalid username" in log(deployment), "it is told why")
+    assert state(client, job_id) == "queued"
+
+
+def log(deployment: Deployment) -> str:
+    ended = run([deployment.engine.program, "logs", deployment.container("worker")], deployment.environment)
+    return ended.stdout + ended.stderr

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hive.settings import Settings, worker_token
+from hive.settings import Settings
 from tests.containers.engine import ROOT
 from tests.support import BIN, missing
 
@@ -22,6 +22,7 @@ _OTHER_STYLE = (
     "no-build-and-image",  # the image gets a name that people recognise
     "service-image-require-explicit-tag",  # of an image that is built here
     "no-quotes-in-volumes",
+    "no-unbound-port-interfaces",  # it reads no variable: test_a_service_is_closed_and_comes_back does
     "require-quotes-in-ports",  # they are quoted; variables in them confuse the rule
     "service-keys-order",
     "services-alphabetical-order",
@@ -69,7 +70,7 @@ def test_a_service_is_closed_and_comes_back(side, name):
     assert found["read_only"] is True
     assert (found["cap_drop"], found["security_opt"]) == (["ALL"], ["no-new-privileges:true"])
     assert found["healthcheck"]["test"][0] == "CMD"
-    assert all(port.startswith("127.0.0.1:") for port in found.get("ports", []))
+    assert all(default(port).startswith("127.0.0.1:") for port in found.get("ports", []))
     assert "privileged" not in found
 
 
@@ -123,14 +124,40 @@ def test_secrets_are_made_once_and_only_their_owner_gets_to_them(tmp_path):
     assert made[0].stdout == made[1].stdout
     assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
     folder = tmp_path / "secrets"
-    secrets = {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*.*")}
-    keys = {name: secrets.pop(name) for name in list(secrets) if name.endswith(".key")}
-    assert sorted(keys) == ["gateway.key", "submitter.key", "worker/worker.key"]
-    assert len(json.loads(secrets.pop("worker/trusted.json"))) == 2
-    token = secrets.pop("worker/gateway.token")
-    assert token == worker_token(secrets["gateway.token"], "worker")
-    passwords = ["gateway.password", "redis.password", "submitter.password", "worker/redis.password"]
-    assert sorted(secrets) == sorted([*passwords, "gateway.token"])
-    assert len(set(secrets.values())) == 5
-    assert all(re.fullmatch("[0-9a-f]{64}", secret) for secret in secrets.values())
-    assert not any(secret in made[0].stdout + made[0].stderr for secret in secrets.values())
+    assert made[0].stdout == f"export HIVE_HOME={folder}\n"
+    given = folder / "containers"
+    own = {file.name: file for file in folder.rglob("*.*") if given not in file.parents and file.is_file()}
+    assert {file.stat().st_mode & 0o777 for file in own.values()} == {0o600}
+    # The containers' users are others: they may read what is for them, and none gets what is for another one.
+    assert {file.stat().st_mode & 0o777 for file in given.rglob("*.*") if file.is_file()} == {0o444}
+    secret = {
+        str(file.relative_to(given)) for file in given.rglob("*") if file.suffix in (".password", ".token", ".key")
+    }
+    of_gateway = {f"gateway/access/gateway.{kind}" for kind in ("password", "token", "key")}
+    assert secret == {"redis/submitter.password", *of_gateway}
+    assert not any(file.read_text() in made[0].stdout + made[0].stderr for file in own.values())
+
+
+def test_a_home_of_containers_is_not_started_otherwise(hive):
+    hive.run("access", "containers")
+    before = (hive.home / "tls" / "opened.json").read_text()
+    for words in (["up"], ["up", "--lan"], ["restart"]):
+        assert "runs in containers: docker compose -f docker-compose.mac.yml up -d." in hive.run(*words, code=1).stderr
+    assert "Start it: docker compose" in hive.run("status", code=None).stderr
+    assert (hive.home / "tls" / "opened.json").read_text() == before
+
+
+def test_a_home_of_hive_up_is_not_made_one_of_containers(hive):
+    (hive.home / "redis").mkdir(parents=True)
+    assert "Name another: HIVE_HOME." in hive.run("access", "containers", code=1).stderr
+    assert not (hive.home / "containers").exists()
+
+
+def test_an_identity_of_a_closed_mac_side_fits_the_file_of_a_worker_too(hive):
+    folder = Path(hive.json("access", "add", "studio", "--capabilities", "gis", "--container")["folder"])
+    text = FILES["worker"].read_text()
+    assert sorted(yaml.safe_load(text)["secrets"]) == sorted(file.name for file in folder.iterdir())
+    assert {file.stat().st_mode & 0o777 for file in (folder, *folder.iterdir())} == {0o700, 0o444}
+    config = (folder / "config.toml").read_text()
+    assert f'broker_url = "redis://studio@mac:{hive.port}/0"' in config
+    assert "ca_file" not in config

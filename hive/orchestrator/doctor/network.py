@@ -13,7 +13,7 @@ from hive.client.gateway import state
 from hive.errors import HiveError
 from hive.orchestrator import gateway_process, redis_server, tunnels
 from hive.orchestrator.doctor.finding import Found, Patient, ok, problem, warning
-from hive.settings import Settings
+from hive.settings import Settings, containers_folder, start_command
 
 
 def redis_answers(patient: Patient) -> Found:
@@ -36,7 +36,8 @@ def gateway_answers(patient: Patient) -> Found:
         yield ok(f"The gateway answers at {settings.gateway_url}.")
     elif found == "down":
         words = f"The gateway at {settings.gateway_url} does not answer: no HTTP API, no page, no files from elsewhere."
-        yield problem(words, "Start it: hive up. Its log: hive logs --orchestrator. Or name another: HIVE_GATEWAY_URL.")
+        start = f"Start it: {start_command(settings.home)}. Its log: hive logs --orchestrator."
+        yield problem(words, f"{start} Or name another: HIVE_GATEWAY_URL.")
     else:
         words = f"The gateway at {settings.gateway_url} refuses the token from {settings.origins['token']}."
         yield problem(words, "Name that of its Hive: HIVE_TOKEN. Where it was made anew: hive restart.")
@@ -88,7 +89,9 @@ def _listens_at(pid: int) -> Iterator[str]:
 
 
 def _will_be_open(settings: Settings) -> Found:
-    if _is_loopback(settings.gateway_host) or settings.gateway_url.startswith("https:"):
+    if containers_folder(settings.home).exists():
+        yield ok("Redis and the gateway run in containers and speak TLS only, to whomever their ports are open.")
+    elif _is_loopback(settings.gateway_host) or settings.gateway_url.startswith("https:"):
         yield ok("No port of Redis or the gateway is open to other machines.")
     else:
         yield warning(
