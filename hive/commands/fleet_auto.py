@@ -1,7 +1,9 @@
 """`hive fleet auto`: machines for queues that wait too long."""
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -10,9 +12,32 @@ from hive.errors import HiveError
 
 if TYPE_CHECKING:
     from hive.client import Session
-    from hive.fleet import Plan, Provider
+    from hive.fleet import Plan, Provider, Wish
     from hive.fleet.auto import Bounds, Decision
-    from hive.fleet.installer import AtFirstStart
+    from hive.fleet.installer import Installer
+
+F = TypeVar("F", bound=Callable[..., Any])
+# How machines get their worker, for `hive fleet up` and here.
+WAY_OPTIONS = (
+    click.option(
+        "--via",
+        type=click.Choice(["ssh", "lan"]),
+        help="Hive goes to them over ssh, with a tunnel; or they come here [lan after hive up --lan, else ssh].",
+    ),
+    click.option("--ssh-from", metavar="ADDRESS/32", help="From where they let ssh in; nothing else ever is."),
+    click.option(
+        "--ssh-key",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        metavar="FILE.pub",
+        help="Public key that lets you in too, as the image's administrator.",
+    ),
+)
+
+
+def _way_options(function: F) -> F:
+    for option in reversed(WAY_OPTIONS):
+        function = option(function)
+    return function
 
 
 @click.command()
@@ -31,27 +56,26 @@ if TYPE_CHECKING:
 )
 @click.option("--every", "every_s", type=click.FloatRange(1), default=30.0, show_default=True, help="Looks [s].")
 @click.option("--once", is_flag=True, help="Look once and end.")
-@click.option(
-    "--ssh-key", type=click.Path(exists=True, dir_okay=False), metavar="FILE.pub", help="As for hive fleet up."
-)
-@click.option("--ssh-from", metavar="ADDRESS/32", help="As for hive fleet up.")
+@click.option("--spot", is_flag=True, help="Amazon only: spot machines; the budget counts their price on demand.")
+@_way_options
 @click.option("--dry-run", is_flag=True, help="Look once, say what would be done, and do nothing.")
 @json_option
-def auto(budget: str, every_s: float, once: bool, dry_run: bool, as_json: bool, **asked: object) -> None:
+def auto(budget: str, every_s: float, once: bool, dry_run: bool, as_json: bool, **asked: Any) -> None:  # noqa: ANN401  as click gives them
     """Start machines for queues that wait too long, until Ctrl-C; the machines end themselves when they are idle.
 
     \b
       hive fleet auto --max 4 --budget 10/day
     """  # noqa: D301  click wants the character \b itself
-    from hive.fleet import open_provider
+    from hive.fleet import make_plan, open_provider
     from hive.fleet.auto import Bounds, read_budget
-    from hive.fleet.installer import AtFirstStart
+    from hive.fleet.ways import choose
 
     session = open_session()
-    bounds = Bounds(int(str(asked["most"])), read_budget(budget), float(str(asked["wait_s"])))
-    provider = open_provider(session.settings, str(asked["provider"]), asked["region"])  # type: ignore[arg-type]
-    plan = _plan(session, provider, asked)
-    installer = AtFirstStart(session.settings)
+    bounds = Bounds(asked["most"], read_budget(budget), asked["wait_s"])
+    wish = _wish(session, asked)
+    installer = choose(session.settings, asked["via"], wish.ssh_key, wish.ssh_from)
+    provider = open_provider(session.settings, asked["provider"], asked["region"])
+    plan = make_plan(provider, wish)
     while True:
         decisions = _look(session, provider, plan, bounds)
         if as_json:
@@ -65,16 +89,12 @@ def auto(budget: str, every_s: float, once: bool, dry_run: bool, as_json: bool, 
         time.sleep(every_s)
 
 
-def _plan(session: "Session", provider: "Provider", asked: dict[str, object]) -> "Plan":
+def _wish(session: "Session", asked: dict[str, Any]) -> "Wish":
     """One machine as each of them will be."""
     from hive.commands.fleet_machines import wish_of
-    from hive.fleet import make_plan
-    from hive.fleet.launch import refuse_unreachable
 
-    ours = {"count": 1, "is_spot": False, "budget": None, "accept_unknown_price": False, "disk": 100}
-    wish = wish_of(session.settings, str(asked["type_"]), asked | ours)
-    refuse_unreachable(session.settings, wish)
-    return make_plan(provider, wish)
+    ours = {"count": 1, "is_spot": asked["spot"], "budget": None, "accept_unknown_price": False, "disk": 100}
+    return wish_of(session.settings, asked["type_"], asked | ours)
 
 
 def _look(session: "Session", provider: "Provider", plan: "Plan", bounds: "Bounds") -> "list[Decision]":
@@ -97,7 +117,7 @@ def _carry_out(
     session: "Session",
     provider: "Provider",
     plan: "Plan",
-    installer: "AtFirstStart",
+    installer: "Installer",
     decisions: "list[Decision]",
     *,
     is_patient: bool,

@@ -1,5 +1,6 @@
 """`hive fleet`: machines that Hive rents, from the price to their end."""
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from hive.commands.common import current_settings, json_option, open_session, print_json, print_table
-from hive.commands.fleet_auto import auto
+from hive.commands.fleet_auto import WAY_OPTIONS, auto
+from hive.errors import BadFileError
 
 if TYPE_CHECKING:
     from hive.fleet import Machine, Plan, Provider, Wish
@@ -44,13 +46,7 @@ _UP_OPTIONS = (
     click.option("--budget", type=click.FloatRange(0), metavar="USD", help="Start nothing that may cost more."),
     click.option("--accept-unknown-price", is_flag=True, help="Start them although Hive does not know their price."),
     click.option("--disk", type=click.IntRange(10, 4000), default=100, show_default=True, help="Disk of each [GB]."),
-    click.option(
-        "--ssh-key",
-        type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        metavar="FILE.pub",
-        help="Public key that lets you in, for a tunnel that you open yourself.",
-    ),
-    click.option("--ssh-from", metavar="ADDRESS/32", help="From where SSH is let in; nothing else ever is."),
+    *WAY_OPTIONS,
     click.option("--yes", is_flag=True, help="Do not ask before spending."),
     click.option("--dry-run", is_flag=True, help="Show the price and start nothing."),
     json_option,
@@ -93,15 +89,13 @@ def digitalocean(size: str, region: str, **asked: Any) -> int:  # noqa: ANN401  
 def _start(provider_name: str, region: str | None, type_: str, **asked: Any) -> int:  # noqa: ANN401
     from hive.broker import reachable
     from hive.fleet import Launch, make_plan, open_provider
-    from hive.fleet.installer import AtFirstStart
-    from hive.fleet.launch import refuse_unreachable
     from hive.fleet.pricing import check_limits
+    from hive.fleet.ways import choose
 
     session = open_session()
     settings = session.settings
     wish = wish_of(settings, type_, asked)
-    refuse_unreachable(settings, wish)
-    installer = AtFirstStart(settings)
+    installer = choose(settings, asked["via"], wish.ssh_key, wish.ssh_from)
     with reachable(settings):
         session.registry.workers()  # before anything costs money: the machines could not report
     provider = open_provider(settings, provider_name, region)
@@ -143,22 +137,22 @@ def wish_of(settings: "Settings", type_: str, asked: dict[str, Any]) -> "Wish":
         budget_usd=asked["budget"],
         is_unknown_price_accepted=asked["accept_unknown_price"],
         disk_gb=asked["disk"],
-        **_ssh(asked["ssh_key"], asked["ssh_from"]),
+        ssh_key=_public_key(asked["ssh_key"]),
+        ssh_from=asked["ssh_from"] or "",
     )
 
 
-def _ssh(key: str | Path | None, address: str | None) -> dict[str, str]:
-    from ipaddress import ip_network
-
-    if key is None:
-        return {}
-    if address is None:
-        raise click.UsageError("Say from where SSH is let in: --ssh-from ADDRESS/32, the address of this machine.")
+def _public_key(file: Path | None) -> str:
+    """What a file of a public key holds; never that of a private one, which would go to the provider."""
+    if file is None:
+        return ""
     try:
-        network = ip_network(address)
-    except ValueError as error:
-        raise click.BadParameter(f"{error}.", param_hint="--ssh-from") from error
-    return {"ssh_key": Path(key).read_text().strip(), "ssh_from": str(network)}
+        text = file.read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        text = ""
+    if not re.fullmatch(r"(ssh|ecdsa|sk)-[\w@.-]+ [\w+/=]+( [^\n]*)?", text):
+        raise BadFileError(f"{file} holds no public key of ssh. Name the file that ends with .pub.")
+    return text
 
 
 def _is_wanted(plan: "Plan", is_yes: bool) -> bool:

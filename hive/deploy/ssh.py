@@ -59,8 +59,7 @@ class Connection:
 
     def __enter__(self) -> "Connection":
         """Connect, and refuse what ssh refuses."""
-        if shutil.which("ssh") is None:
-            raise DeployError("There is no ssh here. Install OpenSSH's client.")
+        refuse_no_ssh()
         said = self._folder / "said"
         with said.open("wb") as log:
             self._master = subprocess.Popen(  # noqa: S603  a list of words; what is a host has been checked
@@ -155,6 +154,18 @@ class Connection:
         if code > 0:
             last = words.strip().rpartition("\n")[2].removeprefix(_LINE) or f"exit code {code}"
             raise DeployError(f"{self.destination}: {last.rstrip('.')}.")
+
+
+def refuse_no_ssh() -> None:
+    """Refuse to go anywhere without the system's ssh.
+
+    Raises
+    ------
+    DeployError
+        It is not installed.
+    """
+    if shutil.which("ssh") is None:
+        raise DeployError("There is no ssh here. Install OpenSSH's client.")
 
 
 def meaning(destination: str, words: str) -> HiveError:

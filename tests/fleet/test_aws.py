@@ -119,9 +119,27 @@ def test_nothing_is_spent_without_a_yes(rented, line, ask_for, running):
     assert (line.asked("RunInstances"), running()) == ([], [])
 
 
-def test_a_hive_that_machines_could_not_reach_rents_none(rented, line, running, refused):
-    said = refused(rented, "fleet", "up", "aws", "--type", "g4dn.xlarge", "--yes", code=2)
-    assert "Open it to them: hive up --lan" in said
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ([], 2, "say from where they let it in, by --ssh-from ADDRESS/32"),
+        (["--ssh-from", "192.0.2.7/32"], 1, "Redis and the gateway do not both run here"),
+        (["--via", "lan"], 2, "Leave --via lan away, and Hive goes to them; or open it: hive down, then hive up --lan"),
+        (["--ssh-from", "home; rm -rf /"], 2, "--ssh-from is 'home; rm -rf /'"),
+        (["--ssh-from", "192.0.2.7", "--ssh-key", "{home}/private"], 2, "holds no public key of ssh"),
+    ],
+)
+def test_ways_that_do_not_fit_are_refused_before_amazon_is_asked(hive, line, refused, tmp_path, words, code, said):
+    (tmp_path / "private").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n")
+    words = [word.format(home=tmp_path) for word in words]
+    own = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{line.port}"}
+    assert said in refused(hive, "fleet", "up", "aws", "--type", "g4dn.xlarge", "--yes", *words, code=code, **own)
+    assert line.requests == []
+
+
+def test_machines_that_come_by_themselves_let_nobody_in_by_mistake(rented, line, refused):
+    words = ["fleet", "up", "aws", "--type", "g4dn.xlarge", "--yes", "--ssh-from", "192.0.2.7/32"]
+    assert "give both --ssh-key FILE.pub and --ssh-from" in refused(rented, *words, code=2)
     assert line.requests == []
 
 
@@ -216,7 +234,7 @@ def test_a_time_out_is_asked_again_with_the_same_token(rented, line, ask_for, ru
 
 def test_a_machine_that_never_reports_is_ended_and_said_so(rented, line, ask_for, running, refused):
     said = refused(rented, *ask_for, code=1, HIVE_FLEET_REPORT_S="2")
-    assert "did not report within 2 s and was ended. Can machines reach this Hive" in said
+    assert "was ended: no worker reported within 2 s. Can machines reach this Hive" in said
     assert (running(), listed(rented.settings)) == ([], [])
     assert "never reported" in rented.json("fleet", "ls", "--all")[0]["why"]
 
