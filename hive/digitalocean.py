@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from hive.errors import CloudError, ServiceError, SettingError, UnreachableError
+from hive.errors import CloudError, SettingError, UnreachableError, missing_library
 from hive.settings import Settings
 
 _ATTEMPTS, _PAUSE_S, _LONGEST_PAUSE_S = 5, 0.5, 8.0
@@ -32,10 +32,7 @@ class Api:
         try:
             import httpx  # noqa: PLC0415  of an extra, and slow to import
         except ModuleNotFoundError as error:
-            raise ServiceError(
-                "digitalocean needs httpx, which is not installed here. Install it: pip install "
-                "'hive-compute[digitalocean]'."
-            ) from error
+            raise missing_library("digitalocean", error) from error
         head = {"Authorization": f"Bearer {_token(settings)}"}
         self._broken = httpx.TransportError
         self._http = httpx.Client(base_url=_safe(settings.do_url), headers=head, timeout=httpx.Timeout(20, connect=5))

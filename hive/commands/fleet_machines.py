@@ -11,7 +11,7 @@ import click
 
 from hive.commands.common import current_settings, json_option, open_session, print_json, print_table
 from hive.commands.fleet_auto import WAY_OPTIONS, auto
-from hive.errors import BadFileError
+from hive.errors import BadFileError, SettingError
 
 if TYPE_CHECKING:
     from hive.fleet import Machine, Plan, Provider, Wish
@@ -138,7 +138,7 @@ def wish_of(settings: "Settings", type_: str, asked: dict[str, Any]) -> "Wish":
         is_unknown_price_accepted=asked["accept_unknown_price"],
         disk_gb=asked["disk"],
         ssh_key=_public_key(asked["ssh_key"]),
-        ssh_from=asked["ssh_from"] or "",
+        ssh_from=_network(asked["ssh_from"]),
     )
 
 
@@ -153,6 +153,16 @@ def _public_key(file: Path | None) -> str:
     if not re.fullmatch(r"(ssh|ecdsa|sk)-[\w@.-]+ [\w+/=]+( [^\n]*)?", text):
         raise BadFileError(f"{file} holds no public key of ssh. Name the file that ends with .pub.")
     return text
+
+
+def _network(text: str | None) -> str:
+    """Where ssh is let in from, as every provider reads it."""
+    from ipaddress import ip_network
+
+    try:
+        return str(ip_network(text)) if text else ""
+    except ValueError as error:
+        raise SettingError(f"--ssh-from is {text!r}: {error}. Write ADDRESS/32.") from error
 
 
 def _is_wanted(plan: "Plan", is_yes: bool) -> bool:

@@ -25,7 +25,8 @@ _HEAD = (
 class Offer:
     """A machine type in a region; a price of None is one that nobody here knows.
 
-    `dated` is the day of which the price is, `source` who says so.
+    `price_usd_per_h` is on demand, the most that it costs; `spot_usd_per_h` what a spot machine costs now. `dated` is
+    the day of which the price is, `source` who says so.
     """
 
     provider: str
@@ -44,6 +45,12 @@ class Offer:
     def key(self) -> tuple[str, str, str]:
         """What tells it from all others."""
         return self.provider, self.type, self.region
+
+    @property
+    def text(self) -> str:
+        """What it is, in words."""
+        gpus = f", {self.gpus} x {self.gpu or 'GPU'}" if self.gpus else ""
+        return f"{self.type} in {self.region} ({self.vcpus} vCPU, {self.memory_gib:.0f} GiB{gpus})"
 
 
 def offers(home: Path | None = None) -> list[Offer]:

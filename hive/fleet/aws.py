@@ -9,10 +9,11 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
+from hive.costs.prices import Offer
 from hive.errors import CloudError, UnknownNameError, UnreachableError
-from hive.fleet.machine import read_time, written
-from hive.fleet.pricing import price_of
-from hive.fleet.provider import EXPIRES_TAG, HIVE_TAG, MACHINE_TAG, Offer, Order, Resource
+from hive.fleet.machine import now, read_time, written
+from hive.fleet.pricing import priced
+from hive.fleet.provider import EXPIRES_TAG, HIVE_TAG, MACHINE_TAG, Order, Resource
 from hive.settings import Settings
 
 # Public parameters of Amazon's Systems Manager: always the newest image. With GPUs the one that has NVIDIA's driver.
@@ -53,15 +54,20 @@ class Aws:
         """Look up an instance type."""
         found = self._described(type)
         gpus = found.get("GpuInfo", {}).get("Gpus", [])
-        return Offer(
+        offer = Offer(
+            provider=self.name,
             type=type,
             region=self.region,
             vcpus=found["VCpuInfo"]["DefaultVCpus"],
-            memory_bytes=found["MemoryInfo"]["SizeInMiB"] << 20,
-            gpus=", ".join(f"{one['Count']} x {one['Name']}" for one in gpus),
-            price_usd_per_h=price_of(self._settings, self.name, type, self.region),
+            memory_gib=found["MemoryInfo"]["SizeInMiB"] / 1024,
+            gpus=sum(one["Count"] for one in gpus),
+            gpu=", ".join(one["Name"] for one in gpus),
+            price_usd_per_h=None,
             spot_usd_per_h=self._spot_price(type) if is_spot else None,
+            dated=now().date(),
+            source="Amazon EC2",
         )
+        return priced(self._settings, offer)
 
     def create(self, order: Order) -> Resource:
         """Start an instance; it is terminated when it powers itself off."""
@@ -180,7 +186,8 @@ class Aws:
             )
         if code in _CAPACITY:
             return CloudError(
-                f"Amazon has no such machine to give now ({code}): {words}. Try another --region or --type, or later."
+                f"Amazon has no such machine to give now ({code}): {words}. Try another --region or --type, or later; "
+                "or on demand, without --spot."
             )
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         kind = UnreachableError if status >= 500 else CloudError

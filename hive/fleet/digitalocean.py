@@ -2,13 +2,16 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from hive.costs.prices import Offer
+from hive.costs.refresh import offers_of_digitalocean
 from hive.digitalocean import Api
 from hive.errors import UnknownNameError
-from hive.fleet.machine import read_time, written
-from hive.fleet.pricing import price_of
-from hive.fleet.provider import EXPIRES_TAG, HIVE_TAG, MACHINE_TAG, Offer, Order, Resource
+from hive.fleet.machine import now, read_time, written
+from hive.fleet.pricing import priced
+from hive.fleet.provider import EXPIRES_TAG, HIVE_TAG, MACHINE_TAG, Order, Resource
 from hive.settings import Settings
 
 _IMAGE = "ubuntu-24-04-x64"
@@ -41,8 +44,8 @@ class DigitalOcean:
             raise UnknownNameError(
                 f"DigitalOcean has no size {type!r} in {self.region}. It has: {', '.join(there) or 'nothing there'}."
             )
-        price = price_of(self._settings, self.name, type, self.region) or float(found.get("price_hourly") or 0) or None
-        return Offer(type, self.region, found["vcpus"], found["memory"] << 20, "", price)
+        [offer] = offers_of_digitalocean([found], now().date())
+        return priced(self._settings, replace(offer, region=self.region))
 
     def create(self, order: Order) -> Resource:
         """Create a droplet, with the firewall of its Hive around it."""

@@ -7,10 +7,11 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass
 from datetime import timedelta
 
+from hive.costs.prices import Offer
 from hive.errors import BudgetError, CloudError, SettingError
 from hive.fleet.installer import Installer, Limits
 from hive.fleet.machine import Machine, Records, now
-from hive.fleet.provider import Offer, Order, Provider
+from hive.fleet.provider import Order, Provider
 from hive.fleet.sweep import end, interruptible, undisturbed
 from hive.jobs import Registry
 from hive.settings import Settings

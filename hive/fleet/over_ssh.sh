@@ -20,11 +20,10 @@ systemctl enable --now hive-unused.timer
 
 # What tools/install.sh asks a system for that it may not change: the worker's user is nobody special.
 packages=(ca-certificates cron iptables python3 python3-venv sudo)
-[[ ,$HIVE_CAPABILITIES, != *,gis[=,]* ]] || packages+=(debian-archive-keyring)
 [[ ,$HIVE_CAPABILITIES, != *,3d-generation[=,]* ]] || packages+=(libusb-1.0-0 libegl1 libgl1 libgl1-mesa-dri libx11-6 libgomp1)
 install_packages "${packages[@]}"
-# Ubuntu has PDAL as a package; where there is none, tools/install_pdal.sh finds another one.
-[[ ,$HIVE_CAPABILITIES, != *,gis[=,]* ]] || install_packages pdal || true
+# Ubuntu has PDAL as a package; where there is none, tools/install_pdal.sh finds another one, signed by Debian.
+[[ ,$HIVE_CAPABILITIES, != *,gis[=,]* ]] || install_packages pdal || install_packages debian-archive-keyring || true
 [[ -z $wall ]] || systemctl enable --now hive-wall.service
 systemctl restart ssh
 

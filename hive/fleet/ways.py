@@ -1,7 +1,6 @@
 """Which way a new machine gets its worker, and what does not fit to it: said before anything is spent."""
 
 from enum import StrEnum
-from ipaddress import ip_network
 
 from hive.errors import SettingError
 from hive.fleet.first_start import AtFirstStart
@@ -28,8 +27,6 @@ def choose(settings: Settings, way: str | None, ssh_key: str, ssh_from: str) -> 
     ServiceError, DeployError
         What the way needs is not there.
     """
-    if ssh_from:
-        _refuse_no_network(ssh_from)
     wanted = Way(way) if way else Way.LAN if opened(settings) is not None else Way.SSH
     return _over_ssh(settings, ssh_from) if wanted is Way.SSH else _at_first_start(settings, ssh_key, ssh_from)
 
@@ -55,10 +52,3 @@ def _at_first_start(settings: Settings, ssh_key: str, ssh_from: str) -> Installe
             "and --ssh-from ADDRESS/32; leave both away otherwise."
         )
     return AtFirstStart(settings)
-
-
-def _refuse_no_network(text: str) -> None:
-    try:
-        ip_network(text)
-    except ValueError as error:
-        raise SettingError(f"--ssh-from is {text!r}: {error}. Write ADDRESS/32.") from error

@@ -317,10 +317,25 @@ def test_what_hive_forgot_is_found_by_its_tag(rented, line, machines, ask_for, r
 def test_a_job_that_waits_gets_a_machine(rented, line, machines, ask_for, running, inside):
     job = rented.submit("test")
     ssh = ask_for[ask_for.index("--ssh-key") : ask_for.index("--yes")]
-    words = ["fleet", "auto", "--max", "1", "--budget", "10/day", "--region", "us-east-1", *ssh, "--wait", "1"]
+    words = [
+        "fleet",
+        "auto",
+        "--max",
+        "1",
+        "--budget",
+        "10/day",
+        "--region",
+        "us-east-1",
+        *ssh,
+        "--wait",
+        "1",
+        "--spot",
+    ]
     wait_until(lambda: inside.json(rented, "queues")[0]["oldest_s"] > 1.2, "it has waited")
     [said] = json.loads(inside(rented, *words, "--dry-run", "--json").out)
     assert (said["queue"], said["is_start"], running()) == ("test", True, [])
+    line.fail("RunInstances", amazons_error("InsufficientInstanceCapacity", "None"), times=1)
+    assert "on demand, without --spot" in inside(rented, *words, "--once", code=1).err
     inside(rented, *words, "--once")
-    assert len(running()) == 1
+    assert [one["InstanceLifecycle"] for one in running()] == ["spot"]
     assert rented.wait(job)["state"] == "succeeded"

@@ -187,7 +187,7 @@ def test_what_the_api_does_not_take_would_be_noticed(line):
 def test_what_is_refused_is_one_sentence_and_leaves_nothing(
     rented, line, account, ask_for, refused, monkeypatch, call, answer, code, words
 ):
-    monkeypatch.setattr("hive.fleet.digitalocean._PAUSE_S", 0.05)
+    monkeypatch.setattr("hive.digitalocean._PAUSE_S", 0.05)
     line.fail(call, answer)
     said = refused(rented, *ask_for, code=code)
     assert words in said
