@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from hive.commands.common import json_option, open_session, print_json
+from hive.commands.common import Amount, json_option, open_session, print_json
 from hive.errors import HiveError
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hive.fleet.installer import Installer
 
 F = TypeVar("F", bound=Callable[..., Any])
+MOST_HOURS = 720.0  # who wants a machine for longer than 30 days rents it elsewhere
 # How machines get their worker, for `hive fleet up` and here.
 WAY_OPTIONS = (
     click.option(
@@ -47,14 +48,12 @@ def _way_options(function: F) -> F:
 @click.option("--type", "type_", default="g4dn.xlarge", show_default=True, help="Type or size of machine.")
 @click.option("--region", metavar="REGION", help="Region of the provider.")
 @click.option("--capabilities", metavar="LIST", help="What they serve [HIVE_FLEET_CAPABILITIES].")
-@click.option("--wait", "wait_s", type=click.FloatRange(0), default=120.0, show_default=True, help="Too long [s].")
+@click.option("--wait", "wait_s", type=Amount(0), default=120.0, show_default=True, help="Too long [s].")
 @click.option(
-    "--hours", type=click.FloatRange(0, min_open=True), default=2.0, show_default=True, help="Expiry of each."
+    "--hours", type=Amount(0, MOST_HOURS, min_open=True), default=2.0, show_default=True, help="Expiry of each."
 )
-@click.option(
-    "--idle-minutes", type=click.FloatRange(0, min_open=True), default=15.0, show_default=True, help="They end then."
-)
-@click.option("--every", "every_s", type=click.FloatRange(1), default=30.0, show_default=True, help="Looks [s].")
+@click.option("--idle-minutes", type=Amount(0, min_open=True), default=15.0, show_default=True, help="They end then.")
+@click.option("--every", "every_s", type=Amount(1), default=30.0, show_default=True, help="Looks [s].")
 @click.option("--once", is_flag=True, help="Look once and end.")
 @click.option("--spot", is_flag=True, help="Amazon only: spot machines; the budget counts their price on demand.")
 @_way_options

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from hive.commands.common import current_settings, json_option, open_session, print_json, print_table
-from hive.commands.fleet_auto import WAY_OPTIONS, auto
+from hive.commands.common import Amount, current_settings, json_option, open_session, print_json, print_table
+from hive.commands.fleet_auto import MOST_HOURS, WAY_OPTIONS, auto
 from hive.errors import BadFileError, SettingError
 
 if TYPE_CHECKING:
@@ -34,16 +34,20 @@ _UP_OPTIONS = (
     click.option("--count", type=click.IntRange(1, 100), default=1, show_default=True, help="How many machines."),
     click.option("--capabilities", metavar="LIST", help="What they serve: gis=4,training=1 [HIVE_FLEET_CAPABILITIES]."),
     click.option(
-        "--hours", type=click.FloatRange(0, min_open=True), default=2.0, show_default=True, help="They end after that."
+        "--hours",
+        type=Amount(0, MOST_HOURS, min_open=True),
+        default=2.0,
+        show_default=True,
+        help="They end after that.",
     ),
     click.option(
         "--idle-minutes",
-        type=click.FloatRange(0, min_open=True),
+        type=Amount(0, min_open=True),
         default=15.0,
         show_default=True,
         help="A machine that has had no job for that long ends itself.",
     ),
-    click.option("--budget", type=click.FloatRange(0), metavar="USD", help="Start nothing that may cost more."),
+    click.option("--budget", type=Amount(0), metavar="USD", help="Start nothing that may cost more."),
     click.option("--accept-unknown-price", is_flag=True, help="Start them although Hive does not know their price."),
     click.option("--disk", type=click.IntRange(10, 4000), default=100, show_default=True, help="Disk of each [GB]."),
     *WAY_OPTIONS,
@@ -120,13 +124,11 @@ def _start(provider_name: str, region: str | None, type_: str, **asked: Any) -> 
 
 def wish_of(settings: "Settings", type_: str, asked: dict[str, Any]) -> "Wish":
     """What is wanted, from the options of a command; names that there are not are refused."""
-    from hive.catalog import find_capability
+    from hive.deploy.target import nodes_of
     from hive.fleet import Wish
-    from hive.worker.starter import read_nodes
 
     capabilities = asked["capabilities"] or settings.fleet_capabilities
-    for node in read_nodes(capabilities, 1):
-        find_capability(node.capability)
+    nodes_of(capabilities)  # names that there are not, or twice, are refused
     return Wish(
         type=type_,
         count=asked["count"],

@@ -9,7 +9,7 @@ from json import dumps
 from pathlib import Path
 from typing import Any
 
-from hive.errors import NotFoundError, SettingError
+from hive.errors import NotFoundError, SettingError, UnknownNameError, did_you_mean
 from hive.settings import load_settings, write_private
 
 _SHIPPED = Path(__file__).with_name("prices.toml")
@@ -73,10 +73,17 @@ def find_offer(provider: str | None, type: str, region: str | None = None, home:
 
     Raises
     ------
+    UnknownNameError
+        There is no such provider.
     NotFoundError
         Lists types with a similar name, or the regions that have this one.
     """
-    known = [one for one in offers(home) if provider in (None, one.provider)]
+    everything = offers(home)
+    providers = sorted({one.provider for one in everything})
+    if provider is not None and provider not in providers:
+        hint = did_you_mean(provider, providers)
+        raise UnknownNameError(f"There is no provider {provider!r}. Known are: {', '.join(providers)}.{hint}")
+    known = [one for one in everything if provider in (None, one.provider)]
     alike = [one for one in known if one.type == type]
     if not alike:
         near = get_close_matches(type.lower(), {one.type for one in known}, n=5, cutoff=0.5)

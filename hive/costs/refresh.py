@@ -9,7 +9,7 @@ from typing import Any
 
 from hive.costs.prices import EVERYWHERE, Offer, offers
 from hive.digitalocean import Api
-from hive.errors import UnreachableError, missing_library
+from hive.errors import HiveError, missing_library
 from hive.settings import Settings
 
 _AWS_LIST = "us-east-1"  # where AWS answers about the prices of all regions
@@ -26,23 +26,25 @@ def read_aws(settings: Settings, regions: Sequence[str]) -> list[Offer]:
         boto3 is not installed.
     UnreachableError
         AWS does not answer, or refuses the credentials.
+    CloudError
+        It could not do that.
     """
     try:
         import boto3  # noqa: PLC0415  half a second that only this needs
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415  as above
+
+        from hive.amazon import said  # noqa: PLC0415  as above
     except ModuleNotFoundError as error:
         raise missing_library("aws", error) from error
     types = sorted({one.type for one in offers(settings.home) if one.provider == "aws"})
-    try:
+    with said(_AWS_LIST, "read its prices"):
         client = boto3.client("pricing", region_name=_AWS_LIST)
         lists = {region: [_aws_list(client, type_, region) for type_ in types] for region in regions}
-    except (BotoCoreError, ClientError) as error:
-        raise UnreachableError(f"AWS does not tell its prices: {str(error).rstrip('.')}.") from error
     found: list[Offer] = []
     for region, documents in lists.items():
         try:
-            spot = _spot_prices(boto3.client("ec2", region_name=region), types)
-        except (BotoCoreError, ClientError):
+            with said(region, "read its spot prices"):
+                spot = _spot_prices(boto3.client("ec2", region_name=region), types)
+        except HiveError:
             spot = {}  # credentials that may not ask for them are no reason to lose the others; unknown it is
         read = [offer for one in documents for offer in offers_of_aws(one, _today())]
         found += [replace(offer, spot_usd_per_h=spot.get(offer.type)) for offer in read]

@@ -17,7 +17,7 @@ from hive.deploy.reporting import reports, wait_for_workers
 from hive.deploy.ssh import Connection, refuse_no_ssh
 from hive.deploy.target import Target, Via, name_for, nodes_of, words_of
 from hive.deploy.ways import choose_ports, close_way, open_way
-from hive.errors import DeployError, ServiceError, SettingError
+from hive.errors import DeployError, SettingError, UnreachableError
 from hive.orchestrator import gateway_process, redis_server
 from hive.orchestrator.network import opened
 from hive.settings import Settings
@@ -54,12 +54,10 @@ def deploy(settings: Settings, target: Target, observer: Observer) -> Deployed:
     ------
     SettingError, UnknownNameError
         The target cannot be read.
-    ServiceError
-        The Mac side does not run.
     DeployError
         The machine cannot take such a worker, or the worker does not start.
     UnreachableError
-        There is no way to the machine, or it broke.
+        The Mac side does not run, or there is no way to the machine, or it broke.
     """
     wanted = _wanted(settings, target)
     refuse_unready(settings)
@@ -107,13 +105,13 @@ def refuse_unready(settings: Settings) -> None:
 
     Raises
     ------
-    ServiceError
+    UnreachableError
         The Mac side does not run.
     DeployError
         Something that is copied, or ssh itself, is missing.
     """
     if redis_server.running_pid(settings) is None or gateway_process.running_pid(settings) is None:
-        raise ServiceError(
+        raise UnreachableError(
             "Redis and the gateway do not both run here, and the worker needs them. Start them: hive up."
         )
     refuse_no_ssh()

@@ -24,7 +24,7 @@ def choose(settings: Settings, way: str | None, ssh_key: str, ssh_from: str) -> 
     ------
     SettingError
         The way does not fit to this Hive, or to the other options; says what would.
-    ServiceError, DeployError
+    UnreachableError, DeployError
         What the way needs is not there.
     """
     wanted = Way(way) if way else Way.LAN if opened(settings) is not None else Way.SSH
