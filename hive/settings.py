@@ -409,7 +409,7 @@ def write_private(path: Path, text: str) -> None:
     """Write a file that nobody else can read at any moment, and that is never seen half-written."""
     for folder in reversed([one for one in path.parents if not one.exists()]):
         folder.mkdir(exist_ok=True, mode=0o700)  # `parents=True` would leave those above open
-    unfinished = path.with_suffix(".new")
+    unfinished = path.with_suffix(f".{os.getpid()}.new")  # others may write the same file at this moment
     unfinished.unlink(missing_ok=True)
     with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)

@@ -132,16 +132,19 @@ class Aws:
         name = f"hive-{order.hive}" + (f" ssh {order.ssh_from}" if order.ssh_key else "")
         wanted = [{"Name": "group-name", "Values": [name]}]
         found = self._ec2.describe_security_groups(Filters=wanted)["SecurityGroups"]
-        if found:
-            return str(found[0]["GroupId"])
         tags = [{"ResourceType": "security-group", "Tags": [{"Key": HIVE_TAG, "Value": order.hive}]}]
-        made = self._ec2.create_security_group(
-            GroupName=name, Description="Machines that Hive has rented", TagSpecifications=tags
+        made = (
+            found[0]
+            if found
+            else self._ec2.create_security_group(
+                GroupName=name, Description="Machines that Hive has rented", TagSpecifications=tags
+            )
         )
         if order.ssh_key:
-            self._ec2.authorize_security_group_ingress(
-                GroupId=made["GroupId"], IpProtocol="tcp", FromPort=22, ToPort=22, CidrIp=order.ssh_from
-            )
+            with _unless("InvalidPermission.Duplicate"):  # also where an earlier call ended before it could
+                self._ec2.authorize_security_group_ingress(
+                    GroupId=made["GroupId"], IpProtocol="tcp", FromPort=22, ToPort=22, CidrIp=order.ssh_from
+                )
         return str(made["GroupId"])
 
     def _key(self, order: Order) -> dict[str, str]:

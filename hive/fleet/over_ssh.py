@@ -69,7 +69,7 @@ class OverSsh:
                         say(f"{name}: waiting until {address} lets Hive in")
                 failed |= carriers.look(_LOOK_EVERY_S)
                 if time.monotonic() > over and not carriers.are_busy:
-                    failed |= dict.fromkeys(waiting, f"{provider.name} gave no address")
+                    failed |= dict.fromkeys(waiting, f"{provider.name} gave no public address")
                     waiting.clear()
         finally:
             carriers.stop()

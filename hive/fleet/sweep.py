@@ -109,7 +109,8 @@ def lock_out(settings: Settings, name: str) -> None:
         return
     if identity_file(settings, name).exists():
         access.remove(settings, name)
-    if deployed.find(settings, name) is not None:
+    record = deployed.find(settings, name)
+    if record is not None and record.more:  # the user's own machines are none of ours, whatever a tag says
         close_way(settings, name)
         deployed.forget(settings, name)
     host_keys.forget(settings, name)
