@@ -1,13 +1,12 @@
 """`hive fleet auto`: machines for queues that wait too long."""
 
 import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hive.commands.common import Amount, json_option, open_session, print_json
+from hive.commands.fleet_wish import MOST_HOURS, WAY_OPTIONS, wish_of, with_options
 from hive.errors import HiveError
 
 if TYPE_CHECKING:
@@ -15,30 +14,6 @@ if TYPE_CHECKING:
     from hive.fleet import Plan, Provider, Wish
     from hive.fleet.auto import Bounds, Decision
     from hive.fleet.installer import Installer
-
-F = TypeVar("F", bound=Callable[..., Any])
-MOST_HOURS = 720.0  # who wants a machine for longer than 30 days rents it elsewhere
-# How machines get their worker, for `hive fleet up` and here.
-WAY_OPTIONS = (
-    click.option(
-        "--via",
-        type=click.Choice(["ssh", "lan"]),
-        help="Hive goes to them over ssh, with a tunnel; or they come here [lan after hive up --lan, else ssh].",
-    ),
-    click.option("--ssh-from", metavar="ADDRESS/32", help="From where they let ssh in; nothing else ever is."),
-    click.option(
-        "--ssh-key",
-        type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        metavar="FILE.pub",
-        help="Public key that lets you in too, as the image's administrator.",
-    ),
-)
-
-
-def _way_options(function: F) -> F:
-    for option in reversed(WAY_OPTIONS):
-        function = option(function)
-    return function
 
 
 @click.command()
@@ -56,7 +31,7 @@ def _way_options(function: F) -> F:
 @click.option("--every", "every_s", type=Amount(1), default=30.0, show_default=True, help="Looks [s].")
 @click.option("--once", is_flag=True, help="Look once and end.")
 @click.option("--spot", is_flag=True, help="Amazon only: spot machines; the budget counts their price on demand.")
-@_way_options
+@with_options(WAY_OPTIONS)
 @click.option("--dry-run", is_flag=True, help="Look once, say what would be done, and do nothing.")
 @json_option
 def auto(budget: str, every_s: float, once: bool, dry_run: bool, as_json: bool, **asked: Any) -> None:  # noqa: ANN401  as click gives them
@@ -90,8 +65,6 @@ def auto(budget: str, every_s: float, once: bool, dry_run: bool, as_json: bool, 
 
 def _wish(session: "Session", asked: dict[str, Any]) -> "Wish":
     """One machine as each of them will be."""
-    from hive.commands.fleet_machines import wish_of
-
     ours = {"count": 1, "is_spot": asked["spot"], "budget": None, "accept_unknown_price": False, "disk": 100}
     return wish_of(session.settings, asked["type_"], asked | ours)
 

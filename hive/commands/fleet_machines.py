@@ -1,23 +1,19 @@
 """`hive fleet`: machines that Hive rents, from the price to their end."""
 
-import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hive.commands.common import Amount, current_settings, json_option, open_session, print_json, print_table
-from hive.commands.fleet_auto import MOST_HOURS, WAY_OPTIONS, auto
-from hive.errors import BadFileError, SettingError
+from hive.commands.fleet_auto import auto
+from hive.commands.fleet_wish import MOST_HOURS, WAY_OPTIONS, wish_of, with_options
 
 if TYPE_CHECKING:
     from hive.fleet import Machine, Plan, Provider, Wish
     from hive.settings import Settings
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 @click.group()
@@ -57,10 +53,7 @@ _UP_OPTIONS = (
 )
 
 
-def _up_options(function: F) -> F:
-    for option in reversed(_UP_OPTIONS):
-        function = option(function)
-    return function
+_up_options = with_options(_UP_OPTIONS)
 
 
 @up.command()
@@ -92,26 +85,20 @@ def digitalocean(size: str, region: str, **asked: Any) -> int:  # noqa: ANN401  
 
 def _start(provider_name: str, region: str | None, type_: str, **asked: Any) -> int:  # noqa: ANN401
     from hive.broker import reachable
-    from hive.fleet import Launch, make_plan, open_provider
+    from hive.fleet import Launch
     from hive.fleet.pricing import check_limits
     from hive.fleet.ways import choose
 
     session = open_session()
     settings = session.settings
     wish = wish_of(settings, type_, asked)
+    if asked["dry_run"]:
+        _plan(settings, provider_name, region, wish)
+        return 0
     installer = choose(settings, asked["via"], wish.ssh_key, wish.ssh_from)
     with reachable(settings):
         session.registry.workers()  # before anything costs money: the machines could not report
-    provider = open_provider(settings, provider_name, region)
-    plan = make_plan(provider, wish)
-    _say(f"{wish.count} x {plan.offer.text}: {plan.price_text}.")
-    if provider_name == "digitalocean" and not settings.do_machine_token_file.exists():
-        _say(
-            "A droplet that is off still costs. To let droplets destroy themselves, write a token that may only delete "
-            f"droplets to {settings.do_machine_token_file}; without it, hive fleet gc from here must do it."
-        )
-    if asked["dry_run"]:
-        return 0
+    provider, plan = _plan(settings, provider_name, region, wish)
     check_limits(settings, plan.total_usd)
     if not _is_wanted(plan, asked["yes"]):
         _say("Nothing was started.")
@@ -122,49 +109,19 @@ def _start(provider_name: str, region: str | None, type_: str, **asked: Any) -> 
     return 0
 
 
-def wish_of(settings: "Settings", type_: str, asked: dict[str, Any]) -> "Wish":
-    """What is wanted, from the options of a command; names that there are not are refused."""
-    from hive.deploy.target import nodes_of
-    from hive.fleet import Wish
+def _plan(settings: "Settings", provider_name: str, region: str | None, wish: "Wish") -> "tuple[Provider, Plan]":
+    """Look up what is wanted, and say what it costs."""
+    from hive.fleet import make_plan, open_provider
 
-    capabilities = asked["capabilities"] or settings.fleet_capabilities
-    nodes_of(capabilities)  # names that there are not, or twice, are refused
-    return Wish(
-        type=type_,
-        count=asked["count"],
-        capabilities=capabilities.replace(" ", ""),
-        hours=asked["hours"],
-        idle_min=asked["idle_minutes"],
-        is_spot=asked["is_spot"],
-        budget_usd=asked["budget"],
-        is_unknown_price_accepted=asked["accept_unknown_price"],
-        disk_gb=asked["disk"],
-        ssh_key=_public_key(asked["ssh_key"]),
-        ssh_from=_network(asked["ssh_from"]),
-    )
-
-
-def _public_key(file: Path | None) -> str:
-    """What a file of a public key holds; never that of a private one, which would go to the provider."""
-    if file is None:
-        return ""
-    try:
-        text = file.read_text().strip()
-    except (OSError, UnicodeDecodeError):
-        text = ""
-    if not re.fullmatch(r"(ssh|ecdsa|sk)-[\w@.-]+ [\w+/=]+( [^\n]*)?", text):
-        raise BadFileError(f"{file} holds no public key of ssh. Name the file that ends with .pub.")
-    return text
-
-
-def _network(text: str | None) -> str:
-    """Where ssh is let in from, as every provider reads it."""
-    from ipaddress import ip_network
-
-    try:
-        return str(ip_network(text)) if text else ""
-    except ValueError as error:
-        raise SettingError(f"--ssh-from is {text!r}: {error}. Write ADDRESS/32.") from error
+    provider = open_provider(settings, provider_name, region)
+    plan = make_plan(provider, wish)
+    _say(f"{wish.count} x {plan.offer.text}: {plan.price_text}.")
+    if provider_name == "digitalocean" and not settings.do_machine_token_file.exists():
+        _say(
+            "A droplet that is off still costs. To let droplets destroy themselves, write a token that may only delete "
+            f"droplets to {settings.do_machine_token_file}; without it, hive fleet gc from here must do it."
+        )
+    return provider, plan
 
 
 def _is_wanted(plan: "Plan", is_yes: bool) -> bool:

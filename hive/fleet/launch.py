@@ -73,7 +73,8 @@ def make_plan(provider: Provider, wish: Wish) -> Plan:
         if not wish.is_unknown_price_accepted:
             raise SettingError(
                 f"The price of {wish.type} in {provider.region} is not known here. "
-                "Look it up, and accept that Hive cannot watch it: --accept-unknown-price."
+                f"Read it: hive cost refresh {provider.name}. Or accept that Hive cannot watch it: "
+                "hive fleet up … --accept-unknown-price."
             )
         if wish.budget_usd is not None:
             raise BudgetError(
@@ -207,7 +208,7 @@ class Launch:
         with undisturbed():
             end(self._settings, self._provider, machines, "its worker never reported")
         reasons: dict[str, list[str]] = {}
-        for name, why in lost.items():
+        for name, why in sorted(lost.items()):
             reasons.setdefault(why.replace(name, "NAME"), []).append(name)  # the same, but for the name
         said = " ".join(_sentence(names, why) for why, names in reasons.items())
         left = f" {len(self._machines)} work: {', '.join(self._machines)}." if self._machines else ""
@@ -235,5 +236,6 @@ def _sentence(names: list[str], why: str) -> str:
     >>> _sentence(["aws-1"], "hive@NAME refuses ssh.")
     'aws-1 was ended: hive@aws-1 refuses ssh.'
     """
-    words = why.replace("NAME", names[0]).rstrip(".")
-    return f"{', '.join(names)} {'was' if len(names) == 1 else 'were'} ended: {words}."
+    words = why.replace("NAME", names[0])
+    end = "" if words.endswith((".", "?")) else "."
+    return f"{', '.join(names)} {'was' if len(names) == 1 else 'were'} ended: {words}{end}"

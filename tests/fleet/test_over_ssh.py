@@ -153,12 +153,12 @@ def test_a_machine_that_cannot_take_a_worker_is_ended(mac, rented, running):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_nothing_is_left_when_nobody_waits_any_more(mac, line, running, number):
-    command = mac.command(*ASK)
+    command = mac.command(*ASK, "--count", "2")
     with subprocess.Popen(command, env=mac.environment, stderr=subprocess.PIPE, text=True) as process:
         said = []
         for text in process.stderr:
             said.append(text)
-            if "lets Hive in" in text:
+            if "-2: waiting until" in text:
                 children = psutil.Process(process.pid).children(recursive=True)
                 process.send_signal(number)
     assert (process.returncode, running(), left(mac)) == (130, [], []), said
@@ -167,6 +167,7 @@ def test_nothing_is_left_when_nobody_waits_any_more(mac, line, running, number):
 
 
 def test_a_machine_that_never_opens_is_ended(mac, line, running):
-    said = mac.run(*ASK, code=1, environment={"HIVE_FLEET_REPORT_S": "3"}).stderr.splitlines()[-1]
-    assert "ssh was not let in within 3 s" in said
+    said = mac.run(*ASK, "--count", "2", code=1, environment={"HIVE_FLEET_REPORT_S": "3"}).stderr.splitlines()[-1]
+    assert "-1, aws-" in said
+    assert "-2 were ended: ssh was not let in within 3 s" in said
     assert (running(), left(mac)) == ([], [])
