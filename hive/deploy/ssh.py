@@ -60,6 +60,14 @@ class Connection:
     def __enter__(self) -> "Connection":
         """Connect, and refuse what ssh refuses."""
         refuse_no_ssh()
+        try:
+            self._connect()
+        except BaseException:  # Ctrl-C too must not leave a connection that nobody holds
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def _connect(self) -> None:
         said = self._folder / "said"
         with said.open("wb") as log:
             self._master = subprocess.Popen(  # noqa: S603  a list of words; what is a host has been checked
@@ -68,11 +76,8 @@ class Connection:
         end = time.monotonic() + _CONNECT_S
         while not self._socket.exists():
             if self._master.poll() is not None or time.monotonic() > end:
-                words = said.read_text(errors="replace")
-                self.__exit__(None, None, None)
-                raise meaning(self.destination, words or "timed out")
+                raise meaning(self.destination, said.read_text(errors="replace") or "timed out")
             time.sleep(_LOOK_EVERY_S)
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -1,6 +1,7 @@
 """Machines that are reached by ssh: moto in Amazon's place, and a real sshd in a network of its own for the machine."""
 
 import base64
+import contextlib
 import json
 import shutil
 import signal
@@ -151,6 +152,13 @@ def test_a_machine_that_cannot_take_a_worker_is_ended(mac, rented, running):
     assert (running(), left(mac)) == ([], [])
 
 
+def knocking(pid):
+    """Everything below a process, once ssh is there."""
+    found = psutil.Process(pid).children(recursive=True)
+    with contextlib.suppress(psutil.NoSuchProcess):  # each attempt is a new one
+        return found if "ssh" in [one.name() for one in found] else []
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_nothing_is_left_when_nobody_waits_any_more(mac, line, running, number):
     command = mac.command(*ASK, "--count", "2")
@@ -159,7 +167,7 @@ def test_nothing_is_left_when_nobody_waits_any_more(mac, line, running, number):
         for text in process.stderr:
             said.append(text)
             if "-2: waiting until" in text:
-                children = psutil.Process(process.pid).children(recursive=True)
+                children = wait_until(lambda: knocking(process.pid), "ssh knocks", 20)
                 process.send_signal(number)
     assert (process.returncode, running(), left(mac)) == (130, [], []), said
     assert "ending aws-" in "".join(said)
