@@ -274,7 +274,7 @@ class Settings:
     )
     fleet_package_url: str = _setting(
         "HIVE_FLEET_PACKAGE_URL",
-        "What rented machines install: https://… of Hive's wheel or source (.whl, .tar.gz), also with #sha256=….",
+        "What rented machines install that come by themselves (--via lan): https://… of a .whl or .tar.gz, #sha256=….",
     )
     fleet_capabilities: str = _setting(
         "HIVE_FLEET_CAPABILITIES", "What rented machines serve where nothing else is said.", default="gis,training"
@@ -303,7 +303,7 @@ class Settings:
     )
     ssh_config: Path | None = _setting(
         "HIVE_SSH_CONFIG",
-        "Settings of ssh that `hive deploy` uses instead of your own (ssh -F).",
+        "Settings of ssh that `hive deploy` and `hive fleet` use instead of your own (ssh -F).",
         _folder,
         default=None,
     )
