@@ -38,7 +38,7 @@ def auto(budget: str, every_s: float, once: bool, dry_run: bool, as_json: bool, 
     """Start machines for queues that wait too long, until Ctrl-C; the machines end themselves when they are idle.
 
     \b
-      hive fleet auto --max 4 --budget 10/day
+      hive fleet auto --max 4 --budget 10/day --ssh-from 203.0.113.7/32
     """  # noqa: D301  click wants the character \b itself
     from hive.fleet import make_plan, open_provider
     from hive.fleet.auto import Bounds, read_budget

@@ -65,7 +65,7 @@ def aws(type_: str, region: str | None, spot: bool, **asked: Any) -> int:  # noq
     """Start machines of Amazon EC2.
 
     \b
-      hive fleet up aws --type g4dn.xlarge --count 4 --spot --hours 2 --budget 5
+      hive fleet up aws --type g4dn.xlarge --count 4 --spot --hours 2 --budget 5 --ssh-from 203.0.113.7/32
     """  # noqa: D301  click wants the character \b itself
     return _start("aws", region, type_, is_spot=spot, **asked)
 
@@ -78,7 +78,7 @@ def digitalocean(size: str, region: str, **asked: Any) -> int:  # noqa: ANN401  
     """Start droplets of DigitalOcean.
 
     \b
-      hive fleet up digitalocean --size g-8vcpu-32gb --region nyc1
+      hive fleet up digitalocean --size g-8vcpu-32gb --region nyc1 --ssh-from 203.0.113.7/32
     """  # noqa: D301  as above
     return _start("digitalocean", region, size, is_spot=False, **asked)
 
