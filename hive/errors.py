@@ -179,6 +179,17 @@ class DividedError(HiveError):
         self.plans = plans
 
 
+def missing_library(extra: str, error: ModuleNotFoundError) -> ServiceError:
+    """What is said where a library of an extra is not installed.
+
+    >>> print(missing_library("aws", ModuleNotFoundError("", name="boto3")))
+    aws needs boto3, which is not installed here. Install it: pip install 'hive-compute[aws]'.
+    """
+    return ServiceError(
+        f"{extra} needs {error.name}, which is not installed here. Install it: pip install 'hive-compute[{extra}]'."
+    )
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Words that follow the list of known names, where one of them is close to what was written.
 

@@ -275,7 +275,7 @@ class Settings:
     )
     fleet_package_url: str = _setting(
         "HIVE_FLEET_PACKAGE_URL",
-        "What rented machines install: https://… of Hive's wheel or source (.whl, .tar.gz), also with #sha256=….",
+        "What rented machines install that come by themselves (--via lan): https://… of a .whl or .tar.gz, #sha256=….",
     )
     fleet_capabilities: str = _setting(
         "HIVE_FLEET_CAPABILITIES", "What rented machines serve where nothing else is said.", default="gis,training"
@@ -304,7 +304,7 @@ class Settings:
     )
     ssh_config: Path | None = _setting(
         "HIVE_SSH_CONFIG",
-        "Settings of ssh that `hive deploy` uses instead of your own (ssh -F).",
+        "Settings of ssh that `hive deploy` and `hive fleet` use instead of your own (ssh -F).",
         _folder,
         default=None,
     )
@@ -410,7 +410,7 @@ def write_private(path: Path, text: str) -> None:
     """Write a file that nobody else can read at any moment, and that is never seen half-written."""
     for folder in reversed([one for one in path.parents if not one.exists()]):
         folder.mkdir(exist_ok=True, mode=0o700)  # `parents=True` would leave those above open
-    unfinished = path.with_suffix(".new")
+    unfinished = path.with_suffix(f".{os.getpid()}.new")  # others may write the same file at this moment
     unfinished.unlink(missing_ok=True)
     with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)

@@ -1,6 +1,7 @@
 """What commands share: settings, a session, and how data is printed."""
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,6 +13,17 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 _ENDLESS = 1 << 20
+
+
+class Amount(click.FloatRange):
+    """A number within bounds; neither infinity nor what is no number, which no bound keeps out."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """Read it as click does, and refuse these."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no amount.", param, ctx)
+        return number
 
 
 def json_option(function: F) -> F:

@@ -115,7 +115,8 @@ def _draw(found: "Report", file: Path) -> None:
 def refresh(providers: tuple[str, ...], regions: tuple[str, ...]) -> int:
     """Read the providers' own price lists into prices.toml under HIVE_HOME; both where none is named.
 
-    AWS needs credentials as its own tools do, DigitalOcean a token in DIGITALOCEAN_TOKEN.
+    AWS needs credentials as its own tools do, DigitalOcean a token as `hive fleet`
+    does: DIGITALOCEAN_TOKEN, or the file HIVE_DO_TOKEN_FILE.
     """
     from hive.costs.prices import keep, refreshed_file
     from hive.costs.refresh import READERS

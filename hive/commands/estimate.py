@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hive.commands.common import current_settings, json_option, open_session, pairs, print_json
+from hive.commands.common import Amount, current_settings, json_option, open_session, pairs, print_json
 from hive.errors import BadParameterError, NotFoundError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _TIMES = "\N{MULTIPLICATION SIGN}"
 @click.option("--provider", metavar="NAME", help="aws or digitalocean, where the type does not tell.")
 @click.option("--region", metavar="NAME", help="Where.  [default: us-east-1, where that has the type]")
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="How many.  [default: 1, or those there are]")
-@click.option("--hours", type=click.FloatRange(min=0, min_open=True), metavar="H", help="For how long.")
+@click.option("--hours", type=Amount(min=0, min_open=True), metavar="H", help="For how long.")
 @click.option("--spot", is_flag=True, help="The price of spot machines instead of those on demand.")
 @json_option
 def estimate(words: tuple[str, ...], hours: float | None, workers: int | None, as_json: bool, **machine: Any) -> None:  # noqa: ANN401  click's values

@@ -1,18 +1,19 @@
 """`hive fleet auto`: machines for queues that wait too long."""
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from hive.commands.common import json_option, open_session, print_json
+from hive.commands.common import Amount, json_option, open_session, print_json
+from hive.commands.fleet_wish import MOST_HOURS, WAY_OPTIONS, wish_of, with_options
 from hive.errors import HiveError
 
 if TYPE_CHECKING:
     from hive.client import Session
-    from hive.fleet import Plan, Provider
+    from hive.fleet import Plan, Provider, Wish
     from hive.fleet.auto import Bounds, Decision
-    from hive.fleet.installer import AtFirstStart
+    from hive.fleet.installer import Installer
 
 
 @click.command()
@@ -22,36 +23,33 @@ if TYPE_CHECKING:
 @click.option("--type", "type_", default="g4dn.xlarge", show_default=True, help="Type or size of machine.")
 @click.option("--region", metavar="REGION", help="Region of the provider.")
 @click.option("--capabilities", metavar="LIST", help="What they serve [HIVE_FLEET_CAPABILITIES].")
-@click.option("--wait", "wait_s", type=click.FloatRange(0), default=120.0, show_default=True, help="Too long [s].")
+@click.option("--wait", "wait_s", type=Amount(0), default=120.0, show_default=True, help="Too long [s].")
 @click.option(
-    "--hours", type=click.FloatRange(0, min_open=True), default=2.0, show_default=True, help="Expiry of each."
+    "--hours", type=Amount(0, MOST_HOURS, min_open=True), default=2.0, show_default=True, help="Expiry of each."
 )
-@click.option(
-    "--idle-minutes", type=click.FloatRange(0, min_open=True), default=15.0, show_default=True, help="They end then."
-)
-@click.option("--every", "every_s", type=click.FloatRange(1), default=30.0, show_default=True, help="Looks [s].")
+@click.option("--idle-minutes", type=Amount(0, min_open=True), default=15.0, show_default=True, help="They end then.")
+@click.option("--every", "every_s", type=Amount(1), default=30.0, show_default=True, help="Looks [s].")
 @click.option("--once", is_flag=True, help="Look once and end.")
-@click.option(
-    "--ssh-key", type=click.Path(exists=True, dir_okay=False), metavar="FILE.pub", help="As for hive fleet up."
-)
-@click.option("--ssh-from", metavar="ADDRESS/32", help="As for hive fleet up.")
+@click.option("--spot", is_flag=True, help="Amazon only: spot machines; the budget counts their price on demand.")
+@with_options(WAY_OPTIONS)
 @click.option("--dry-run", is_flag=True, help="Look once, say what would be done, and do nothing.")
 @json_option
-def auto(budget: str, every_s: float, once: bool, dry_run: bool, as_json: bool, **asked: object) -> None:
+def auto(budget: str, every_s: float, once: bool, dry_run: bool, as_json: bool, **asked: Any) -> None:  # noqa: ANN401  as click gives them
     """Start machines for queues that wait too long, until Ctrl-C; the machines end themselves when they are idle.
 
     \b
-      hive fleet auto --max 4 --budget 10/day
+      hive fleet auto --max 4 --budget 10/day --ssh-from 203.0.113.7/32
     """  # noqa: D301  click wants the character \b itself
-    from hive.fleet import open_provider
+    from hive.fleet import make_plan, open_provider
     from hive.fleet.auto import Bounds, read_budget
-    from hive.fleet.installer import AtFirstStart
+    from hive.fleet.ways import choose
 
     session = open_session()
-    bounds = Bounds(int(str(asked["most"])), read_budget(budget), float(str(asked["wait_s"])))
-    provider = open_provider(session.settings, str(asked["provider"]), asked["region"])  # type: ignore[arg-type]
-    plan = _plan(session, provider, asked)
-    installer = AtFirstStart(session.settings)
+    bounds = Bounds(asked["most"], read_budget(budget), asked["wait_s"])
+    wish = _wish(session, asked)
+    installer = choose(session.settings, asked["via"], wish.ssh_key, wish.ssh_from)
+    provider = open_provider(session.settings, asked["provider"], asked["region"])
+    plan = make_plan(provider, wish)
     while True:
         decisions = _look(session, provider, plan, bounds)
         if as_json:
@@ -65,16 +63,10 @@ def auto(budget: str, every_s: float, once: bool, dry_run: bool, as_json: bool, 
         time.sleep(every_s)
 
 
-def _plan(session: "Session", provider: "Provider", asked: dict[str, object]) -> "Plan":
+def _wish(session: "Session", asked: dict[str, Any]) -> "Wish":
     """One machine as each of them will be."""
-    from hive.commands.fleet_machines import wish_of
-    from hive.fleet import make_plan
-    from hive.fleet.launch import refuse_unreachable
-
-    ours = {"count": 1, "is_spot": False, "budget": None, "accept_unknown_price": False, "disk": 100}
-    wish = wish_of(session.settings, str(asked["type_"]), asked | ours)
-    refuse_unreachable(session.settings, wish)
-    return make_plan(provider, wish)
+    ours = {"count": 1, "is_spot": asked["spot"], "budget": None, "accept_unknown_price": False, "disk": 100}
+    return wish_of(session.settings, asked["type_"], asked | ours)
 
 
 def _look(session: "Session", provider: "Provider", plan: "Plan", bounds: "Bounds") -> "list[Decision]":
@@ -97,7 +89,7 @@ def _carry_out(
     session: "Session",
     provider: "Provider",
     plan: "Plan",
-    installer: "AtFirstStart",
+    installer: "Installer",
     decisions: "list[Decision]",
     *,
     is_patient: bool,

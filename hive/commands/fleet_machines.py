@@ -1,21 +1,19 @@
 """`hive fleet`: machines that Hive rents, from the price to their end."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from hive.commands.common import current_settings, json_option, open_session, print_json, print_table
+from hive.commands.common import Amount, current_settings, json_option, open_session, print_json, print_table
 from hive.commands.fleet_auto import auto
+from hive.commands.fleet_wish import MOST_HOURS, WAY_OPTIONS, wish_of, with_options
 
 if TYPE_CHECKING:
     from hive.fleet import Machine, Plan, Provider, Wish
     from hive.settings import Settings
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 @click.group()
@@ -32,35 +30,30 @@ _UP_OPTIONS = (
     click.option("--count", type=click.IntRange(1, 100), default=1, show_default=True, help="How many machines."),
     click.option("--capabilities", metavar="LIST", help="What they serve: gis=4,training=1 [HIVE_FLEET_CAPABILITIES]."),
     click.option(
-        "--hours", type=click.FloatRange(0, min_open=True), default=2.0, show_default=True, help="They end after that."
+        "--hours",
+        type=Amount(0, MOST_HOURS, min_open=True),
+        default=2.0,
+        show_default=True,
+        help="They end after that.",
     ),
     click.option(
         "--idle-minutes",
-        type=click.FloatRange(0, min_open=True),
+        type=Amount(0, min_open=True),
         default=15.0,
         show_default=True,
         help="A machine that has had no job for that long ends itself.",
     ),
-    click.option("--budget", type=click.FloatRange(0), metavar="USD", help="Start nothing that may cost more."),
+    click.option("--budget", type=Amount(0), metavar="USD", help="Start nothing that may cost more."),
     click.option("--accept-unknown-price", is_flag=True, help="Start them although Hive does not know their price."),
     click.option("--disk", type=click.IntRange(10, 4000), default=100, show_default=True, help="Disk of each [GB]."),
-    click.option(
-        "--ssh-key",
-        type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        metavar="FILE.pub",
-        help="Public key that lets you in, for a tunnel that you open yourself.",
-    ),
-    click.option("--ssh-from", metavar="ADDRESS/32", help="From where SSH is let in; nothing else ever is."),
+    *WAY_OPTIONS,
     click.option("--yes", is_flag=True, help="Do not ask before spending."),
     click.option("--dry-run", is_flag=True, help="Show the price and start nothing."),
     json_option,
 )
 
 
-def _up_options(function: F) -> F:
-    for option in reversed(_UP_OPTIONS):
-        function = option(function)
-    return function
+_up_options = with_options(_UP_OPTIONS)
 
 
 @up.command()
@@ -72,7 +65,7 @@ def aws(type_: str, region: str | None, spot: bool, **asked: Any) -> int:  # noq
     """Start machines of Amazon EC2.
 
     \b
-      hive fleet up aws --type g4dn.xlarge --count 4 --spot --hours 2 --budget 5
+      hive fleet up aws --type g4dn.xlarge --count 4 --spot --hours 2 --budget 5 --ssh-from 203.0.113.7/32
     """  # noqa: D301  click wants the character \b itself
     return _start("aws", region, type_, is_spot=spot, **asked)
 
@@ -85,35 +78,27 @@ def digitalocean(size: str, region: str, **asked: Any) -> int:  # noqa: ANN401  
     """Start droplets of DigitalOcean.
 
     \b
-      hive fleet up digitalocean --size g-8vcpu-32gb --region nyc1
+      hive fleet up digitalocean --size g-8vcpu-32gb --region nyc1 --ssh-from 203.0.113.7/32
     """  # noqa: D301  as above
     return _start("digitalocean", region, size, is_spot=False, **asked)
 
 
 def _start(provider_name: str, region: str | None, type_: str, **asked: Any) -> int:  # noqa: ANN401
     from hive.broker import reachable
-    from hive.fleet import Launch, make_plan, open_provider
-    from hive.fleet.installer import AtFirstStart
-    from hive.fleet.launch import refuse_unreachable
+    from hive.fleet import Launch
     from hive.fleet.pricing import check_limits
+    from hive.fleet.ways import choose
 
     session = open_session()
     settings = session.settings
     wish = wish_of(settings, type_, asked)
-    refuse_unreachable(settings, wish)
-    installer = AtFirstStart(settings)
+    if asked["dry_run"]:
+        _plan(settings, provider_name, region, wish)
+        return 0
+    installer = choose(settings, asked["via"], wish.ssh_key, wish.ssh_from)
     with reachable(settings):
         session.registry.workers()  # before anything costs money: the machines could not report
-    provider = open_provider(settings, provider_name, region)
-    plan = make_plan(provider, wish)
-    _say(f"{wish.count} x {plan.offer.text}: {plan.price_text}.")
-    if provider_name == "digitalocean" and not settings.do_machine_token_file.exists():
-        _say(
-            "A droplet that is off still costs. To let droplets destroy themselves, write a token that may only delete "
-            f"droplets to {settings.do_machine_token_file}; without it, hive fleet gc from here must do it."
-        )
-    if asked["dry_run"]:
-        return 0
+    provider, plan = _plan(settings, provider_name, region, wish)
     check_limits(settings, plan.total_usd)
     if not _is_wanted(plan, asked["yes"]):
         _say("Nothing was started.")
@@ -124,41 +109,19 @@ def _start(provider_name: str, region: str | None, type_: str, **asked: Any) -> 
     return 0
 
 
-def wish_of(settings: "Settings", type_: str, asked: dict[str, Any]) -> "Wish":
-    """What is wanted, from the options of a command; names that there are not are refused."""
-    from hive.catalog import find_capability
-    from hive.fleet import Wish
-    from hive.worker.starter import read_nodes
+def _plan(settings: "Settings", provider_name: str, region: str | None, wish: "Wish") -> "tuple[Provider, Plan]":
+    """Look up what is wanted, and say what it costs."""
+    from hive.fleet import make_plan, open_provider
 
-    capabilities = asked["capabilities"] or settings.fleet_capabilities
-    for node in read_nodes(capabilities, 1):
-        find_capability(node.capability)
-    return Wish(
-        type=type_,
-        count=asked["count"],
-        capabilities=capabilities.replace(" ", ""),
-        hours=asked["hours"],
-        idle_min=asked["idle_minutes"],
-        is_spot=asked["is_spot"],
-        budget_usd=asked["budget"],
-        is_unknown_price_accepted=asked["accept_unknown_price"],
-        disk_gb=asked["disk"],
-        **_ssh(asked["ssh_key"], asked["ssh_from"]),
-    )
-
-
-def _ssh(key: str | Path | None, address: str | None) -> dict[str, str]:
-    from ipaddress import ip_network
-
-    if key is None:
-        return {}
-    if address is None:
-        raise click.UsageError("Say from where SSH is let in: --ssh-from ADDRESS/32, the address of this machine.")
-    try:
-        network = ip_network(address)
-    except ValueError as error:
-        raise click.BadParameter(f"{error}.", param_hint="--ssh-from") from error
-    return {"ssh_key": Path(key).read_text().strip(), "ssh_from": str(network)}
+    provider = open_provider(settings, provider_name, region)
+    plan = make_plan(provider, wish)
+    _say(f"{wish.count} x {plan.offer.text}: {plan.price_text}.")
+    if provider_name == "digitalocean" and not settings.do_machine_token_file.exists():
+        _say(
+            "A droplet that is off still costs. To let droplets destroy themselves, write a token that may only delete "
+            f"droplets to {settings.do_machine_token_file}; without it, hive fleet gc from here must do it."
+        )
+    return provider, plan
 
 
 def _is_wanted(plan: "Plan", is_yes: bool) -> bool:

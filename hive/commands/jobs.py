@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from hive.commands.common import json_option, open_session, print_json, print_table, printable
+from hive.commands.common import Amount, json_option, open_session, print_json, print_table, printable
 from hive.errors import JobStateError
 
 
@@ -64,7 +64,7 @@ def why(job_id: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("job_id", metavar="ID")
-@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0), metavar="S", help="Wait no longer than that.")
+@click.option("--timeout", "timeout_s", type=Amount(min=0), metavar="S", help="Wait no longer than that.")
 @json_option
 def wait(job_id: str, timeout_s: float | None, as_json: bool) -> int:
     """Wait until a job is finished. Exit code 0 where it succeeded, 1 where it failed or the time is over."""

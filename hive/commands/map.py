@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hive.commands.common import current_settings, print_json, print_table, say
+from hive.commands.common import Amount, current_settings, print_json, print_table, say
 from hive.commands.signature import TaskCommand, meaning
 from hive.commands.submit import BUDGET_HELP, PRIORITY_HELP, SubmitGroup, as_click, named_values
 from hive.task import Task, Written
@@ -80,7 +80,7 @@ def _own_options(task: Task[Any, Any]) -> list[click.Parameter]:
         click.Option(["--again"], is_flag=True, help="Compute everything anew, also what is done."),
         click.Option(["--queue"], metavar="NAME", help=f"Send to another queue than {task.capability}."),
         click.Option(["--priority"], metavar="LEVEL", help=PRIORITY_HELP),
-        click.Option(["--budget"], type=click.FloatRange(min=0), metavar="USD", help=BUDGET_HELP),
+        click.Option(["--budget"], type=Amount(min=0), metavar="USD", help=BUDGET_HELP),
         click.Option(["--detach"], is_flag=True, help="Print the jobs' ids and return."),
         click.Option(["--json", "as_json"], is_flag=True, help="Print the jobs as one JSON array."),
         click.Option(["--force"], is_flag=True, help="Overwrite result files that are newer than their jobs."),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hive.catalog import all_capabilities, find_capability, find_task, load_tasks, task_names
-from hive.commands.common import current_settings, print_json, say
+from hive.commands.common import Amount, current_settings, print_json, say
 from hive.commands.signature import TaskCommand, option_help, usage_word
 from hive.errors import BadParameterError
 from hive.task import Capability, Task, Written
@@ -75,7 +75,7 @@ class CapabilityGroup(click.Group):
 @click.option("--params", metavar="JSON", help="All parameters as one JSON object; files are paths or references.")
 @click.option("--queue", metavar="NAME", help="Send to another queue than the capability's own.")
 @click.option("--priority", metavar="LEVEL", help=PRIORITY_HELP)
-@click.option("--budget", type=click.FloatRange(min=0), metavar="USD", help=BUDGET_HELP)
+@click.option("--budget", type=Amount(min=0), metavar="USD", help=BUDGET_HELP)
 @click.option("--detach", is_flag=True, help="Print the job's id and return.")
 @click.option("--json", "as_json", is_flag=True, help="Print the job as one JSON document.")
 @click.option("--force", is_flag=True, help="Overwrite result files that are newer than the job.")
@@ -121,7 +121,7 @@ def task_command(task: Task[Any, Any]) -> click.Command:
     own: list[click.Parameter] = [
         click.Option(["--queue"], metavar="NAME", help=f"Send to another queue than {task.capability}."),
         click.Option(["--priority"], metavar="LEVEL", help=PRIORITY_HELP),
-        click.Option(["--budget"], type=click.FloatRange(min=0), metavar="USD", help=BUDGET_HELP),
+        click.Option(["--budget"], type=Amount(min=0), metavar="USD", help=BUDGET_HELP),
         click.Option(["--detach"], is_flag=True, help="Print the job's id and return."),
         click.Option(["--json", "as_json"], is_flag=True, help="Print the job as one JSON document."),
         click.Option(["--force"], is_flag=True, help="Overwrite result files that are newer than the job."),

@@ -9,7 +9,7 @@ from json import dumps
 from pathlib import Path
 from typing import Any
 
-from hive.errors import NotFoundError, SettingError
+from hive.errors import NotFoundError, SettingError, UnknownNameError, did_you_mean
 from hive.settings import load_settings, write_private
 
 _SHIPPED = Path(__file__).with_name("prices.toml")
@@ -25,7 +25,8 @@ _HEAD = (
 class Offer:
     """A machine type in a region; a price of None is one that nobody here knows.
 
-    `dated` is the day of which the price is, `source` who says so.
+    `price_usd_per_h` is on demand, the most that it costs; `spot_usd_per_h` what a spot machine costs now. `dated` is
+    the day of which the price is, `source` who says so.
     """
 
     provider: str
@@ -44,6 +45,12 @@ class Offer:
     def key(self) -> tuple[str, str, str]:
         """What tells it from all others."""
         return self.provider, self.type, self.region
+
+    @property
+    def text(self) -> str:
+        """What it is, in words."""
+        gpus = f", {self.gpus} x {self.gpu or 'GPU'}" if self.gpus else ""
+        return f"{self.type} in {self.region} ({self.vcpus} vCPU, {self.memory_gib:.0f} GiB{gpus})"
 
 
 def offers(home: Path | None = None) -> list[Offer]:
@@ -66,10 +73,17 @@ def find_offer(provider: str | None, type: str, region: str | None = None, home:
 
     Raises
     ------
+    UnknownNameError
+        There is no such provider.
     NotFoundError
         Lists types with a similar name, or the regions that have this one.
     """
-    known = [one for one in offers(home) if provider in (None, one.provider)]
+    everything = offers(home)
+    providers = sorted({one.provider for one in everything})
+    if provider is not None and provider not in providers:
+        hint = did_you_mean(provider, providers)
+        raise UnknownNameError(f"There is no provider {provider!r}. Known are: {', '.join(providers)}.{hint}")
+    known = [one for one in everything if provider in (None, one.provider)]
     alike = [one for one in known if one.type == type]
     if not alike:
         near = get_close_matches(type.lower(), {one.type for one in known}, n=5, cutoff=0.5)

@@ -1,22 +1,19 @@
 """Reading the providers' own price lists. What they leave out or call 0 is unknown, and not free."""
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from hive.costs.prices import EVERYWHERE, Offer, offers
-from hive.errors import SettingError, UnreachableError
+from hive.digitalocean import Api
+from hive.errors import HiveError, missing_library
 from hive.settings import Settings
 
 _AWS_LIST = "us-east-1"  # where AWS answers about the prices of all regions
 _WHAT = {"operatingSystem": "Linux", "tenancy": "Shared", "preInstalledSw": "NA", "capacitystatus": "Used"}
-_DO_URL = "https://api.digitalocean.com"
-_PER_PAGE = 200
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -25,27 +22,29 @@ def read_aws(settings: Settings, regions: Sequence[str]) -> list[Offer]:
 
     Raises
     ------
-    SettingError
+    ServiceError
         boto3 is not installed.
     UnreachableError
         AWS does not answer, or refuses the credentials.
+    CloudError
+        It could not do that.
     """
     try:
         import boto3  # noqa: PLC0415  half a second that only this needs
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415  as above
-    except ImportError as error:
-        raise SettingError("Prices of AWS need boto3: pip install 'hive-compute[aws]'.") from error
+
+        from hive.amazon import said  # noqa: PLC0415  as above
+    except ModuleNotFoundError as error:
+        raise missing_library("aws", error) from error
     types = sorted({one.type for one in offers(settings.home) if one.provider == "aws"})
-    try:
+    with said(_AWS_LIST, "read its prices"):
         client = boto3.client("pricing", region_name=_AWS_LIST)
         lists = {region: [_aws_list(client, type_, region) for type_ in types] for region in regions}
-    except (BotoCoreError, ClientError) as error:
-        raise UnreachableError(f"AWS does not tell its prices: {str(error).rstrip('.')}.") from error
     found: list[Offer] = []
     for region, documents in lists.items():
         try:
-            spot = _spot_prices(boto3.client("ec2", region_name=region), types)
-        except (BotoCoreError, ClientError):
+            with said(region, "read its spot prices"):
+                spot = _spot_prices(boto3.client("ec2", region_name=region), types)
+        except HiveError:
             spot = {}  # credentials that may not ask for them are no reason to lose the others; unknown it is
         read = [offer for one in documents for offer in offers_of_aws(one, _today())]
         found += [replace(offer, spot_usd_per_h=spot.get(offer.type)) for offer in read]
@@ -104,32 +103,12 @@ def read_digitalocean(settings: Settings, _: Sequence[str] = ()) -> list[Offer]:
 
     Raises
     ------
-    SettingError
-        httpx is not installed, or there is no token.
+    ServiceError
+        httpx is not installed.
     UnreachableError
-        DigitalOcean does not answer, or refuses the token.
+        There is no token, or DigitalOcean refuses it or does not answer.
     """
-    try:
-        import httpx  # noqa: PLC0415  only this needs it
-    except ImportError as error:
-        raise SettingError("Prices of DigitalOcean need httpx: pip install 'hive-compute[digitalocean]'.") from error
-    sizes: list[Mapping[str, Any]] = []
-    try:
-        with httpx.Client(base_url=_do_url(), headers={"Authorization": f"Bearer {_do_token()}"}, timeout=20) as client:
-            while len(page := _do_page(client, len(sizes) // _PER_PAGE + 1)) == _PER_PAGE:
-                sizes += page
-    except (httpx.HTTPError, ValueError, KeyError) as error:
-        raise UnreachableError(
-            f"DigitalOcean does not tell its prices: {str(error) or type(error).__name__}."
-        ) from error
-    return list(offers_of_digitalocean([*sizes, *page], _today()))
-
-
-def _do_page(client: Any, number: int) -> list[Mapping[str, Any]]:  # noqa: ANN401  httpx may not be installed
-    answer = client.get("/v2/sizes", params={"per_page": _PER_PAGE, "page": number})
-    if answer.status_code == 401:
-        raise UnreachableError("DigitalOcean refuses the token. Correct DIGITALOCEAN_TOKEN.")
-    return list(answer.raise_for_status().json()["sizes"])
+    return list(offers_of_digitalocean(Api(settings).pages("/v2/sizes", "sizes"), _today()))
 
 
 def offers_of_digitalocean(sizes: Iterable[Mapping[str, Any]], dated: date) -> Iterator[Offer]:
@@ -151,21 +130,6 @@ def offers_of_digitalocean(sizes: Iterable[Mapping[str, Any]], dated: date) -> I
             dated=dated,
             source="DigitalOcean's price list",
         )
-
-
-def _do_url() -> str:
-    url = os.environ.get("HIVE_DO_URL") or _DO_URL
-    parts = urlsplit(url)
-    if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "localhost"):
-        raise SettingError(f"HIVE_DO_URL is {url}: the token would travel unprotected. Name an https:// address.")
-    return url
-
-
-def _do_token() -> str:
-    token = os.environ.get("DIGITALOCEAN_TOKEN", "").strip()
-    if not token:
-        raise SettingError("There is no token of DigitalOcean. Set DIGITALOCEAN_TOKEN.")
-    return token
 
 
 def _today() -> date:

@@ -14,10 +14,10 @@ from hive.deploy.identity import home_files, identity_for, is_outdated, refuse_f
 from hive.deploy.records import Record
 from hive.deploy.removing import take_away
 from hive.deploy.reporting import reports, wait_for_workers
-from hive.deploy.ssh import Connection
+from hive.deploy.ssh import Connection, refuse_no_ssh
 from hive.deploy.target import Target, Via, name_for, nodes_of, words_of
 from hive.deploy.ways import choose_ports, close_way, open_way
-from hive.errors import DeployError, ServiceError, SettingError
+from hive.errors import DeployError, SettingError, UnreachableError
 from hive.orchestrator import gateway_process, redis_server
 from hive.orchestrator.network import opened
 from hive.settings import Settings
@@ -54,16 +54,13 @@ def deploy(settings: Settings, target: Target, observer: Observer) -> Deployed:
     ------
     SettingError, UnknownNameError
         The target cannot be read.
-    ServiceError
-        The Mac side does not run.
     DeployError
         The machine cannot take such a worker, or the worker does not start.
     UnreachableError
-        There is no way to the machine, or it broke.
+        The Mac side does not run, or there is no way to the machine, or it broke.
     """
     wanted = _wanted(settings, target)
-    _refuse_sleeping(settings)
-    bundle.source()  # whatever is missing here is said before anybody is asked
+    refuse_unready(settings)
     with Connection(wanted.destination, wanted.ssh_config) as connection:
         return _Deployment(settings, wanted, connection, observer).run()
 
@@ -97,16 +94,28 @@ def _wanted(settings: Settings, target: Target) -> Record:
     }
     changes = {key: value for key, value in given.items() if value is not None}
     ports = (earlier.ports or (0, 0)) if has_tunnel else None
-    ssh_config = str(settings.ssh_config) if settings.ssh_config else earlier.ssh_config
+    is_rented = bool(earlier.more)  # then ssh must know its key, which only the file written for it says
+    ssh_config = str(settings.ssh_config) if settings.ssh_config and not is_rented else earlier.ssh_config
     record = dataclasses.replace(earlier, **changes, ports=ports, ssh_config=ssh_config, is_left=False)
     return dataclasses.replace(record, capabilities=words_of(nodes_of(record.capabilities)))
 
 
-def _refuse_sleeping(settings: Settings) -> None:
+def refuse_unready(settings: Settings) -> None:
+    """Refuse what would fail for something that is missing here, before anybody else is asked.
+
+    Raises
+    ------
+    UnreachableError
+        The Mac side does not run.
+    DeployError
+        Something that is copied, or ssh itself, is missing.
+    """
     if redis_server.running_pid(settings) is None or gateway_process.running_pid(settings) is None:
-        raise ServiceError(
+        raise UnreachableError(
             "Redis and the gateway do not both run here, and the worker needs them. Start them: hive up."
         )
+    refuse_no_ssh()
+    bundle.source()
 
 
 class _Deployment:

@@ -82,7 +82,7 @@ def _values(settings: Settings, record: Record) -> dict[str, object]:
         values["allow_scripts"] = True
     if store_kind(settings.store) not in _HERE:
         values["store"] = settings.store
-    return values | _changed(settings, _SHARED)
+    return values | _changed(settings, _SHARED) | dict(record.more)
 
 
 def _changed(settings: Settings, names: Sequence[str]) -> dict[str, object]:

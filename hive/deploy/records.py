@@ -1,7 +1,8 @@
 """What this Mac side remembers of the machines that it has deployed to."""
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from hive.settings import Settings, write_private
 class Record:
     """One deployment. `ports` are those at which its tunnel ends there, for Redis and the gateway; None: no tunnel.
 
-    `is_left` says that the deployment was taken back while the machine was away, which still has its files.
+    `more` are settings of the worker there, by the name of their field: a rented machine's say when it ends. `is_left`
+    says that the deployment was taken back while the machine was away, which still has its files.
     """
 
     name: str
@@ -25,6 +27,7 @@ class Record:
     allows_scripts: bool
     ports: tuple[int, int] | None
     is_left: bool = False
+    more: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The fields that `--json` shows."""

@@ -59,8 +59,15 @@ class Connection:
 
     def __enter__(self) -> "Connection":
         """Connect, and refuse what ssh refuses."""
-        if shutil.which("ssh") is None:
-            raise DeployError("There is no ssh here. Install OpenSSH's client.")
+        refuse_no_ssh()
+        try:
+            self._connect()
+        except BaseException:  # Ctrl-C too must not leave a connection that nobody holds
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def _connect(self) -> None:
         said = self._folder / "said"
         with said.open("wb") as log:
             self._master = subprocess.Popen(  # noqa: S603  a list of words; what is a host has been checked
@@ -69,11 +76,8 @@ class Connection:
         end = time.monotonic() + _CONNECT_S
         while not self._socket.exists():
             if self._master.poll() is not None or time.monotonic() > end:
-                words = said.read_text(errors="replace")
-                self.__exit__(None, None, None)
-                raise meaning(self.destination, words or "timed out")
+                raise meaning(self.destination, said.read_text(errors="replace") or "timed out")
             time.sleep(_LOOK_EVERY_S)
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -155,6 +159,18 @@ class Connection:
         if code > 0:
             last = words.strip().rpartition("\n")[2].removeprefix(_LINE) or f"exit code {code}"
             raise DeployError(f"{self.destination}: {last.rstrip('.')}.")
+
+
+def refuse_no_ssh() -> None:
+    """Refuse to go anywhere without the system's ssh.
+
+    Raises
+    ------
+    DeployError
+        It is not installed.
+    """
+    if shutil.which("ssh") is None:
+        raise DeployError("There is no ssh here. Install OpenSSH's client.")
 
 
 def meaning(destination: str, words: str) -> HiveError:

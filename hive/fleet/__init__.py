@@ -4,14 +4,13 @@ from hive.fleet.drivers import PROVIDERS, open_provider
 from hive.fleet.launch import Launch, Plan, Wish, make_plan
 from hive.fleet.listing import Row, rows
 from hive.fleet.machine import Machine, Records
-from hive.fleet.provider import Offer, Order, Provider, Resource
+from hive.fleet.provider import Order, Provider, Resource
 from hive.fleet.sweep import end, sweep
 
 __all__ = [
     "PROVIDERS",
     "Launch",
     "Machine",
-    "Offer",
     "Order",
     "Plan",
     "Provider",

@@ -3,29 +3,25 @@
 import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+from botocore.exceptions import ClientError
 
-from hive.errors import CloudError, UnknownNameError, UnreachableError
-from hive.fleet.machine import read_time, written
-from hive.fleet.pricing import price_of
-from hive.fleet.provider import EXPIRES_TAG, HIVE_TAG, MACHINE_TAG, Offer, Order, Resource
+from hive.amazon import said
+from hive.costs.prices import Offer
+from hive.errors import UnknownNameError
+from hive.fleet.machine import now, read_time, written
+from hive.fleet.pricing import priced
+from hive.fleet.provider import EXPIRES_TAG, HIVE_TAG, MACHINE_TAG, Order, Resource
 from hive.settings import Settings
 
 # Public parameters of Amazon's Systems Manager: always the newest image. With GPUs the one that has NVIDIA's driver.
 _IMAGE = "/aws/service/canonical/ubuntu/server/24.04/stable/current/{arch}/hvm/ebs-gp3/ami-id"
 _GPU_IMAGE = "/aws/service/deeplearning/ami/{arch}/base-oss-nvidia-driver-gpu-ubuntu-24.04/latest/ami-id"
 _ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
-_REFUSED = {
-    "AuthFailure", "InvalidClientTokenId", "SignatureDoesNotMatch", "UnrecognizedClientException", "ExpiredToken",
-    "RequestExpired", "OptInRequired", "InvalidAccessKeyId", "ExpiredTokenException",
-}  # fmt: skip
-_FORBIDDEN = {"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"}
-_QUOTA = {"VcpuLimitExceeded", "InstanceLimitExceeded", "MaxSpotInstanceCountExceeded"}
-_CAPACITY = {"InsufficientInstanceCapacity", "InsufficientCapacity", "SpotMaxPriceTooLow", "Unsupported"}
 _COSTS_MONEY = ["pending", "running", "stopping", "stopped"]
 # Amazon's library asks again with the same token after errors 5xx, time-outs and "slow down".
 _ATTEMPTS, _CONNECT_S, _READ_S = 5, 5, 20
@@ -39,29 +35,35 @@ class Aws:
 
     def __init__(self, settings: Settings, region: str | None) -> None:
         self._settings = settings
-        session = boto3.session.Session(region_name=region)
-        self.region = session.region_name or "us-east-1"
         config = Config(
             retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
             connect_timeout=_CONNECT_S,
             read_timeout=_READ_S,
         )
-        self._ec2 = session.client("ec2", region_name=self.region, config=config)
-        self._ssm = session.client("ssm", region_name=self.region, config=config)
+        with said(region or "", "begin"):
+            session = boto3.session.Session(region_name=region)
+            self.region = session.region_name or "us-east-1"
+            self._ec2 = session.client("ec2", region_name=self.region, config=config)
+            self._ssm = session.client("ssm", region_name=self.region, config=config)
 
     def offer(self, type: str, *, is_spot: bool) -> Offer:
         """Look up an instance type."""
         found = self._described(type)
         gpus = found.get("GpuInfo", {}).get("Gpus", [])
-        return Offer(
+        offer = Offer(
+            provider=self.name,
             type=type,
             region=self.region,
             vcpus=found["VCpuInfo"]["DefaultVCpus"],
-            memory_bytes=found["MemoryInfo"]["SizeInMiB"] << 20,
-            gpus=", ".join(f"{one['Count']} x {one['Name']}" for one in gpus),
-            price_usd_per_h=price_of(self._settings, self.name, type, self.region),
+            memory_gib=found["MemoryInfo"]["SizeInMiB"] / 1024,
+            gpus=sum(one["Count"] for one in gpus),
+            gpu=", ".join(one["Name"] for one in gpus),
+            price_usd_per_h=None,
             spot_usd_per_h=self._spot_price(type) if is_spot else None,
+            dated=now().date(),
+            source="Amazon EC2",
         )
+        return priced(self._settings, offer)
 
     def create(self, order: Order) -> Resource:
         """Start an instance; it is terminated when it powers itself off."""
@@ -130,16 +132,19 @@ class Aws:
         name = f"hive-{order.hive}" + (f" ssh {order.ssh_from}" if order.ssh_key else "")
         wanted = [{"Name": "group-name", "Values": [name]}]
         found = self._ec2.describe_security_groups(Filters=wanted)["SecurityGroups"]
-        if found:
-            return str(found[0]["GroupId"])
         tags = [{"ResourceType": "security-group", "Tags": [{"Key": HIVE_TAG, "Value": order.hive}]}]
-        made = self._ec2.create_security_group(
-            GroupName=name, Description="Machines that Hive has rented", TagSpecifications=tags
+        made = (
+            found[0]
+            if found
+            else self._ec2.create_security_group(
+                GroupName=name, Description="Machines that Hive has rented", TagSpecifications=tags
+            )
         )
         if order.ssh_key:
-            self._ec2.authorize_security_group_ingress(
-                GroupId=made["GroupId"], IpProtocol="tcp", FromPort=22, ToPort=22, CidrIp=order.ssh_from
-            )
+            with _unless("InvalidPermission.Duplicate"):  # also where an earlier call ended before it could
+                self._ec2.authorize_security_group_ingress(
+                    GroupId=made["GroupId"], IpProtocol="tcp", FromPort=22, ToPort=22, CidrIp=order.ssh_from
+                )
         return str(made["GroupId"])
 
     def _key(self, order: Order) -> dict[str, str]:
@@ -149,42 +154,8 @@ class Aws:
             self._ec2.import_key_pair(KeyName=name, PublicKeyMaterial=order.ssh_key.encode(), TagSpecifications=tags)
         return {"KeyName": name}
 
-    @contextlib.contextmanager
-    def _said(self, what: str) -> Iterator[None]:
-        """Say Amazon's errors in one sentence that tells what to do."""
-        try:
-            yield
-        except (NoCredentialsError, PartialCredentialsError) as error:
-            raise UnreachableError(
-                "There are no credentials of Amazon here. Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and its secret."
-            ) from error
-        except ClientError as error:
-            raise self._meaning(error, what) from error
-        except BotoCoreError as error:
-            raise UnreachableError(
-                f"Amazon does not answer in {self.region}, so Hive could not {what}: {error}."
-            ) from error
-
-    def _meaning(self, error: ClientError, what: str) -> CloudError | UnreachableError:
-        code, words = error.response["Error"]["Code"], error.response["Error"].get("Message", "").rstrip(".")
-        if code in _REFUSED:
-            return UnreachableError(
-                f"Amazon refuses the credentials ({code}). Correct AWS_PROFILE, or the key and its secret."
-            )
-        if code in _FORBIDDEN:
-            return UnreachableError(f"These credentials may not {what} ({code}): {words[:300]}.")
-        if code in _QUOTA:
-            return CloudError(
-                f"This account may not have that many machines in {self.region} ({code}): {words}. "
-                "Ask for less with --count, or Amazon for a higher quota."
-            )
-        if code in _CAPACITY:
-            return CloudError(
-                f"Amazon has no such machine to give now ({code}): {words}. Try another --region or --type, or later."
-            )
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        kind = UnreachableError if status >= 500 else CloudError
-        return kind(f"Amazon could not {what} ({code}): {words}.")
+    def _said(self, what: str) -> AbstractContextManager[None]:
+        return said(self.region, what)
 
 
 _SPOT = {

@@ -1,6 +1,6 @@
 """The providers that there are; each is imported when it is asked for."""
 
-from hive.errors import ServiceError
+from hive.errors import missing_library
 from hive.fleet.provider import Provider
 from hive.settings import Settings
 
@@ -26,6 +26,4 @@ def open_provider(settings: Settings, name: str, region: str | None) -> Provider
 
         return DigitalOcean(settings, region)
     except ModuleNotFoundError as error:
-        raise ServiceError(
-            f"{name} needs {error.name}, which is not installed here. Install it: pip install 'hive-compute[{name}]'."
-        ) from error
+        raise missing_library(name, error) from error

@@ -3,19 +3,17 @@
 import dataclasses
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
+from hive.costs.prices import Offer
 from hive.errors import BudgetError, CloudError, SettingError
 from hive.fleet.installer import Installer, Limits
 from hive.fleet.machine import Machine, Records, now
-from hive.fleet.provider import Offer, Order, Provider
+from hive.fleet.provider import Order, Provider
 from hive.fleet.sweep import end, interruptible, undisturbed
 from hive.jobs import Registry
-from hive.orchestrator import access
-from hive.orchestrator.network import opened
 from hive.settings import Settings
 from hive.worker.starter import read_nodes
 
@@ -75,7 +73,8 @@ def make_plan(provider: Provider, wish: Wish) -> Plan:
         if not wish.is_unknown_price_accepted:
             raise SettingError(
                 f"The price of {wish.type} in {provider.region} is not known here. "
-                "Look it up, and accept that Hive cannot watch it: --accept-unknown-price."
+                f"Read it: hive cost refresh {provider.name}. Or accept that Hive cannot watch it: "
+                "hive fleet up … --accept-unknown-price."
             )
         if wish.budget_usd is not None:
             raise BudgetError(
@@ -113,7 +112,8 @@ class Launch:
         Raises
         ------
         CloudError
-            The provider did not start all of them: none is left. Or some never reported: these are ended.
+            The provider did not start all of them: none is left. Or some got no worker, or it never reported: these
+            are ended.
         KeyboardInterrupt
             None is left.
         """
@@ -122,19 +122,21 @@ class Launch:
                 self._intend()
                 for machine in list(self._machines.values()):
                     self._create(machine)
-                silent = self._wait(registry)
+                lost = self._installer.bring(self._provider, list(self._machines.values()), self._say)
+                lost |= self._wait(registry, lost)
         except BaseException:
             with undisturbed():
                 self._take_back()
             raise
-        if silent:
-            self._end_silent(silent)
+        if lost:
+            self._end_lost(lost)
         return list(self._machines.values())
 
     def _intend(self) -> None:
         """Write down each machine and its token before anything is asked for."""
         wish, launch = self._plan.wish, f"{self._provider.name[:3]}-{secrets.token_hex(3)}"
         created = now()
+        nodes = read_nodes(wish.capabilities, max(1, self._plan.offer.vcpus))
         for number in range(1, wish.count + 1):
             machine = Machine(
                 name=f"{launch}-{number}",
@@ -145,7 +147,7 @@ class Launch:
                 type=wish.type,
                 region=self._provider.region,
                 is_spot=wish.is_spot,
-                capabilities=wish.capabilities,
+                capabilities=",".join(f"{one.capability}={one.slots}" for one in nodes),
                 price_usd_per_h=self._plan.offer.price_usd_per_h,
                 created_at=created,
                 expires_at=created + timedelta(hours=wish.hours),
@@ -154,8 +156,6 @@ class Launch:
 
     def _create(self, machine: Machine) -> None:
         wish = self._plan.wish
-        queues = [node.capability for node in read_nodes(wish.capabilities, 1)]
-        identity = access.add(self._settings, machine.name, queues)
         order = Order(
             name=machine.name,
             hive=self._records.hive,
@@ -163,32 +163,31 @@ class Launch:
             type=machine.type,
             is_spot=machine.is_spot,
             expires_at=machine.expires_at,
-            user_data=self._user_data(machine, identity),
+            user_data=self._user_data(machine),
             disk_gb=wish.disk_gb,
-            ssh_key=wish.ssh_key,
+            ssh_key=self._installer.ssh_key(wish.ssh_key),
             ssh_from=wish.ssh_from,
         )
         resource = self._provider.create(order)
         machine = self._records.keep(dataclasses.replace(machine, resource_id=resource.id))
         self._machines[machine.name] = machine
         self._say(f"{machine.name}: {resource.id} is starting")
-        self._installer.after_start(machine, resource)
 
-    def _user_data(self, machine: Machine, identity: Path) -> str:
+    def _user_data(self, machine: Machine) -> str:
         wish = self._plan.wish
         share = None if wish.budget_usd is None else wish.budget_usd / wish.count
-        text = self._installer.user_data(machine, identity, Limits(wish.idle_min, share))
+        text = self._installer.user_data(machine, Limits(wish.idle_min, share))
         size, most = len(text.encode()), self._provider.user_data_max_bytes
         if size > most:
             raise SettingError(f"The script of the first start has {size} B, and {self._provider.name} takes {most} B.")
         return text
 
-    def _wait(self, registry: Registry) -> list[Machine]:
-        """Wait until every worker reports; returns the machines that have not in time, or that are gone."""
+    def _wait(self, registry: Registry, lost: Container[str]) -> dict[str, str]:
+        """Wait until every worker reports; returns by name why it has not: it was silent, or its machine is gone."""
         limit_s = self._settings.fleet_report_s
         over, next_ask = time.monotonic() + limit_s, time.monotonic() + _ASK_EVERY_S
-        waiting = dict(self._machines)
-        gone: dict[str, Machine] = {}
+        waiting = {name: machine for name, machine in self._machines.items() if name not in lost}
+        gone: set[str] = set()
         while waiting and time.monotonic() < over:
             reported = {one["name"] for one in registry.workers()}
             for name, machine in list(waiting.items()):
@@ -198,21 +197,22 @@ class Launch:
             if waiting and time.monotonic() > next_ask:
                 next_ask = time.monotonic() + _ASK_EVERY_S
                 there = {one.name for one in self._provider.list(self._records.hive)}
-                gone |= {name: waiting.pop(name) for name in list(waiting) if name not in there}
+                gone |= waiting.keys() - there
+                waiting = {name: machine for name, machine in waiting.items() if name in there}
             time.sleep(_LOOK_EVERY_S if waiting else 0)
-        return [*waiting.values(), *gone.values()]
+        silence = f"no worker reported within {limit_s:g} s"
+        return dict.fromkeys(waiting, silence) | dict.fromkeys(gone, "the machine is gone")
 
-    def _end_silent(self, silent: list[Machine]) -> None:
+    def _end_lost(self, lost: dict[str, str]) -> None:
+        machines = [self._machines.pop(name) for name in lost]
         with undisturbed():
-            end(self._settings, self._provider, silent, "its worker never reported")
-        names = ", ".join(one.name for one in silent)
-        for one in silent:
-            del self._machines[one.name]
+            end(self._settings, self._provider, machines, "its worker never reported")
+        reasons: dict[str, list[str]] = {}
+        for name, why in sorted(lost.items()):
+            reasons.setdefault(why.replace(name, "NAME"), []).append(name)  # the same, but for the name
+        said = " ".join(_sentence(names, why) for why, names in reasons.items())
         left = f" {len(self._machines)} work: {', '.join(self._machines)}." if self._machines else ""
-        raise CloudError(
-            f"{names} did not report within {self._settings.fleet_report_s:g} s and was ended.{left} "
-            "Can machines reach this Hive and HIVE_FLEET_PACKAGE_URL?"
-        )
+        raise CloudError(f"{said}{left}{self._installer.advice}")
 
     def _take_back(self) -> None:
         """End everything that was or may have been started."""
@@ -230,16 +230,12 @@ def nodes(machine: Machine) -> set[str]:
     return {node.name(machine.name) for node in read_nodes(machine.capabilities, 1)}
 
 
-def refuse_unreachable(settings: Settings, wish: Wish) -> None:
-    """Refuse to rent machines that could not find this Hive.
+def _sentence(names: list[str], why: str) -> str:
+    """What has happened to some machines.
 
-    Raises
-    ------
-    SettingError
-        It is closed to the network, and no tunnel is planned.
+    >>> _sentence(["aws-1"], "hive@NAME refuses ssh.")
+    'aws-1 was ended: hive@aws-1 refuses ssh.'
     """
-    if opened(settings) is None and not wish.ssh_key:
-        raise SettingError(
-            "Rented machines cannot reach this Hive, which listens at 127.0.0.1 only. Open it to them: hive up --lan "
-            "--address NAME; or open a tunnel to each yourself (ssh -N -R): --ssh-key FILE.pub --ssh-from ADDRESS/32."
-        )
+    words = why.replace("NAME", names[0])
+    end = "" if words.endswith((".", "?")) else "."
+    return f"{', '.join(names)} {'was' if len(names) == 1 else 'were'} ended: {words}{end}"

@@ -80,9 +80,11 @@ class Records:
             found = [one for one in known if word in (one.name, one.resource_id)] or [
                 one for one in known if one.name.startswith(word) or one.resource_id.startswith(word)
             ]
-            if len(found) != 1:
-                names = ", ".join(one.name for one in found or known) or "none"
-                raise NotFoundError(f"{word!r} is {'several' if found else 'no'} of the rented machines: {names}.")
+            names = ", ".join(one.name for one in found or known) or "none"
+            if not found:
+                raise NotFoundError(f"There is no rented machine {word!r}. Known are: {names}.")
+            if len(found) > 1:
+                raise NotFoundError(f"{word!r} begins several machines: {names}. Write more of it.")
             yield found[0]
 
 

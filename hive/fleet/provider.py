@@ -6,27 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from hive.costs.prices import Offer
+
 # What every resource carries: which Hive's it is, which machine it is, and when it must have ended.
 HIVE_TAG, MACHINE_TAG, EXPIRES_TAG = "hive", "hive-machine", "hive-expires"
-
-
-@dataclass(frozen=True)
-class Offer:
-    """A kind of machine. `price_usd_per_h` is the most that it costs, `spot_usd_per_h` what a spot one costs now."""
-
-    type: str
-    region: str
-    vcpus: int
-    memory_bytes: int
-    gpus: str
-    price_usd_per_h: float | None
-    spot_usd_per_h: float | None = None
-
-    @property
-    def text(self) -> str:
-        """What it is, in words."""
-        gpus = f", {self.gpus}" if self.gpus else ""
-        return f"{self.type} in {self.region} ({self.vcpus} vCPU, {self.memory_bytes / (1 << 30):.0f} GiB{gpus})"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,9 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
+from hive.deploy import records as deployed
+from hive.deploy.ways import close_way
+from hive.fleet import host_keys
 from hive.fleet.machine import Machine, Records, now
 from hive.fleet.provider import Provider, Resource
 from hive.orchestrator import access
@@ -20,7 +23,7 @@ _GONE = "it has ended itself, or was taken away"
 
 
 def end(settings: Settings, provider: Provider, machines: Sequence[Machine], why: str) -> list[Machine]:
-    """End machines and revoke their identities.
+    """End machines, revoke their identities and end their tunnels.
 
     Those whose id is not known are looked for by name, twice: what was just asked for may not be listed yet.
 
@@ -33,7 +36,7 @@ def end(settings: Settings, provider: Provider, machines: Sequence[Machine], why
     names = {one.name for one in machines}
     known = [one.resource_id for one in machines if one.resource_id]
     for one in machines:
-        revoke(settings, one.name)
+        lock_out(settings, one.name)
     provider.destroy(known)
     for pause_s in (0.0, settings.fleet_gc_pause_s)[: 1 if len(known) == len(names) else 2]:
         time.sleep(pause_s)
@@ -58,7 +61,7 @@ def sweep(settings: Settings, providers: Iterable[Provider]) -> Iterator[tuple[R
                 why = doom(found, known, now())
                 if why:
                     provider.destroy([found.id])
-                    revoke(settings, found.name)
+                    lock_out(settings, found.name)
                     yield found, why
                 else:
                     there.add(found.name)
@@ -96,14 +99,21 @@ def note_gone(settings: Settings, asked: Iterable[Provider], there: Container[st
     for machine in records.alive():
         is_asked_for = (machine.provider, machine.region) in places
         if is_asked_for and machine.name not in there and not may_come(settings, machine):
-            revoke(settings, machine.name)
+            lock_out(settings, machine.name)
             records.keep(dataclasses.replace(machine, ended_at=min(now(), machine.expires_at), why=_GONE))
 
 
-def revoke(settings: Settings, name: str) -> None:
-    """Take a machine's identity back, if it still has one."""
-    if name and "/" not in name and identity_file(settings, name).exists():
+def lock_out(settings: Settings, name: str) -> None:
+    """Take a machine's identity back, end its tunnel and forget what was deployed there, as far as there is any."""
+    if not name or "/" in name:  # it comes from a tag, which may have been changed by hand
+        return
+    if identity_file(settings, name).exists():
         access.remove(settings, name)
+    record = deployed.find(settings, name)
+    if record is not None and record.more:  # the user's own machines are none of ours, whatever a tag says
+        close_way(settings, name)
+        deployed.forget(settings, name)
+    host_keys.forget(settings, name)
 
 
 @contextmanager
@@ -121,13 +131,13 @@ def interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait until the block has ended: what is being cleaned up must be cleaned up."""
+def undisturbed(*numbers: signal.Signals) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM, or these signals, pass unheard: what is cleaned up must be cleaned up."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    kept = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    which = numbers or (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    kept = {number: signal.signal(number, signal.SIG_IGN) for number in which}
     try:
         yield
     finally:

@@ -137,6 +137,18 @@ def _start_keeper(settings: Settings, tunnel: Tunnel, work: str) -> int:
             stderr=log,
             start_new_session=True,
         )
+    try:
+        _hand_over(settings, tunnel, process, work)
+    except BaseException:  # Ctrl-C too must not leave one of which nobody knows
+        process.kill()
+        process.wait()
+        raise
+    process.returncode = 0  # it outlives this command, which need not wait for it
+    return process.pid
+
+
+def _hand_over(settings: Settings, tunnel: Tunnel, process: subprocess.Popen[bytes], work: str) -> None:
+    """Give a keeper its work, and wait until it has begun."""
     assert process.stdin is not None  # noqa: S101  it is a pipe
     process.stdin.write(work.encode())
     process.stdin.close()
@@ -146,8 +158,6 @@ def _start_keeper(settings: Settings, tunnel: Tunnel, work: str) -> int:
             log_file = _log_file(settings, tunnel.name)
             raise ServiceError(f"The tunnel to {tunnel.destination} did not start. Its log says why: {log_file}.")
         time.sleep(_LOOK_EVERY_S)
-    process.returncode = 0  # it outlives this command, which need not wait for it
-    return process.pid
 
 
 def stop(settings: Settings, name: str) -> int | None:

@@ -1,6 +1,7 @@
 """A line to a provider's API that is looked into: it keeps every request, and injects errors where it is told to."""
 
 import json
+import os
 import shutil
 import subprocess
 import threading
@@ -12,7 +13,7 @@ from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-from tests.support import BIN, end_tree
+from tests.support import BIN, Hive, end_tree, redis_with_tls
 
 _PASSED_ON = {"content-type", "authorization", "x-amz-date", "x-amz-target", "x-amz-content-sha256", "amz-sdk-request"}
 
@@ -184,6 +185,26 @@ class RentedMachines:
         )
         log.close()
         return self.processes[name]
+
+
+@contextmanager
+def open_hive(folder, **environment):
+    """A Hive that is up and open to the network, to which machines come by themselves."""
+    hive = Hive(folder / "home", PATH=redis_with_tls(folder / "programs"), **environment)
+    try:
+        hive.run("up", "--lan", "--redis-only")
+        yield hive
+    finally:
+        hive.run("down", code=None)
+
+
+def run_script(folder, stand_ins, text, fails=""):
+    """Run the script of a first start in a folder of its own; returns how it ended, and that folder."""
+    (folder / "script").write_text(text)
+    root = folder / "root"
+    environment = {"PATH": f"{stand_ins}:{os.environ['PATH']}", "HIVE_ROOT": str(root), "FAILS": fails}
+    command = ["/bin/bash", str(folder / "script")]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60), root
 
 
 def forget_machines(hive):

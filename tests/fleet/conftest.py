@@ -9,8 +9,8 @@ import warnings
 import pytest
 
 from hive.cli import main
-from tests.fleet.clouds import Answer, RentedMachines, forget_machines, line_to
-from tests.support import Hive, end_tree, free_port, require_program, wait_until
+from tests.fleet.clouds import Answer, RentedMachines, forget_machines, line_to, open_hive
+from tests.support import end_tree, free_port, require_program, wait_until
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ9ZgFrQ0Q3c0m0yT2m2vQm1zq0pVbH0mY1n2k3Q9sTt you@mac"
 
@@ -72,6 +72,23 @@ def _public_image(request):
     return Answer(200, json.dumps(body).encode(), "application/x-amz-json-1.1")
 
 
+STAND_INS = ("systemctl", "useradd", "chown", "iptables", "apt-get", "curl", "python3", "shutdown")
+
+
+@pytest.fixture
+def stand_ins(tmp_path):
+    """Programs that note how they were called; `curl` and `apt-get` fail where FAILS names them."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in STAND_INS:
+        text = f'#!/bin/bash\necho {name} "$@" >>"{tmp_path}/calls"\n[[ " $FAILS " != *" {name} "* ]] || exit 7\n'
+        if name == "python3":  # makes an environment whose Python installs nothing
+            text += 'mkdir -p "$3/bin" && cp "$0" "$3/bin/python"\n'
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    return folder
+
+
 @pytest.fixture
 def key(tmp_path):
     file = tmp_path / "id.pub"
@@ -81,9 +98,9 @@ def key(tmp_path):
 
 @pytest.fixture(scope="session")
 def renter(tmp_path_factory, line_to_moto):
-    """A Hive that is up and rents from this Amazon; its machines would be reached through a tunnel."""
-    hive = Hive(
-        tmp_path_factory.mktemp("renter") / "home",
+    """A Hive that is open to the network and rents from this Amazon."""
+    with open_hive(
+        tmp_path_factory.mktemp("renter"),
         AWS_ENDPOINT_URL=f"http://127.0.0.1:{line_to_moto.port}",
         AWS_ACCESS_KEY_ID="AKIATEST",
         AWS_SECRET_ACCESS_KEY="a-secret",
@@ -93,8 +110,7 @@ def renter(tmp_path_factory, line_to_moto):
         HIVE_FLEET_GC_PAUSE_S="0.5",
         HIVE_FLEET_REPORT_S="40",
         HIVE_LEASE_S="3",
-    )
-    with hive.up():
+    ) as hive:
         yield hive
 
 

@@ -102,12 +102,41 @@ def test_what_amazon_is_asked_for_is_safe(rented, line, machines, ask_for, runni
         (["--type", "x1.16xlarge"], 2, "The price of x1.16xlarge in us-east-1 is not known here."),
         (["--type", "g9.huge"], 2, "Amazon has no instance type 'g9.huge' in us-east-1."),
         (["--capabilities", "gsi"], 2, "There is no capability 'gsi'."),
+        (["--capabilities", "gis,gis=2"], 2, "names a capability twice"),
+        (["--budget", "nan"], 2, "nan is no amount"),
+        (["--hours", "1e9"], 2, "is not in the range 0<x<=720.0"),
+        (["--region", "no where"], 2, "Amazon has no region 'no where'."),
         (["--ssh-from", "home; rm -rf /"], 2, "does not appear to be an IPv4 or IPv6 network"),
     ],
 )
 def test_what_cannot_or_should_not_be_started_is_refused(rented, line, ask_for, running, refused, more, code, words):
     assert words in refused(rented, *ask_for, *more, code=code)
     assert (line.asked("RunInstances"), running()) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("words", "own", "code", "said"),
+    [
+        (["fleet", "up", "aws", "--type", "t3.micro"], {"AWS_PROFILE": "nosuch"}, 4, "Correct AWS_PROFILE, or write"),
+        (["cost", "refresh", "aws"], {"AWS_PROFILE": "nosuch"}, 4, "Correct AWS_PROFILE, or write"),
+        (["cost", "refresh", "aws"], {}, 4, "There are no credentials of Amazon here."),
+        (["fleet", "down", "nosuch"], {}, 3, "There is no rented machine 'nosuch'. Known are: none."),
+        (["cost", "estimate", "--type", "g4dn.xlarge", "--hours", "inf"], {}, 2, "inf is no amount"),
+        (["cost", "estimate", "--type", "c-4", "--hours", "1", "--provider", "asw"], {}, 2, "Did you mean 'aws'?"),
+    ],
+)
+def test_wrong_names_are_one_sentence_and_not_a_traceback(rented, line, refused, monkeypatch, words, own, code, said):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setitem(rented.environment, name, "")
+    assert said in refused(rented, *words, code=code, **own)
+    assert line.requests == []
+
+
+def test_a_region_that_does_not_answer_is_known_to_be_misspelt(rented, refused, ask_for, monkeypatch):
+    monkeypatch.setattr("hive.fleet.aws._ATTEMPTS", 1)
+    away = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    assert "Did you mean 'us-east-1'?" in refused(rented, *ask_for, "--region", "us-eats-1", code=2, **away)
+    assert "Amazon does not answer in us-east-1" in refused(rented, *ask_for, code=4, **away)
 
 
 def test_nothing_is_spent_without_a_yes(rented, line, ask_for, running):
@@ -119,9 +148,27 @@ def test_nothing_is_spent_without_a_yes(rented, line, ask_for, running):
     assert (line.asked("RunInstances"), running()) == ([], [])
 
 
-def test_a_hive_that_machines_could_not_reach_rents_none(rented, line, running, refused):
-    said = refused(rented, "fleet", "up", "aws", "--type", "g4dn.xlarge", "--yes", code=2)
-    assert "Open it to them: hive up --lan" in said
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ([], 2, "say from where they let it in, by --ssh-from ADDRESS/32"),
+        (["--ssh-from", "192.0.2.7/32"], 4, "Redis and the gateway do not both run here"),
+        (["--via", "lan"], 2, "Leave --via lan away, and Hive goes to them; or open it: hive down, then hive up --lan"),
+        (["--ssh-from", "home; rm -rf /"], 2, "--ssh-from is 'home; rm -rf /'"),
+        (["--ssh-from", "192.0.2.7", "--ssh-key", "{home}/private"], 2, "holds no public key of ssh"),
+    ],
+)
+def test_ways_that_do_not_fit_are_refused_before_amazon_is_asked(hive, line, refused, tmp_path, words, code, said):
+    (tmp_path / "private").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n")
+    words = [word.format(home=tmp_path) for word in words]
+    own = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{line.port}"}
+    assert said in refused(hive, "fleet", "up", "aws", "--type", "g4dn.xlarge", "--yes", *words, code=code, **own)
+    assert line.requests == []
+
+
+def test_machines_that_come_by_themselves_let_nobody_in_by_mistake(rented, line, refused):
+    words = ["fleet", "up", "aws", "--type", "g4dn.xlarge", "--yes", "--ssh-from", "192.0.2.7/32"]
+    assert "give both --ssh-key FILE.pub and --ssh-from" in refused(rented, *words, code=2)
     assert line.requests == []
 
 
@@ -216,7 +263,7 @@ def test_a_time_out_is_asked_again_with_the_same_token(rented, line, ask_for, ru
 
 def test_a_machine_that_never_reports_is_ended_and_said_so(rented, line, ask_for, running, refused):
     said = refused(rented, *ask_for, code=1, HIVE_FLEET_REPORT_S="2")
-    assert "did not report within 2 s and was ended. Can machines reach this Hive" in said
+    assert "was ended: no worker reported within 2 s. Can machines reach this Hive" in said
     assert (running(), listed(rented.settings)) == ([], [])
     assert "never reported" in rented.json("fleet", "ls", "--all")[0]["why"]
 
@@ -299,10 +346,25 @@ def test_what_hive_forgot_is_found_by_its_tag(rented, line, machines, ask_for, r
 def test_a_job_that_waits_gets_a_machine(rented, line, machines, ask_for, running, inside):
     job = rented.submit("test")
     ssh = ask_for[ask_for.index("--ssh-key") : ask_for.index("--yes")]
-    words = ["fleet", "auto", "--max", "1", "--budget", "10/day", "--region", "us-east-1", *ssh, "--wait", "1"]
+    words = [
+        "fleet",
+        "auto",
+        "--max",
+        "1",
+        "--budget",
+        "10/day",
+        "--region",
+        "us-east-1",
+        *ssh,
+        "--wait",
+        "1",
+        "--spot",
+    ]
     wait_until(lambda: inside.json(rented, "queues")[0]["oldest_s"] > 1.2, "it has waited")
     [said] = json.loads(inside(rented, *words, "--dry-run", "--json").out)
     assert (said["queue"], said["is_start"], running()) == ("test", True, [])
+    line.fail("RunInstances", amazons_error("InsufficientInstanceCapacity", "None"), times=1)
+    assert "on demand, without --spot" in inside(rented, *words, "--once", code=1).err
     inside(rented, *words, "--once")
-    assert len(running()) == 1
+    assert [one["InstanceLifecycle"] for one in running()] == ["spot"]
     assert rented.wait(job)["state"] == "succeeded"

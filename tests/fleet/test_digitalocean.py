@@ -9,8 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from hive.orchestrator.access import listed
-from tests.fleet.clouds import Answer, RentedMachines, forget_machines, line_to, slow
-from tests.support import DATA, Hive, end_tree, free_port, require_program, wait_until
+from tests.fleet.clouds import Answer, RentedMachines, forget_machines, line_to, open_hive, slow
+from tests.support import DATA, end_tree, free_port, require_program, wait_until
 
 pytestmark = pytest.mark.wire
 DESCRIPTION = DATA / "digitalocean" / "openapi.yaml"
@@ -101,16 +101,15 @@ def account(line):
 
 @pytest.fixture(scope="module")
 def renter(tmp_path_factory, line_to_prism):
-    hive = Hive(
-        tmp_path_factory.mktemp("renter") / "home",
+    with open_hive(
+        tmp_path_factory.mktemp("renter"),
         HIVE_DO_URL=f"http://127.0.0.1:{line_to_prism.port}",
         HIVE_FLEET_PACKAGE_URL="https://example.org/hive-1.tar.gz",
         HIVE_FLEET_CAPABILITIES="test=1",
         HIVE_FLEET_GC_PAUSE_S="0.5",
         HIVE_FLEET_REPORT_S="40",
         DIGITALOCEAN_TOKEN="dop_v1_secret",
-    )
-    with hive.up():
+    ) as hive:
         yield hive
 
 
@@ -188,7 +187,7 @@ def test_what_the_api_does_not_take_would_be_noticed(line):
 def test_what_is_refused_is_one_sentence_and_leaves_nothing(
     rented, line, account, ask_for, refused, monkeypatch, call, answer, code, words
 ):
-    monkeypatch.setattr("hive.fleet.digitalocean._PAUSE_S", 0.05)
+    monkeypatch.setattr("hive.digitalocean._PAUSE_S", 0.05)
     line.fail(call, answer)
     said = refused(rented, *ask_for, code=code)
     assert words in said

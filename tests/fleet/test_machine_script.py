@@ -8,26 +8,13 @@ from pathlib import Path
 import pytest
 
 from hive.errors import SettingError
-from hive.fleet.installer import AtFirstStart, Limits
+from hive.fleet.first_start import AtFirstStart
+from hive.fleet.installer import Limits
 from hive.fleet.machine import Machine
 from hive.settings import load_settings
+from tests.fleet.clouds import run_script
 
 PACKAGE = "https://example.org/hive_compute-0.1-py3-none-any.whl"
-STAND_INS = ("systemctl", "useradd", "chown", "iptables", "apt-get", "curl", "python3", "shutdown")
-
-
-@pytest.fixture
-def stand_ins(tmp_path):
-    """Programs that note how they were called; `curl` and `apt-get` fail where FAILS names them."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    for name in STAND_INS:
-        text = f'#!/bin/bash\necho {name} "$@" >>"{tmp_path}/calls"\n[[ " $FAILS " != *" {name} "* ]] || exit 7\n'
-        if name == "python3":  # makes an environment whose Python installs nothing
-            text += 'mkdir -p "$3/bin" && cp "$0" "$3/bin/python"\n'
-        (folder / name).write_text(text)
-        (folder / name).chmod(0o755)
-    return folder
 
 
 def machine(**more):
@@ -59,18 +46,12 @@ def identity(tmp_path):
 
 def script(tmp_path, identity, made, **environment):
     values = {"HIVE_HOME": str(tmp_path / "home"), "HIVE_FLEET_PACKAGE_URL": PACKAGE} | environment
-    return AtFirstStart(load_settings({}, values)).user_data(made, identity, Limits(15, 2.5))
+    return AtFirstStart(load_settings({}, values)).script(made, identity, Limits(15, 2.5))
 
 
 def run(tmp_path, stand_ins, text, fails=""):
-    (tmp_path / "script").write_text(text)
-    root = tmp_path / "root"
-    environment = {"PATH": f"{stand_ins}:{os.environ['PATH']}", "HIVE_ROOT": str(root), "FAILS": fails}
-    ended = subprocess.run(
-        ["/bin/bash", tmp_path / "script"], env=environment, capture_output=True, text=True, check=False, timeout=60
-    )
-    calls = (tmp_path / "calls").read_text().splitlines()
-    return ended, root, calls
+    ended, root = run_script(tmp_path, stand_ins, text, fails)
+    return ended, root, (tmp_path / "calls").read_text().splitlines()
 
 
 def test_it_plans_the_end_first_and_then_starts_the_worker(tmp_path, stand_ins, identity):

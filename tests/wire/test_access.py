@@ -1,6 +1,9 @@
 """Identities of workers: each serves its own queues, finds its own way, and goes when it is told to."""
 
 import stat
+import subprocess
+import sys
+import textwrap
 
 import psutil
 import pytest
@@ -8,6 +11,7 @@ import redis
 
 from hive.jobs import Specification
 from hive.orchestrator import redis_server, running_pid
+from hive.orchestrator.access import listed
 from hive.orchestrator.redis_server import find_redis_server
 from hive.signing import Signer
 from hive.task import Limits
@@ -126,6 +130,28 @@ def test_a_name_is_given_once(hive):
         "There is an identity studio already."
         in hive.run("access", "add", "studio", "--capabilities", "gis", code=2).stderr
     )
+
+
+def test_identities_that_are_made_at_the_same_time_do_not_hinder_each_other(hive):
+    """As `hive fleet up --count 4` makes them: the files that all of them write are the same."""
+    script = """
+        import sys
+        from hive.orchestrator import access
+        from hive.settings import load_settings
+        sys.stdin.read()
+        for number in range(30):
+            access.add(load_settings(), f"{sys.argv[1]}{number}", ["gis"])
+    """
+    hive.home.mkdir()
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    more = {"env": hive.environment, "stdin": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen([*command, name], **more) for name in ("a", "b", "c")]
+    for one in processes:
+        one.stdin.close()
+    assert [(one.stderr.read(), one.wait()) for one in processes] == [("", 0)] * 3
+    for one in processes:
+        one.stderr.close()
+    assert len(listed(hive.settings)) == 90
 
 
 def test_a_redis_of_an_earlier_hive_gets_its_users_from_up_and_keeps_its_jobs(hive, tmp_path):

@@ -109,8 +109,9 @@ def tunnels_hold(patient: Patient) -> Found:
         elif one.state != "up":
             why = f" ({one.error.rstrip('.')})" if one.error else ""
             words = f"The tunnel to {one.destination} is down{why}; it is tried again every few seconds."
-            remedy = f"See whether the machine lets you in: ssh {one.destination}. Where it was set up anew: "
-            yield problem(words, f"{remedy}hive deploy ssh {one.destination} --name {one.name}.")
+            again = f"hive deploy ssh {one.destination} --name {one.name}"
+            remedy = f"See whether the machine lets you in: ssh {one.destination}. Where it was set up anew: {again}."
+            yield problem(words, f"{remedy} A rented one may have ended: hive fleet ls.")
     if not found:
         yield ok("No machine has a tunnel from here.")
     elif all(one.state == "up" for one in found):

@@ -1,5 +1,6 @@
 # The first start of a rented machine, as root. The values above come from `hive fleet up`; nothing else does.
 # What ends the machine comes first, so that it ends even where the rest fails. ROOT is set by tests only.
+# Behind this comes first_start.sh or over_ssh.sh.
 set -euo pipefail
 ROOT=${HIVE_ROOT:-}
 umask 022
@@ -32,51 +33,13 @@ systemctl daemon-reload
 systemctl enable --now hive-expiry.timer
 trap 'echo "hive: the worker could not be installed (line $LINENO); this machine ends" >&2; "$ROOT/usr/local/sbin/hive-end"' ERR
 
-id hive >/dev/null 2>&1 || useradd --system --create-home --home-dir /var/lib/hive --shell /usr/sbin/nologin hive
-install -d -m 0700 "$ROOT/var/lib/hive/home"
-printf '%s' "$HIVE_IDENTITY" | base64 -d | tar -xz --no-same-owner -C "$ROOT/var/lib/hive/home"
-chmod -R go= "$ROOT/var/lib/hive/home"
-chown -R hive:hive "$ROOT/var/lib/hive"
+id hive >/dev/null 2>&1 || useradd --system --create-home --home-dir /var/lib/hive --shell "$HIVE_SHELL" hive
 printf 'hive ALL=(root) NOPASSWD: /usr/local/sbin/hive-end\n' >"$ROOT/etc/sudoers.d/hive"
 chmod 0440 "$ROOT/etc/sudoers.d/hive"
 
-export DEBIAN_FRONTEND=noninteractive
-apt-get -o Acquire::Retries=5 update -qq
-apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends ca-certificates curl iptables python3 python3-venv sudo >/dev/null
-package=$ROOT/opt/${HIVE_PACKAGE##*/}
-curl -sSfL --retry 5 --retry-connrefused --max-time 600 -o "$package" "$HIVE_PACKAGE"
-[[ -z $HIVE_PACKAGE_SHA256 ]] || echo "$HIVE_PACKAGE_SHA256  $package" | sha256sum --check --quiet
-if [[ $package == *.whl ]]; then
-  python3 -m venv "$ROOT/opt/hive"
-  "$ROOT/opt/hive/bin/python" -m pip install --quiet --disable-pip-version-check "$package${HIVE_EXTRAS:+[$HIVE_EXTRAS]}"
-else
-  mkdir -p "$ROOT/opt/hive-source"
-  tar -xz --strip-components=1 --no-same-owner -C "$ROOT/opt/hive-source" -f "$package"
-  "$ROOT/opt/hive-source/tools/install.sh" "$ROOT/opt/hive" "$HIVE_CAPABILITIES"
-fi
-
-printf '%s' "$HIVE_ENVIRONMENT" >"$ROOT/etc/hive/worker.env"
 # Tasks must not read this script with its secrets from the metadata service; a spot machine's notice comes from there.
 wall='OUTPUT -d 169.254.169.254 -m owner --uid-owner hive -j REJECT'
-[[ $HIVE_IS_SPOT == no ]] && wall="ExecStartPre=+/bin/sh -c 'iptables -C $wall 2>/dev/null || iptables -A $wall'" || wall=
-cat >"$ROOT/etc/systemd/system/hive-worker.service" <<END
-[Unit]
-Description=Hive worker $HIVE_NAME
-Wants=network-online.target
-After=network-online.target
-[Service]
-User=hive
-Environment=HIVE_HOME=/var/lib/hive/home
-EnvironmentFile=/etc/hive/worker.env
-WorkingDirectory=/var/lib/hive
-$wall
-ExecStart=/opt/hive/bin/hive worker --name $HIVE_NAME
-Restart=always
-RestartSec=5
-KillMode=mixed
-TimeoutStopSec=60
-[Install]
-WantedBy=multi-user.target
-END
-systemctl daemon-reload
-systemctl enable --now hive-worker.service
+[[ $HIVE_IS_SPOT == no ]] && wall="/bin/sh -c 'iptables -C $wall 2>/dev/null || iptables -A $wall'" || wall=
+export DEBIAN_FRONTEND=noninteractive
+apt-get -o Acquire::Retries=5 update -qq
+install_packages() { apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "$@" >/dev/null; }
