@@ -126,7 +126,7 @@ class Studio:
         found = []
         for one in psutil.process_iter(["cmdline", "environ"]):
             words = [*(one.info["cmdline"] or ()), *(one.info["environ"] or {}).values()]
-            if any(own in word and ".hive-worker" in word for word in words):
+            if any(own in word and (".hive-worker" in word or ".hive-home" in word) for word in words):
                 found.append(one)
         return found
 

@@ -4,6 +4,7 @@
 #
 # `tools/install.sh VENV gis=2,training` installs what a worker needs that serves these and does nothing else, and
 # `tools/install.sh VENV ""` what the gateway needs, which serves none: for container images and machines deployed to.
+# `tools/install.sh VENV home` is the latter with a redis-server: for the machine that `hive home` moves to.
 #
 # System packages are installed where this runs as root on Debian or Ubuntu, or where Homebrew is there; elsewhere the
 # one command to run is printed. Everything else goes into the virtual environment.
@@ -108,7 +109,12 @@ PYTHON
 if (($# > 1)) && [[ $what != all ]]; then
   say "installing Hive${what:+ for $what}"
   pip_install .
-  extras=${what:+$(extras_of "$what")}
+  if [[ $what == home ]]; then
+    extras=
+    has_redis || extras=redis-server
+  else
+    extras=${what:+$(extras_of "$what")}
+  fi
   [[ -z $extras ]] || pip_install ".[$extras]"
   ! wants gis || tools/install_pdal.sh "$venv"
   say "ready: $venv/bin/hive"

@@ -19,6 +19,7 @@ from hive.deploy.target import Target, Via, name_for, nodes_of, words_of
 from hive.deploy.ways import choose_ports, close_way, open_way
 from hive.errors import DeployError, ServiceError, SettingError
 from hive.orchestrator import gateway_process, redis_server
+from hive.orchestrator.home import await_way, elsewhere
 from hive.orchestrator.network import opened
 from hive.settings import Settings
 
@@ -103,7 +104,9 @@ def _wanted(settings: Settings, target: Target) -> Record:
 
 
 def _refuse_sleeping(settings: Settings) -> None:
-    if redis_server.running_pid(settings) is None or gateway_process.running_pid(settings) is None:
+    if home := elsewhere(settings):
+        await_way(settings, home)
+    elif redis_server.running_pid(settings) is None or gateway_process.running_pid(settings) is None:
         raise ServiceError(
             "Redis and the gateway do not both run here, and the worker needs them. Start them: hive up."
         )

@@ -6,8 +6,10 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from hive.errors import NotFoundError, SettingError
+from hive.broker import reachable
+from hive.errors import NotFoundError, SettingError, UnreachableError
 from hive.orchestrator import redis_server
+from hive.orchestrator.home import elsewhere, hand_over
 from hive.orchestrator.keys import give_worker_keys
 from hive.orchestrator.network import opened
 from hive.orchestrator.service import HOST
@@ -39,6 +41,8 @@ def add(settings: Settings, name: str, queues: Sequence[str], folder: Path | Non
     ------
     SettingError
         The name cannot be used or is taken, or the folder is there already.
+    UnreachableError
+        The home of this Hive is elsewhere, and cannot be reached.
     """
     if not _NAME.fullmatch(name) or name in (*ROLES, "default"):
         raise SettingError(f"{name!r} cannot be an identity's name: small letters, digits and dashes, such as studio.")
@@ -50,8 +54,15 @@ def add(settings: Settings, name: str, queues: Sequence[str], folder: Path | Non
     password = secrets.token_urlsafe(32)
     _hand_out(settings, name, queues, password, place)
     identity = keep_identity(settings, name, queues, password)
-    if redis_server.running_pid(settings) is not None:
-        worker_user(identity).apply(redis_server.admin(settings))
+    try:
+        hand_over(settings, identity_file(settings, name).name, identity_file(settings, name).read_text())
+    except UnreachableError:
+        identity_file(settings, name).unlink()
+        shutil.rmtree(place)
+        raise
+    if _is_up(settings):
+        with reachable(settings):
+            worker_user(identity).apply(redis_server.admin(settings))
     return place
 
 
@@ -67,17 +78,26 @@ def remove(settings: Settings, name: str) -> None:
     ------
     NotFoundError
         There is no such identity.
+    UnreachableError
+        The home of this Hive is elsewhere, and cannot be reached.
     """
     if name in ROLES or not is_identity(settings, name):
         known = ", ".join(one.name for one in identities(settings)) or "none"
         raise NotFoundError(f"There is no identity {name!r}. Known are: {known}.")
+    hand_over(settings, identity_file(settings, name).name, None)
     identity_file(settings, name).unlink()
     shutil.rmtree(_handed_out(settings, name), ignore_errors=True)
-    if redis_server.running_pid(settings) is not None:
-        client = redis_server.admin(settings)
-        client.acl_deluser(name)
-        # What it held is sent again by others, once the leases of its jobs have ended.
-        client.delete(*(f"hive:unacked:{name}{part}" for part in ("", ":index", ":mutex")))
+    if _is_up(settings):
+        with reachable(settings):
+            client = redis_server.admin(settings)
+            client.acl_deluser(name)
+            # What it held is sent again by others, once the leases of its jobs have ended.
+            client.delete(*(f"hive:unacked:{name}{part}" for part in ("", ":index", ":mutex")))
+
+
+def _is_up(settings: Settings) -> bool:
+    """Whether there is a Redis to tell: here, or where the home is."""
+    return redis_server.running_pid(settings) is not None or elsewhere(settings) is not None
 
 
 def _handed_out(settings: Settings, name: str) -> Path:
