@@ -14,7 +14,7 @@ from typing import Any
 from hive.deploy import bundle, records
 from hive.deploy.deploying import deploy
 from hive.deploy.home import transfer
-from hive.deploy.home.machine import Counts, HomeMachine, Observer
+from hive.deploy.home.machine import PAUSE_S, Counts, HomeMachine, Observer
 from hive.deploy.home.settings import keeps_files
 from hive.deploy.records import Record
 from hive.deploy.ssh import Connection
@@ -25,9 +25,6 @@ from hive.orchestrator import bring_up, elsewhere, gateway_process, inventory, r
 from hive.orchestrator.home import Home, await_way, declare, declare_here, moving
 from hive.orchestrator.network import opened
 from hive.settings import Settings, host_name
-
-# Longer than a large Redis takes to write everything down; it ends with the process anyway.
-PAUSE_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -194,8 +191,8 @@ class _Move:
         machine.send(transfer.REDIS)
         self._tell("starting Redis and the gateway there")
         machine.begin()
-        machine.refuse_closed()
         refuse_other(before, machine.await_start(), self._home.destination)
+        machine.refuse_closed()
         return before
 
     def _undo(self, machine: HomeMachine) -> None:

@@ -5,7 +5,7 @@ import shutil
 
 from hive.deploy.home import transfer
 from hive.deploy.home.machine import Counts, HomeMachine, Observer
-from hive.deploy.home.moving import PAUSE_S, Moved, refuse_other, repoint
+from hive.deploy.home.moving import Moved, refuse_other, repoint
 from hive.deploy.home.settings import keeps_files
 from hive.deploy.ssh import Connection
 from hive.errors import HiveError, NotFoundError
@@ -81,10 +81,8 @@ class _Return:
         return counts
 
     def _switch(self) -> Counts:
-        before = dict(self._machine.count(PAUSE_S))
-        del before["gateway"]
-        self._machine.control("park")
         tunnels.stop_all(self._settings)
+        before = self._machine.leave()
         if keeps_files(self._settings):
             self._machine.fetch(transfer.STORE)  # what has come since
         self._machine.fetch(transfer.REDIS)

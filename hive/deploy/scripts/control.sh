@@ -208,7 +208,14 @@ park() {
 
 unpark() { rm -f "$folder/parked"; }
 
-count() { (hive_module hive.orchestrator.inventory count ${PAUSE_S:+"$PAUSE_S"}); }
+count() { (hive_module hive.orchestrator.inventory count); }
+
+# The last count of a home that leaves: Redis alone is started for it, and nobody may write until it ends.
+measure() {
+    (hive_module hive up --redis-only) >/dev/null || exit 1
+    (hive_module hive.orchestrator.inventory count "$PAUSE_S") || exit 1
+    (hive_module hive down) >/dev/null || exit 1
+}
 
 # Sizes and names of what it keeps.
 list() {
@@ -290,7 +297,7 @@ remove() {
 main() {
     place
     case $HIVE_DEPLOY_ACTION in
-        start | stop | status | prepare | install | remove | run | park | unpark | count | list | clear | take) "$HIVE_DEPLOY_ACTION" ;;
+        start | stop | status | prepare | install | remove | run | park | unpark | count | measure | list | clear | take) "$HIVE_DEPLOY_ACTION" ;;
         *) die "usage: sh control.sh start|stop|status|prepare|install|remove|run" ;;
     esac
 }
