@@ -4,6 +4,18 @@ from hive.deploy.deploying import Deployed, deploy
 from hive.deploy.host import Host
 from hive.deploy.records import Record, find_all
 from hive.deploy.removing import Removed, remove
-from hive.deploy.target import Target, Via, name_for
+from hive.deploy.target import Target, Via, is_same_host, name_for
 
-__all__ = ["Deployed", "Host", "Record", "Removed", "Target", "Via", "deploy", "find_all", "name_for", "remove"]
+__all__ = [
+    "Deployed",
+    "Host",
+    "Record",
+    "Removed",
+    "Target",
+    "Via",
+    "deploy",
+    "find_all",
+    "is_same_host",
+    "name_for",
+    "remove",
+]

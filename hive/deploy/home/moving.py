@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hive.broker import reachable
+from hive.client import Session
 from hive.deploy import bundle, records
 from hive.deploy.deploying import deploy
 from hive.deploy.home import transfer
@@ -117,6 +119,7 @@ def _refuse_unfit(settings: Settings) -> None:
         )
     if opened(settings) is not None:
         raise SettingError("This Mac side is open to the network. Close it first: hive down, then hive up.")
+    _refuse_local_workers(settings)
     for name in ("broker_url", "gateway_url"):
         origin = settings.origins[name]
         if origin.startswith(("flag ", "environment ")) or origin == str(settings.config_file):
@@ -126,6 +129,17 @@ def _refuse_unfit(settings: Settings) -> None:
     own = ((settings.home / "store").as_uri(), f"{settings.gateway_url}/blob")
     if keeps_files(settings) and settings.store not in own:
         raise SettingError(f"HIVE_STORE is {settings.store}, which stays here. Take it away, or name a bucket: s3://….")
+
+
+def _refuse_local_workers(settings: Settings) -> None:
+    """A worker that was started here keeps files in the folder of this home, where nobody would look any more."""
+    with reachable(settings):
+        workers = Session(settings).registry.workers()
+    local = [one["name"] for one in workers if (one.get("terms") or {}).get("store") == "folder"]
+    if local and keeps_files(settings):
+        raise ServiceError(
+            f"{', '.join(local)} keeps files in this home, which moves. Stop it, and start it again after the move."
+        )
 
 
 def _wanted(settings: Settings, destination: str, via: Via | None, python: str | None) -> Home:
