@@ -164,6 +164,7 @@ class Connection:
                 writer.join()
         except tarfile.ReadError:  # it broke off, and the code of ssh says why
             process.wait()
+            listener.join()
         finally:
             alarm.cancel()
         self._refuse(process.returncode, "\n".join(words))

@@ -13,7 +13,18 @@ from hive.orchestrator.redis_server import running_pid
 from hive.orchestrator.service import Service
 from hive.settings import Settings
 
-__all__ = ["Service", "bring_up", "elsewhere", "hold", "overview", "running_pid", "start", "start_open", "stop"]
+__all__ = [
+    "Service",
+    "bring_up",
+    "elsewhere",
+    "hold",
+    "overview",
+    "running_pid",
+    "start",
+    "start_open",
+    "stop",
+    "stop_here",
+]
 
 _LOOK_EVERY_S = 2.0
 
@@ -30,6 +41,7 @@ def start(settings: Settings, *, with_gateway: bool = True) -> list[Service]:
     """
     refuse_while_moving(settings)
     if elsewhere(settings) is not None:
+        stop_here(settings)
         return tunnels.start_all(settings)
     if redis_server.running_pid(settings) is None:
         close_to_network(settings)
@@ -80,9 +92,19 @@ def stop(settings: Settings) -> dict[str, int]:
     ServiceError
         One does not end.
     """
-    ended = tunnels.stop_all(settings)
+    return tunnels.stop_all(settings) | stop_here(settings)
+
+
+def stop_here(settings: Settings) -> dict[str, int]:
+    """Stop Redis and the gateway of this machine, and no tunnel; returns their former processes by name.
+
+    Raises
+    ------
+    ServiceError
+        One does not end.
+    """
     stopped = {"gateway": gateway_process.stop(settings), "redis": redis_server.stop(settings)}
-    return ended | {name: pid for name, pid in stopped.items() if pid is not None}
+    return {name: pid for name, pid in stopped.items() if pid is not None}
 
 
 def hold(settings: Settings, *, with_gateway: bool = True) -> None:

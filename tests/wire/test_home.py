@@ -111,23 +111,27 @@ def test_a_home_moves_and_works_with_a_closed_lid_and_comes_back(mac, studio, tm
 
 
 def break_when(mac, word, do, *words):
-    """Run a command, and do something when it says that word; returns its code and what it said."""
+    """Run a command, and do something to it when it says that word; returns its code and what it said."""
     with subprocess.Popen(mac.command(*words), env=mac.environment, stderr=subprocess.PIPE, text=True) as process:
         said = []
         for line in process.stderr:
             said.append(line)
             if line.startswith(word):
-                do()
+                do(process)
     return process.returncode, said
 
 
 def test_a_move_that_breaks_leaves_everything_where_it_was(mac, studio, host):
     waiting = mac.submit("test", "--queue", "training")
     before = held(mac)
-    code, said = break_when(mac, "copying jobs", host.pull_cable, "home", "studio")
+    code, said = break_when(mac, "copying jobs", lambda _: host.pull_cable(), "home", "studio")
     assert (code, said[-1].startswith("hive: "), "studio" in said[-1]) == (4, True, True), said
     assert (elsewhere(mac.settings), held(mac), mac.json("status")["gateway"]["state"]) == (None, before, "up")
     host.mend_cable()
+
+    code, _ = break_when(mac, "starting Redis and the gateway there", lambda command: command.kill(), "home", "studio")
+    mac.run("up")  # it had no time to say or mend anything
+    assert (code, elsewhere(mac.settings), held(mac)) == (-signal.SIGKILL, None, before)
 
     studio.mount("-t", "tmpfs", "-o", "size=4m", "tmpfs", str(studio.home))
     assert "Make room there." in mac.run("home", "studio", code=1).stderr
@@ -144,7 +148,7 @@ def test_a_move_that_breaks_leaves_everything_where_it_was(mac, studio, host):
     assert held(mac) == before
     refused = mac.run("up", "--lan", code=1).stderr
     assert "The home of this Hive is studio" in refused
-    code, said = break_when(mac, "bringing jobs", host.pull_cable, "home", "--back")
+    code, said = break_when(mac, "bringing jobs", lambda _: host.pull_cable(), "home", "--back")
     assert (code, mac.json("home")["host"]) == (4, "studio"), said
     host.mend_cable()
     mac.run("home", "--back", timeout_s=120)  # it goes on from there
@@ -153,6 +157,8 @@ def test_a_move_that_breaks_leaves_everything_where_it_was(mac, studio, host):
 
 def test_nothing_is_started_here_while_the_home_is_elsewhere_and_it_comes_up_again_there(mac, studio):
     mac.run("access", "add", "early", "--capabilities", "gis")
+    with mac.worker():
+        assert "w1@test keeps files in this home" in mac.run("home", "studio", code=1).stderr
     mac.run("home", "studio", timeout_s=120)
     mac.run("access", "add", "late", "--capabilities", "gis")
     mac.run("access", "remove", "early")

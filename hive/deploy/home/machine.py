@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from hive.deploy import bundle
 from hive.deploy.home import transfer
@@ -90,6 +91,22 @@ class HomeMachine:
         self.control("unpark")
         self.control("start")
 
+    def try_out(self) -> Counts:
+        """Start Redis and the gateway there for a moment, while they are not the home yet; returns what Redis holds.
+
+        Raises
+        ------
+        DeployError
+            They do not start, or the sshd there lets nobody through to them.
+        """
+        try:
+            found: dict[str, int] = json.loads(self.control("try_out"))
+            self._refuse_closed()
+        finally:
+            self.control("park")
+        del found["gateway"]
+        return found
+
     def leave(self) -> Counts:
         """Stop Redis and the gateway there, for good; returns what Redis holds.
 
@@ -103,8 +120,8 @@ class HomeMachine:
         del found["gateway"]
         return found
 
-    def await_start(self) -> Counts:
-        """Wait until Redis and the gateway answer there; returns what Redis holds.
+    def await_start(self) -> None:
+        """Wait until Redis and the gateway answer there.
 
         Raises
         ------
@@ -115,8 +132,8 @@ class HomeMachine:
         while time.monotonic() < end:
             try:
                 found: dict[str, int] = json.loads(self.control("count"))
-                if found.pop("gateway"):
-                    return found
+                if found["gateway"]:
+                    return
             except DeployError as error:
                 last = str(error)
             host = self.look()
@@ -126,7 +143,7 @@ class HomeMachine:
             time.sleep(_LOOK_EVERY_S)
         raise DeployError(f"Redis and the gateway do not answer on {self._home.destination}. {last}")
 
-    def refuse_closed(self) -> None:
+    def _refuse_closed(self) -> None:
         """Refuse a machine whose sshd lets nobody through to its own ports.
 
         Raises
@@ -200,9 +217,15 @@ class HomeMachine:
             if missing:
                 self._tell(f"bringing files of jobs ({transfer.words(missing)})")
             for batch in transfer.batches(missing):
-                transfer.get(self._connection, self._home.name, home, batch)
+                self._try_get(home, batch)
             return
         self._tell(f"bringing jobs ({transfer.words(has)})")
         incoming = home / "redis" / "incoming"
-        transfer.get(self._connection, self._home.name, incoming, has)
+        self._try_get(incoming, has)
         transfer.exchange(incoming / part, home / part)
+
+    def _try_get(self, folder: Path, batch: Sizes) -> None:
+        try:
+            transfer.get(self._connection, self._home.name, folder, batch)
+        except OSError as error:
+            raise ServiceError(f"{folder} cannot be written ({error.strerror}). Make room here.") from error

@@ -23,7 +23,7 @@ from hive.deploy.ssh import Connection
 from hive.deploy.target import Target, Via, host_of, is_same_host
 from hive.deploy.ways import free_ports
 from hive.errors import DeployError, HiveError, ServiceError, SettingError
-from hive.orchestrator import bring_up, elsewhere, gateway_process, inventory, redis_server, tunnels
+from hive.orchestrator import bring_up, elsewhere, gateway_process, inventory, redis_server, stop_here, tunnels
 from hive.orchestrator.home import Home, await_way, declare, declare_here, moving
 from hive.orchestrator.network import opened
 from hive.settings import Settings, host_name
@@ -83,6 +83,7 @@ def move(settings: Settings, destination: str, via: Via | None, python: str | No
                 home, counts = _Move(settings, wanted, connection, observer).run()
             else:
                 home, counts = found, None
+                stop_here(settings)
                 _renew(settings, found, connection, observer)
     tunnels.start_all(settings)
     await_way(settings, home)
@@ -187,6 +188,8 @@ class _Move:
         try:
             counts = self._switch(machine)
             declare(self._settings, self._home)
+            machine.begin()
+            machine.await_start()
         except BaseException:
             self._undo(machine)
             raise
@@ -204,9 +207,7 @@ class _Move:
             machine.send(transfer.STORE)  # what has come since
         machine.send(transfer.REDIS)
         self._tell("starting Redis and the gateway there")
-        machine.begin()
-        refuse_other(before, machine.await_start(), self._home.destination)
-        machine.refuse_closed()
+        refuse_other(before, machine.try_out(), self._home.destination)
         return before
 
     def _undo(self, machine: HomeMachine) -> None:

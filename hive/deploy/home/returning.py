@@ -9,7 +9,7 @@ from hive.deploy.home.moving import Moved, refuse_other, repoint
 from hive.deploy.home.settings import keeps_files
 from hive.deploy.ssh import Connection
 from hive.errors import HiveError, NotFoundError
-from hive.orchestrator import elsewhere, gateway_process, inventory, redis_server, tunnels
+from hive.orchestrator import elsewhere, gateway_process, inventory, redis_server, stop_here, tunnels
 from hive.orchestrator.home import Home, declare, declare_here, moving
 from hive.settings import Settings
 
@@ -28,6 +28,7 @@ def move_back(settings: Settings, observer: Observer) -> Moved:
     if home is None:
         return Moved(None, None)
     with moving(settings), Connection(home.destination, home.ssh_config) as connection:
+        stop_here(settings)  # what an earlier move back has started and not finished
         machine = HomeMachine(settings, home, connection, observer)
         counts = _Return(settings, home, machine, observer).run()
         tunnels.start_all(settings)

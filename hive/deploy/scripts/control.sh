@@ -210,6 +210,9 @@ unpark() { rm -f "$folder/parked"; }
 
 count() { (hive_module hive.orchestrator.inventory count); }
 
+# Whether a copy can be a home: it is started for a moment, and stays parked.
+try_out() { (hive_module hive up) >/dev/null && (hive_module hive.orchestrator.inventory count); }
+
 # The last count of a home that leaves: Redis alone is started for it, and nobody may write until it ends.
 measure() {
     (hive_module hive up --redis-only) >/dev/null || exit 1
@@ -297,7 +300,7 @@ remove() {
 main() {
     place
     case $HIVE_DEPLOY_ACTION in
-        start | stop | status | prepare | install | remove | run | park | unpark | count | measure | list | clear | take) "$HIVE_DEPLOY_ACTION" ;;
+        start | stop | status | prepare | install | remove | run | park | unpark | count | try_out | measure | list | clear | take) "$HIVE_DEPLOY_ACTION" ;;
         *) die "usage: sh control.sh start|stop|status|prepare|install|remove|run" ;;
     esac
 }

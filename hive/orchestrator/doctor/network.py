@@ -104,7 +104,10 @@ def home_answers(patient: Patient) -> Found:
         yield ok(f"Redis and the gateway are at home here: {patient.settings.home}.")
         return
     way = home.state(patient.settings, found)
-    if way.state == "up":
+    if way.state == "up" and not patient.redis_is_there:
+        words = f"Redis and the gateway are at home on {found.destination}, and do not answer through the tunnel there."
+        yield problem(words, f"Start them there: hive home {found.destination}.")
+    elif way.state == "up":
         yield ok(f"Redis and the gateway are at home on {found.destination}; the tunnel there is up.")
     elif way.state == "stopped":
         yield problem(
