@@ -27,6 +27,7 @@ _LOOK_EVERY_S = 0.02
 _LINE = "install: "
 # What ssh says, and what a person is told. The first that fits counts.
 _MEANINGS = (
+    ("Control socket connect", "The connection to {host} broke, and it does not answer any more."),
     (
         "REMOTE HOST IDENTIFICATION HAS CHANGED",
         "{host} shows another host key than before: it was set up anew, or somebody sits between. Ask its owner; where "
@@ -220,8 +221,11 @@ class _Writer(threading.Thread):
                 self._stream.write(self._given)
             self._stream.close()
         except BrokenPipeError:
-            return  # ssh has ended, and its code says why
+            self._close()  # ssh has ended, and its code says why
         except OSError as error:
             self.error = error
-            with contextlib.suppress(OSError):
-                self._stream.close()
+            self._close()
+
+    def _close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.close()
