@@ -27,7 +27,6 @@ _LOOK_EVERY_S = 0.02
 _LINE = "install: "
 # What ssh says, and what a person is told. The first that fits counts.
 _MEANINGS = (
-    ("Control socket connect", "The connection to {host} broke, and it does not answer any more."),
     (
         "REMOTE HOST IDENTIFICATION HAS CHANGED",
         "{host} shows another host key than before: it was set up anew, or somebody sits between. Ask its owner; where "

@@ -9,6 +9,7 @@
 
 import json
 import sys
+from contextlib import closing
 from typing import Any, cast
 
 import redis
@@ -24,21 +25,22 @@ _STEPS = ("", "\x06\x163", "\x06\x166", "\x06\x169")  # kombu's lists for each p
 
 def count(settings: Settings, pause_s: float = 0.0) -> dict[str, int]:
     """Jobs, their records and logs, and messages that wait; with a pause nobody changes them for so long."""
-    client = redis_server.admin(settings)
-    if pause_s:
-        client.client_pause(int(pause_s * 1000), all=False)
-    queues = cast(set[bytes], client.smembers("hive:queues"))
-    lengths: list[int] = [client.llen(one.decode() + step) for one in queues for step in _STEPS]
-    return {
-        "jobs": client.zcard("hive:jobs"),
-        "records": _lasting(client, "hive:job:*"),
-        "messages": sum(lengths),
-    }
+    with closing(redis_server.admin(settings)) as client:
+        if pause_s:
+            client.client_pause(int(pause_s * 1000), all=False)
+        queues = cast(set[bytes], client.smembers("hive:queues"))
+        lengths: list[int] = [client.llen(one.decode() + step) for one in queues for step in _STEPS]
+        return {
+            "jobs": client.zcard("hive:jobs"),
+            "records": _lasting(client, "hive:job:*"),
+            "messages": sum(lengths),
+        }
 
 
 def resume(settings: Settings) -> None:
     """Let everybody write again."""
-    redis_server.admin(settings).client_unpause()
+    with closing(redis_server.admin(settings)) as client:
+        client.client_unpause()
 
 
 def _lasting(client: redis.Redis, pattern: str) -> int:

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import re
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,8 +135,9 @@ def _refuse_unfit(settings: Settings) -> None:
 
 def _refuse_local_workers(settings: Settings) -> None:
     """A worker that was started here keeps files in the folder of this home, where nobody would look any more."""
-    with reachable(settings):
-        workers = Session(settings).registry.workers()
+    session = Session(settings)
+    with reachable(settings), closing(session.broker):
+        workers = session.registry.workers()
     local = [one["name"] for one in workers if (one.get("terms") or {}).get("store") == "folder"]
     if local and keeps_files(settings):
         raise ServiceError(
