@@ -27,6 +27,7 @@ COMMANDS = {
     "up": "services",
     "down": "services",
     "restart": "services",
+    "home": "home",
     "dashboard": "dashboard",
     "cost": "cost",
     "doctor": "doctor",

@@ -484,6 +484,11 @@ def start_command(home: Path) -> str:
     return "docker compose -f docker-compose.mac.yml up -d" if containers_folder(home).exists() else "hive up"
 
 
+def moved_file(home: Path) -> Path:
+    """The file that is there while the Redis and the gateway of a home are on another machine (`hive home HOST`)."""
+    return home / "moved.json"
+
+
 def role_password(settings: Settings) -> Path:
     """The file with the password of this process' role. The admin's is where an earlier Hive kept its only one."""
     return settings.home / ("redis.password" if settings.role == "admin" else f"access/{settings.role}.password")
@@ -533,6 +538,8 @@ def _default_store(settings: Settings) -> tuple[str, str]:
     """The gateway's store. Where no gateway is named, this machine has it, and its folder is used without a detour."""
     if settings.gateway_url:
         return f"{settings.gateway_url}/blob", "HIVE_GATEWAY_URL"
+    if moved_file(settings.home).exists():
+        return f"http://127.0.0.1:{settings.gateway_port}/blob", str(moved_file(settings.home))
     return (settings.home / "store").as_uri(), "default"
 
 

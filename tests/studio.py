@@ -121,12 +121,12 @@ class Studio:
         run("nsenter", "--target", str(self._sshd.pid), "--mount", "mount", *words)
 
     def processes(self) -> list[psutil.Process]:
-        """What runs of a deployed worker."""
+        """What runs of a deployed worker or of a home."""
         own = str(self.home)
         found = []
-        for one in psutil.process_iter(["cmdline", "environ"]):
-            words = [*(one.info["cmdline"] or ()), *(one.info["environ"] or {}).values()]
-            if any(own in word and ".hive-worker" in word for word in words):
+        for one in psutil.process_iter(["cmdline", "environ", "cwd"]):  # Redis writes over its environment
+            words = [*(one.info["cmdline"] or ()), *(one.info["environ"] or {}).values(), one.info["cwd"] or ""]
+            if any(own in word and (".hive-worker" in word or ".hive-home" in word) for word in words):
                 found.append(one)
         return found
 

@@ -4,6 +4,7 @@
 #
 # `tools/install.sh VENV gis=2,training` installs what a worker needs that serves these and does nothing else, and
 # `tools/install.sh VENV ""` what the gateway needs, which serves none: for container images and machines deployed to.
+# `tools/install.sh VENV home` is the latter with a redis-server: for the machine that `hive home` moves to.
 #
 # System packages are installed where this runs as root on Debian or Ubuntu, or where Homebrew is there; elsewhere the
 # one command to run is printed. Everything else goes into the virtual environment.
@@ -108,7 +109,9 @@ PYTHON
 if (($# > 1)) && [[ $what != all ]]; then
   say "installing Hive${what:+ for $what}"
   extras=
-  if [[ -n $what ]]; then
+  if [[ $what == home ]]; then
+    has_redis || extras=redis-server
+  elif [[ -n $what ]]; then
     # Hive itself knows what its capabilities need, once its own libraries are there.
     "$venv/bin/python" -c 'import hive.worker.starter' 2>/dev/null || pip_install .
     extras=$(extras_of "$what")

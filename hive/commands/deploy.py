@@ -74,6 +74,20 @@ def _deploy(settings: "Settings", target: "Target", as_json: bool) -> None:
         print_json(done.to_json())
     else:
         _print(done)
+    _say_way(settings, done)
+
+
+def _say_way(settings: "Settings", done: "Deployed") -> None:
+    """Say of a worker that it depends on this machine although the home does not."""
+    from hive.deploy import is_same_host
+    from hive.orchestrator import elsewhere
+
+    home = elsewhere(settings)
+    if home and done.record.ports and not is_same_host(home.destination, done.record.destination):
+        click.echo(
+            f"{done.record.name} comes to {home.destination} through this machine, and waits while its lid is closed.",
+            err=True,
+        )
 
 
 def _print(done: "Deployed") -> None:

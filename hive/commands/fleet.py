@@ -76,7 +76,10 @@ def status(as_json: bool) -> None:
         return
     for name in ("broker", "gateway"):
         document[name] = f"{document[name]['address']} ({document[name]['state']})"
-    click.echo(pairs({name: document[name] for name in ("broker", "gateway", "workers", "queued", "running")}))
+    home = document["home"]
+    document["home"] = f"{home['host']} (tunnel {home['tunnel']['state']})" if home else "here"
+    shown = ("broker", "gateway", "home", "workers", "queued", "running")
+    click.echo(pairs({name: document[name] for name in shown}))
     click.echo()
     _print_cost(document["orchestrator"])
 

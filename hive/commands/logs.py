@@ -107,9 +107,15 @@ def _text(entry: "LogEntry") -> str:
 
 
 def _show_orchestrator(*, follow: bool, as_json: bool) -> None:
-    from hive.orchestrator import log_files
+    from hive.errors import NotFoundError
+    from hive.orchestrator import elsewhere, log_files
 
     settings = current_settings()
+    if home := elsewhere(settings):
+        folder = f"~/.hive-home/{home.name}/home"
+        raise NotFoundError(
+            f"Redis and the gateway log on {home.destination}: {folder}/redis/redis.log, {folder}/gateway/gateway.log."
+        )
     if follow:
         for line in log_files.follow(settings):
             click.echo(json.dumps(line.to_json(), ensure_ascii=False) if as_json else _line_text(line))

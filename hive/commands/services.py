@@ -10,6 +10,7 @@ from hive.errors import HiveError
 
 if TYPE_CHECKING:
     from hive.orchestrator import Service
+    from hive.orchestrator.home import Home
     from hive.settings import Settings
 
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 )
 @click.option("--redis-only", is_flag=True, help="Start no gateway: no HTTP API, no web page, no files from elsewhere.")
 @click.option("--lan", is_flag=True, help="Open both to the network: TLS only, for machines of `hive access add`.")
+@click.option("--foreground", is_flag=True, help="Stay, start what ends again, and stop both at Ctrl-C or SIGTERM.")
 @click.option("--address", metavar="NAME", help="With --lan: the address or name that others reach this machine by.")
 @json_option
 def up(
@@ -32,11 +34,13 @@ def up(
     gateway_port: int | None,
     redis_only: bool,
     lan: bool,
+    foreground: bool,
     address: str | None,
     as_json: bool,
 ) -> None:
     """Start the Mac side here: Redis and the gateway, bound to this machine, with secrets. Safe to call twice."""
-    from hive.orchestrator import start, start_open
+    from hive.orchestrator import elsewhere, hold, start, start_open
+    from hive.orchestrator.home import await_way
 
     if address is not None and not lan:
         raise click.UsageError("--address says where --lan opens; give both", click.get_current_context())
@@ -48,12 +52,22 @@ def up(
     for name, port in (("redis_port", redis_port), ("gateway_port", gateway_port)):
         if port is not None:
             _keep_port(settings, name)
+    home = elsewhere(settings)
+    if home is not None:
+        _print_home(home)
+        await_way(settings, home)
     sent = _send_missing(current_settings(redis_port=redis_port, gateway_port=gateway_port))  # with what was just made
     if as_json:
         print_json(_started(settings, services, sent))
-        return
-    _print_started(settings, services)
-    click.echo("Next: start a worker (hive worker --capabilities gis=2), then hive submit.", err=True)
+    else:
+        _print_started(settings, services)
+        click.echo("Next: start a worker (hive worker --capabilities gis=2), then hive submit.", err=True)
+    if foreground:
+        hold(settings, with_gateway=with_gateway)
+
+
+def _print_home(home: "Home") -> None:
+    click.echo(f"Redis and the gateway run on {home.destination} (hive home); from here there is a tunnel.", err=True)
 
 
 def _started(settings: "Settings", services: "Sequence[Service]", sent: list[str]) -> dict[str, Any]:
@@ -104,7 +118,7 @@ def _keep_port(settings: "Settings", name: str) -> None:
 @json_option
 def down(as_json: bool) -> None:
     """Stop the Mac side here. Queued jobs stay on disk and go on after the next `hive up`."""
-    from hive.orchestrator import stop
+    from hive.orchestrator import elsewhere, stop
 
     settings = current_settings()
     stopped = stop(settings)
@@ -114,6 +128,8 @@ def down(as_json: bool) -> None:
     if not stopped:
         click.echo(f"Nothing runs under {settings.home}.")
     _print_stopped(stopped)
+    if home := elsewhere(settings):
+        click.echo(f"Redis and the gateway go on on {home.destination} (hive home).", err=True)
 
 
 def _print_stopped(stopped: Mapping[str, int]) -> None:
@@ -128,7 +144,8 @@ def restart(as_json: bool) -> None:
 
     Queued jobs stay on disk; running ones go on, and report what they have done meanwhile.
     """
-    from hive.orchestrator import start, start_open, stop
+    from hive.orchestrator import elsewhere, start, start_open, stop
+    from hive.orchestrator.home import await_way
     from hive.orchestrator.network import opened
 
     settings = current_settings()
@@ -141,6 +158,10 @@ def restart(as_json: bool) -> None:
         services = start_open(settings, was_open.name, with_gateway=with_gateway)
     else:
         services = start(settings, with_gateway=with_gateway)
+    home = elsewhere(settings)
+    if home is not None:
+        _print_home(home)
+        await_way(settings, home)
     sent = _send_missing(settings)
     if as_json:
         pids = [{"name": name, "pid": pid} for name, pid in stopped.items()]

@@ -19,6 +19,7 @@ from hive.deploy.target import Target, Via, name_for, nodes_of, words_of
 from hive.deploy.ways import choose_ports, close_way, open_way
 from hive.errors import DeployError, SettingError, UnreachableError
 from hive.orchestrator import gateway_process, redis_server
+from hive.orchestrator.home import await_way, elsewhere
 from hive.orchestrator.network import opened
 from hive.settings import Settings
 
@@ -106,11 +107,13 @@ def refuse_unready(settings: Settings) -> None:
     Raises
     ------
     UnreachableError
-        The Mac side does not run.
+        The Mac side does not run, or is elsewhere and cannot be reached.
     DeployError
         Something that is copied, or ssh itself, is missing.
     """
-    if redis_server.running_pid(settings) is None or gateway_process.running_pid(settings) is None:
+    if home := elsewhere(settings):
+        await_way(settings, home)
+    elif redis_server.running_pid(settings) is None or gateway_process.running_pid(settings) is None:
         raise UnreachableError(
             "Redis and the gateway do not both run here, and the worker needs them. Start them: hive up."
         )

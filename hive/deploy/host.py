@@ -24,7 +24,8 @@ _SOURCE_GB = 0.01
 class Host:
     """A machine as it says itself; `installed` and `configured` are digests of what was put there, "" for nothing.
 
-    `ends` counts how often the worker has ended since it was started, and was started again.
+    `ends` counts how often the worker has ended since it was started, and was started again; a home `is_parked`
+    while it is not the home.
     """
 
     system: str
@@ -48,6 +49,7 @@ class Host:
     log: str
     ends: int
     is_exposed: bool
+    is_parked: bool = False
 
     @property
     def words(self) -> str:
@@ -64,7 +66,7 @@ class Host:
         return {name: getattr(self, name) for name in names} | {"docker": self.docker if self.has_docker else None}
 
 
-def look_at(connection: Connection, name: str, python: str, port: int | None = None) -> Host:
+def look_at(connection: Connection, name: str, python: str, port: int | None = None, kind: str = "worker") -> Host:
     """Ask a machine what it is and has, and whether the port where a tunnel ends is open to its network.
 
     Raises
@@ -72,7 +74,8 @@ def look_at(connection: Connection, name: str, python: str, port: int | None = N
     DeployError
         It does not answer as a machine with a POSIX shell does.
     """
-    lines = connection.run(script("facts.sh"), {"NAME": name, "PYTHON": python, "PORT": str(port or "")}).splitlines()
+    values = {"NAME": name, "KIND": kind, "PYTHON": python, "PORT": str(port or "")}
+    lines = connection.run(script("facts.sh"), values).splitlines()
     pairs = [(key, value) for key, _, value in (line.partition("=") for line in lines)]
     found = dict(pairs)
     try:
@@ -98,6 +101,7 @@ def look_at(connection: Connection, name: str, python: str, port: int | None = N
             log=found.get("log", ""),
             ends=int(found.get("ends") or 0),
             is_exposed="exposed" in found,
+            is_parked="parked" in found,
         )
     except (KeyError, ValueError) as error:
         raise DeployError(

@@ -63,7 +63,7 @@ def home_files(settings: Settings, record: Record, folder: Path) -> Mapping[str,
     given = files["home/config.toml"].decode().splitlines()
     values = _values(settings, record)
     kept = [line for line in given if line.partition("=")[0].strip() not in values]
-    lines = [*kept, *(f"{name} = {_toml(value)}" for name, value in values.items()), ""]
+    lines = [*kept, *(f"{name} = {toml(value)}" for name, value in values.items()), ""]
     return files | {"home/config.toml": "\n".join(lines).encode()}
 
 
@@ -82,16 +82,17 @@ def _values(settings: Settings, record: Record) -> dict[str, object]:
         values["allow_scripts"] = True
     if store_kind(settings.store) not in _HERE:
         values["store"] = settings.store
-    return values | _changed(settings, _SHARED) | dict(record.more)
+    return values | changed(settings, _SHARED) | dict(record.more)
 
 
-def _changed(settings: Settings, names: Sequence[str]) -> dict[str, object]:
+def changed(settings: Settings, names: Sequence[str]) -> dict[str, object]:
     """Those settings that are not as they are by default."""
     defaults = {one.name: one.default for one in VARIABLES}
     return {name: getattr(settings, name) for name in names if getattr(settings, name) != defaults[name]}
 
 
-def _toml(value: object) -> str:
+def toml(value: object) -> str:
+    """A value as config.toml has it."""
     return json.dumps(value, ensure_ascii=False)  # strings, numbers and booleans are the same in both
 
 

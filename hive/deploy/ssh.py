@@ -4,9 +4,11 @@ Nothing that comes from outside is ever part of a command line there: each comma
 values come before them as assignments that are quoted for sh.
 """
 
+import contextlib
 import shlex
 import shutil
 import subprocess
+import tarfile
 import tempfile
 import threading
 import time
@@ -108,11 +110,19 @@ class Connection:
         given = "".join(f"{name}={shlex.quote(value)}\n" for name, value in (values or {}).items())
         return self._run("sh -s", (given + script).encode(), on_line, timeout_s)
 
-    def send(self, archive: bytes, name: str) -> None:
+    def send(self, archive: bytes, name: str, kind: str = "worker") -> None:
         """Unpack an archive in the folder of the worker of that name; `name` holds small letters, digits and dashes."""
-        folder = f'"$HOME/.hive-worker/{name}"'
+        folder = f'"$HOME/.hive-{kind}/{name}"'
         command = f"sh -c 'umask 077 && mkdir -p {folder} && tar -xzf - -C {folder}'"
         self._run(command, archive, None, 10 * _USUAL_S)
+
+    def stream(self, command: str, write: Callable[[IO[bytes]], None], timeout_s: float) -> None:
+        """Run a fixed command there, whose stdin is what `write` writes."""
+        self._run(command, write, None, timeout_s)
+
+    def read(self, command: str, given: bytes, take: Callable[[IO[bytes]], None], timeout_s: float) -> None:
+        """Run a fixed command there with that on its stdin; `take` reads what it prints."""
+        self._run(command, given, None, timeout_s, take)
 
     def can_forward(self, settings: Settings, ports: tuple[int, int]) -> bool:
         """Whether these ports of the machine are free for a tunnel."""
@@ -129,7 +139,14 @@ class Connection:
     def _ssh(self, master: str) -> list[str]:
         return [*ssh_command(self._ssh_config), "-o", f"ControlMaster={master}", "-o", f"ControlPath={self._socket}"]
 
-    def _run(self, command: str, given: bytes, on_line: Callable[[str], None] | None, timeout_s: float) -> str:
+    def _run(
+        self,
+        command: str,
+        given: bytes | Callable[[IO[bytes]], None],
+        on_line: Callable[[str], None] | None,
+        timeout_s: float,
+        take: Callable[[IO[bytes]], None] | None = None,
+    ) -> str:
         process = subprocess.Popen(  # noqa: S603  as above
             [*self._ssh("no"), "--", self.destination, command],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -137,18 +154,26 @@ class Connection:
         stdin, stdout, stderr = (cast(IO[bytes], one) for one in (process.stdin, process.stdout, process.stderr))
         words: list[str] = []
         listener = threading.Thread(target=_listen, args=(stderr, words, on_line), daemon=True)
-        writer = threading.Thread(target=_write, args=(stdin, given), daemon=True)
+        writer = _Writer(stdin, given)
         alarm = threading.Timer(timeout_s, process.kill)
         for one in (listener, writer, alarm):
             one.start()
+        answer = ""
         try:
             with process:
+                if take is not None:
+                    take(stdout)
                 answer = stdout.read().decode(errors="replace")
                 listener.join()
                 writer.join()
+        except tarfile.ReadError:  # it broke off, and the code of ssh says why
+            process.wait()
+            listener.join()
         finally:
             alarm.cancel()
         self._refuse(process.returncode, "\n".join(words))
+        if writer.error is not None:
+            raise writer.error
         return answer
 
     def _refuse(self, code: int, words: str) -> None:
@@ -194,9 +219,28 @@ def _listen(stream: IO[bytes], words: list[str], on_line: Callable[[str], None] 
             on_line(text.removeprefix(_LINE))
 
 
-def _write(stream: IO[bytes], given: bytes) -> None:
-    try:
-        stream.write(given)
-        stream.close()
-    except BrokenPipeError:
-        return  # ssh has ended, and its code says why
+class _Writer(threading.Thread):
+    """Writes to a process beside whoever reads from it; `error` is what kept it from writing all."""
+
+    def __init__(self, stream: IO[bytes], given: bytes | Callable[[IO[bytes]], None]) -> None:
+        super().__init__(daemon=True)
+        self._stream, self._given = stream, given
+        self.error: OSError | None = None
+
+    def run(self) -> None:
+        """Write it all, and close."""
+        try:
+            if callable(self._given):
+                self._given(self._stream)
+            else:
+                self._stream.write(self._given)
+            self._stream.close()
+        except BrokenPipeError:
+            self._close()  # ssh has ended, and its code says why
+        except OSError as error:
+            self.error = error
+            self._close()
+
+    def _close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.close()

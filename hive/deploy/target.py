@@ -61,6 +61,16 @@ def host_of(destination: str) -> str:
     return re.sub(r":\d+$", "", host) if destination.startswith("ssh://") else host
 
 
+def is_same_host(one: str, other: str) -> bool:
+    """Whether two destinations are one machine, whoever logs in there.
+
+    >>> is_same_host("me@studio", "root@studio"), is_same_host("ssh://studio:2222", "studio")
+    (True, False)
+    """
+    first, second = (name.removeprefix("ssh://").rpartition("@")[2] for name in (one, other))
+    return first == second
+
+
 def name_for(destination: str) -> str:
     """What the worker is called that nobody has named: by its host, an address in full.
 

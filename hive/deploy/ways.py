@@ -5,8 +5,10 @@ from collections.abc import Iterator
 
 from hive.deploy.records import Record
 from hive.deploy.ssh import Connection
+from hive.deploy.target import is_same_host
 from hive.errors import DeployError
 from hive.orchestrator import tunnels
+from hive.orchestrator.home import elsewhere
 from hive.orchestrator.tunnels import Tunnel, TunnelState
 from hive.settings import Settings
 
@@ -18,11 +20,17 @@ _ATTEMPTS = 5
 def choose_ports(settings: Settings, record: Record, connection: Connection) -> tuple[int, int]:
     """Two ports of the machine where the tunnel ends: those of before where it has them, else such that are free.
 
+    Where the home is on that machine, they are those of Redis and the gateway themselves.
+
     Raises
     ------
     DeployError
         Its sshd opens none.
     """
+    home = elsewhere(settings)
+    if home is not None and is_same_host(home.destination, record.destination):
+        close_way(settings, record.name)
+        return home.ports
     held = state_of(settings, record.name)
     if record.ports and all(record.ports):
         if held is not None and held.state == "up":
@@ -30,18 +38,31 @@ def choose_ports(settings: Settings, record: Record, connection: Connection) -> 
         close_way(settings, record.name)
         if connection.can_forward(settings, record.ports):
             return record.ports
-    for ports in _candidates(settings, record.name):
+    return free_ports(settings, record.name, connection)
+
+
+def free_ports(settings: Settings, name: str, connection: Connection) -> tuple[int, int]:
+    """Two ports of a machine that nobody uses, the same ones each time where they are free.
+
+    Raises
+    ------
+    DeployError
+        Its sshd opens none.
+    """
+    for ports in _candidates(settings, name):
         if connection.can_forward(settings, ports):
             return ports
     raise DeployError(
-        f"The sshd of {record.destination} opens no port for a tunnel. Let it (AllowTcpForwarding, PermitListen in its "
-        "sshd_config), or let the machine come here: hive down, then hive up --lan."
+        f"The sshd of {connection.destination} opens no port for a tunnel. Let it (AllowTcpForwarding, PermitListen in "
+        "its sshd_config), or let the machine come here: hive down, then hive up --lan."
     )
 
 
 def open_way(settings: Settings, record: Record) -> None:
-    """Hold the tunnel of a deployment that has one."""
-    if record.ports is not None:
+    """Hold the tunnel of a deployment that has one; a worker where the home is needs none."""
+    home = elsewhere(settings)
+    is_at_home = home is not None and is_same_host(home.destination, record.destination)
+    if record.ports is not None and not is_at_home:
         tunnel = Tunnel(record.name, record.destination, record.ssh_config, *record.ports)
         tunnels.keep(settings, tunnel)
         tunnels.start(settings, tunnel)

@@ -314,6 +314,7 @@ def _status() -> _Document:
     return _object(
         broker=_object(address=_TEXT, state=_TEXT),
         gateway=_object(address=_TEXT, state=_TEXT),
+        home={"type": ["object", "null"]},
         orchestrator=_object(
             **_cost(),
             cpu_percent_since_start={"type": "number"},

@@ -6,8 +6,12 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from hive.errors import NotFoundError, SettingError
+import redis
+
+from hive.broker import reachable
+from hive.errors import NotFoundError, SettingError, UnreachableError
 from hive.orchestrator import containers, redis_server
+from hive.orchestrator.home import elsewhere, hand_over
 from hive.orchestrator.keys import give_worker_keys
 from hive.orchestrator.network import MAC, opened
 from hive.orchestrator.service import HOST
@@ -44,6 +48,8 @@ def add(
     ------
     SettingError
         The name cannot be used or is taken, or the folder is there already.
+    UnreachableError
+        The home of this Hive is elsewhere, and cannot be reached.
     """
     if not _NAME.fullmatch(name) or name in (*ROLES, "default"):
         raise SettingError(f"{name!r} cannot be an identity's name: small letters, digits and dashes, such as studio.")
@@ -55,9 +61,16 @@ def add(
     password = secrets.token_urlsafe(32)
     _hand_out(settings, name, queues, password, place, in_container)
     identity = keep_identity(settings, name, queues, password)
+    try:
+        hand_over(settings, identity_file(settings, name).name, identity_file(settings, name).read_text())
+    except UnreachableError:
+        identity_file(settings, name).unlink()
+        shutil.rmtree(place)
+        raise
     _tell_containers(settings)
-    if (client := redis_server.running_admin(settings)) is not None:
-        worker_user(identity).apply(client)
+    with reachable(settings):
+        if (client := _redis(settings)) is not None:
+            worker_user(identity).apply(client)
     return place
 
 
@@ -75,20 +88,29 @@ def remove(settings: Settings, name: str) -> bool:
     ------
     NotFoundError
         There is no such identity.
+    UnreachableError
+        The home of this Hive is elsewhere, and cannot be reached.
     """
     if name in ROLES or not is_identity(settings, name):
         known = ", ".join(one.name for one in identities(settings)) or "none"
         raise NotFoundError(f"There is no identity {name!r}. Known are: {known}.")
+    hand_over(settings, identity_file(settings, name).name, None)
     identity_file(settings, name).unlink()
     shutil.rmtree(_handed_out(settings, name), ignore_errors=True)
     _tell_containers(settings)
-    client = redis_server.running_admin(settings)
-    if client is None:
-        return False
-    client.acl_deluser(name)
-    # What it held is sent again by others, once the leases of its jobs have ended.
-    client.delete(*(f"hive:unacked:{name}{part}" for part in ("", ":index", ":mutex")))
+    with reachable(settings):
+        client = _redis(settings)
+        if client is None:
+            return False
+        client.acl_deluser(name)
+        # What it held is sent again by others, once the leases of its jobs have ended.
+        client.delete(*(f"hive:unacked:{name}{part}" for part in ("", ":index", ":mutex")))
     return True
+
+
+def _redis(settings: Settings) -> redis.Redis | None:
+    """Redis, to be told who may come in, where it runs: here, in a container, or where the home is."""
+    return redis_server.admin(settings) if elsewhere(settings) else redis_server.running_admin(settings)
 
 
 def _tell_containers(settings: Settings) -> None:

@@ -56,6 +56,7 @@ def start(settings: Settings) -> Service:
         process.kill()
         _pid_file(settings).unlink(missing_ok=True)
         raise ServiceError(f"The gateway did not start. Its log says why: {log_file(settings)}.")
+    process.returncode = 0  # it outlives this command, which need not wait for it
     return Service("gateway", address, process.pid, is_new=True)
 
 

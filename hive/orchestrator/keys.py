@@ -9,10 +9,14 @@ from hive.signing import EVERY_CAPABILITY, Signer
 
 _SUBMITTERS = ("submitter", "gateway")
 _WORKER_KEY, _TRUSTED = "worker.key", "trusted.json"
+# There where this is the home of a Hive whose owner signs elsewhere: that key does not come here, and none is made.
+ELSEWHERE = "signed-elsewhere"
 
 
 def make_keys(settings: Settings) -> None:
     """Make what is missing under this home: the keys of those who submit, and a worker's for this machine."""
+    if (settings.home / "access" / ELSEWHERE).exists():
+        return
     folder = settings.home / "access"
     trusted = {name: Signer(folder / f"{name}.key").public for name in _SUBMITTERS}
     _give(folder, folder, [EVERY_CAPABILITY], json.dumps(trusted, indent=2))

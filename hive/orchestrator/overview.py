@@ -10,8 +10,9 @@ import redis
 from hive.broker import public_address, reachable
 from hive.client import Session
 from hive.client import gateway as web
-from hive.orchestrator import gateway_process, redis_server
+from hive.orchestrator import gateway_process, home, redis_server
 from hive.orchestrator.usage import Meter, of_process, of_redis, usage
+from hive.settings import Settings
 
 
 def overview(session: Session, gateway_pid: int | None = None) -> dict[str, Any]:
@@ -33,11 +34,20 @@ def overview(session: Session, gateway_pid: int | None = None) -> dict[str, Any]
     return {
         "broker": {"address": public_address(settings.broker_url), "state": "up"},
         "gateway": {"address": settings.gateway_url, "state": state},
+        "home": _home(settings),
         "orchestrator": _usage(session, gateway_pid or gateway_process.running_pid(settings)),
         "workers": len(workers),
         "queued": sum(one.queued for one in queues),
         "running": sum(one.running for one in queues),
     }
+
+
+def _home(settings: Settings) -> dict[str, Any] | None:
+    """On which machine Redis and the gateway are, and how the way to it is; None: here."""
+    found = home.elsewhere(settings)
+    if found is None:
+        return None
+    return {"host": found.destination, "tunnel": home.state(settings, found).to_json()}
 
 
 def meters(session: Session, gateway_pid: int | None) -> Mapping[str, Meter]:

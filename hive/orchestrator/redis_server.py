@@ -239,13 +239,13 @@ def _listening(settings: Settings) -> str:
 
 def _renew(settings: Settings) -> None:
     """Make of a running Redis what this Hive expects: an earlier one may have started it, or have written its data."""
-    client = admin(settings)
-    client.eval(SPLIT, 0)
-    for user in users(settings):
-        user.apply(client)
-    client.client_kill_filter(user="default")  # whoever came in before is not asked again
-    with contextlib.suppress(redis.ResponseError):  # a build with the system's own allocator cannot
-        client.config_set("activedefrag", "yes")
+    with contextlib.closing(admin(settings)) as client:
+        client.eval(SPLIT, 0)
+        for user in users(settings):
+            user.apply(client)
+        client.client_kill_filter(user="default")  # whoever came in before is not asked again
+        with contextlib.suppress(redis.ResponseError):  # a build with the system's own allocator cannot
+            client.config_set("activedefrag", "yes")
 
 
 def _write_config(settings: Settings, files: _Files) -> None:
@@ -267,7 +267,8 @@ def _answers(settings: Settings) -> bool:
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline:
         try:
-            return bool(admin(settings).ping())
+            with contextlib.closing(admin(settings)) as client:
+                return bool(client.ping())
         except redis.BusyLoadingError:
             deadline = time.monotonic() + _START_S
         except (redis.ConnectionError, redis.TimeoutError):

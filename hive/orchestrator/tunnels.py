@@ -1,7 +1,7 @@
-"""Tunnels to machines that cannot reach this one: over ssh from here, which bring Redis and the gateway to them.
+"""Tunnels over ssh from here: they bring Redis and the gateway to machines, or those of another machine here.
 
-They end at 127.0.0.1 of the machine, so no port is open to a network on either side. Each is held by a process of its
-own (`tunnel_keeper`), from `hive up` to `hive down`.
+They begin and end at 127.0.0.1, so no port is open to a network on either side. Each is held by a process of its own
+(`tunnel_keeper`), from `hive up` to `hive down`.
 """
 
 import json
@@ -36,22 +36,36 @@ _OPTIONS = {
 }
 _ALONE = {"ControlMaster": "no", "ControlPath": "none", "ExitOnForwardFailure": "yes"}
 # `$PPID` is the sshd of this connection. `cat` ends when ssh here ends, and so does everything when this side is gone.
-_HOLD = """sh -c 'echo $PPID >"$HOME/.hive-worker/{name}/tunnel.pid"; echo "{up}"; exec cat >/dev/null'"""
+_HOLD = """sh -c 'echo $PPID >"$HOME/{folder}/{name}/tunnel.pid"; echo "{up}"; exec cat >/dev/null'"""
 _CLEAR = (
-    """sh -c 'pid=$(cat "$HOME/.hive-worker/{name}/tunnel.pid") && """
+    """sh -c 'pid=$(cat "$HOME/{folder}/{name}/tunnel.pid") && """
     """case $(ps -p "$pid" -o args=) in *sshd*) kill "$pid" ;; esac'"""
 )
 
 
 @dataclass(frozen=True)
 class Tunnel:
-    """To which machine, with which file of ssh's settings, and at which ports of 127.0.0.1 it ends there."""
+    """To which machine, with which file of ssh's settings, and at which ports of 127.0.0.1 it ends there.
+
+    With `is_home` Redis and the gateway are there, at these ports, and the tunnel brings them here.
+    """
 
     name: str
     destination: str
     ssh_config: str
     redis_port: int
     gateway_port: int
+    is_home: bool = False
+
+    @property
+    def service(self) -> str:
+        """What it is called beside Redis and the gateway."""
+        return "tunnel home" if self.is_home else f"tunnel {self.name}"
+
+    @property
+    def folder(self) -> str:
+        """Where it keeps its notes in the home folder there."""
+        return ".hive-home" if self.is_home else ".hive-worker"
 
     @property
     def forwardings(self) -> tuple[int, int]:
@@ -93,6 +107,13 @@ def forwardings(settings: Settings, ports: tuple[int, int]) -> list[str]:
     return [word for there, here in pairs for word in ("-R", f"{HOST}:{there}:{HOST}:{here}")]
 
 
+def _forwardings_home(settings: Settings, ports: tuple[int, int]) -> list[str]:
+    """What ssh is told to bring from these ports of the machine to the usual ones here."""
+    own = (settings.redis_port, settings.gateway_port)
+    pairs = zip(ports, own, strict=True)
+    return [word for there, here in pairs for word in ("-L", f"{HOST}:{here}:{HOST}:{there}")]
+
+
 def keep(settings: Settings, tunnel: Tunnel) -> None:
     """Write a tunnel down, for each later `hive up`."""
     write_private(_plan_file(settings, tunnel.name), json.dumps(asdict(tunnel)))
@@ -110,21 +131,20 @@ def start_all(settings: Settings) -> list[Service]:
 
 def stop_all(settings: Settings) -> dict[str, int]:
     """Let go of every tunnel; returns the former processes by name."""
-    ended = {f"tunnel {one.name}": stop(settings, one.name) for one in planned(settings)}
+    ended = {one.service: stop(settings, one.name) for one in planned(settings)}
     return {name: pid for name, pid in ended.items() if pid is not None}
 
 
 def start(settings: Settings, tunnel: Tunnel) -> Service:
     """Hold a tunnel, if nobody holds it yet. It may take a while to come up: see `state`."""
-    service = f"tunnel {tunnel.name}"
     address = f"{tunnel.destination} {HOST}:{tunnel.redis_port}"
     command = _command(settings, tunnel)
     pid = _running_pid(settings, tunnel.name)
     if pid is not None and _told(settings, tunnel.name).get("command") == command:
-        return Service(service, address, pid, is_new=False)
+        return Service(tunnel.service, address, pid, is_new=False)
     stop(settings, tunnel.name)  # what it held ended at other ports
     pid = _start_keeper(settings, tunnel, json.dumps({"command": command, "clear": _clear(tunnel)}))
-    return Service(service, address, pid, is_new=True)
+    return Service(tunnel.service, address, pid, is_new=True)
 
 
 def _start_keeper(settings: Settings, tunnel: Tunnel, work: str) -> int:
@@ -195,8 +215,8 @@ def state(settings: Settings, tunnel: Tunnel) -> TunnelState:
 
 
 def states(settings: Settings) -> Iterator[TunnelState]:
-    """How all tunnels are."""
-    return (state(settings, one) for one in planned(settings))
+    """How all tunnels to workers are."""
+    return (state(settings, one) for one in planned(settings) if not one.is_home)
 
 
 def with_tunnels(workers: Iterable[dict[str, Any]], tunnels: Iterable[TunnelState]) -> list[dict[str, Any]]:
@@ -206,12 +226,14 @@ def with_tunnels(workers: Iterable[dict[str, Any]], tunnels: Iterable[TunnelStat
 
 
 def _command(settings: Settings, tunnel: Tunnel) -> list[str]:
-    words = [*alone(tunnel.ssh_config), *forwardings(settings, tunnel.forwardings)]
-    return [*words, "--", tunnel.destination, _HOLD.format(name=tunnel.name, up=tunnel_keeper.UP)]
+    brings = _forwardings_home if tunnel.is_home else forwardings
+    words = [*alone(tunnel.ssh_config), *brings(settings, tunnel.forwardings)]
+    hold = _HOLD.format(folder=tunnel.folder, name=tunnel.name, up=tunnel_keeper.UP)
+    return [*words, "--", tunnel.destination, hold]
 
 
 def _clear(tunnel: Tunnel) -> list[str]:
-    return [*alone(tunnel.ssh_config), "--", tunnel.destination, _CLEAR.format(name=tunnel.name)]
+    return [*alone(tunnel.ssh_config), "--", tunnel.destination, _CLEAR.format(folder=tunnel.folder, name=tunnel.name)]
 
 
 def _words_of_keeper(settings: Settings, name: str) -> list[str]:

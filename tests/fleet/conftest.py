@@ -83,7 +83,7 @@ def stand_ins(tmp_path):
     for name in STAND_INS:
         text = f'#!/bin/bash\necho {name} "$@" >>"{tmp_path}/calls"\n[[ " $FAILS " != *" {name} "* ]] || exit 7\n'
         if name == "python3":  # makes an environment whose Python installs nothing
-            text += 'mkdir -p "$3/bin" && cp "$0" "$3/bin/python"\n'
+            text += '[[ $2 != venv ]] || { mkdir -p "$3/bin" && cp "$0" "$3/bin/python"; }\n'
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
     return folder

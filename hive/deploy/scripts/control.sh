@@ -1,15 +1,18 @@
 #!/bin/sh
-# The worker in this folder, which `hive deploy ssh` has put here:
+# What is in this folder: a worker, which `hive deploy ssh` has put here, or the home of a Hive (Redis and the gateway),
+# which `hive home` has moved here:
 #
 #   sh control.sh start|stop|status|prepare|install|remove|run
 #
-# `hive deploy` runs the same file from stdin, with HIVE_DEPLOY_NAME and HIVE_DEPLOY_ACTION before it.
+# The same file is run from stdin too, with HIVE_DEPLOY_NAME, HIVE_DEPLOY_ACTION and HIVE_DEPLOY_KIND before it.
 set -u
 umask 077
 # What Homebrew installs; neither ssh nor cron looks there.
 PATH=$PATH:/usr/local/bin:/opt/homebrew/bin
 HIVE_DEPLOY_NAME=${HIVE_DEPLOY_NAME-}
 HIVE_DEPLOY_ACTION=${HIVE_DEPLOY_ACTION-${1-}}
+HIVE_DEPLOY_KIND=${HIVE_DEPLOY_KIND-worker}
+PAUSE_S=${PAUSE_S-}
 STOP_S=45   # a worker gives its jobs 30 s to finish or to save their state
 
 say() { printf 'install: %s\n' "$*" >&2; }
@@ -18,31 +21,41 @@ die() { say "$*"; exit 1; }
 place() {
     if [ -n "$HIVE_DEPLOY_NAME" ]; then
         case $HIVE_DEPLOY_NAME in *[!a-z0-9-]*) die "$HIVE_DEPLOY_NAME is no name of a worker" ;; esac
-        folder=$HOME/.hive-worker/$HIVE_DEPLOY_NAME
+        case $HIVE_DEPLOY_KIND in worker | home) ;; *) die "$HIVE_DEPLOY_KIND is nothing that is put on a machine" ;; esac
+        folder=$HOME/.hive-$HIVE_DEPLOY_KIND/$HIVE_DEPLOY_NAME
     else
         folder=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
     fi
-    VIA=venv CAPABILITIES='' PYTHON='' GPUS='' INSTALLED='' CONFIGURED='' NAME=$HIVE_DEPLOY_NAME
+    VIA=venv CAPABILITIES='' PYTHON='' GPUS='' INSTALLED='' CONFIGURED='' NAME=$HIVE_DEPLOY_NAME KIND=$HIVE_DEPLOY_KIND
     [ ! -f "$folder/deployed.conf" ] || . "$folder/deployed.conf"
-    unit=hive-worker-$NAME
-    image=hive-worker-$NAME
+    unit=hive-$KIND-$NAME
+    image=hive-$KIND-$NAME
 }
 
-# --- the worker itself, in the foreground -----------------------------------------------------------------------------
-work() {
-    cd "$folder/home" || exit 1
+# --- the worker or the home itself, in the foreground -----------------------------------------------------------------
+# A module of Hive, with the settings of this folder.
+hive_module() {
+    cd "$folder" || exit 1
     export HIVE_HOME="$folder/home"
     if [ -n "$PYTHON" ]; then
         export PYTHONPATH="$folder/source"
-        exec "$PYTHON" -m hive worker --name "$NAME"
+        exec "$PYTHON" -m "$@"
     fi
-    exec "$folder/venv/bin/python" -m hive worker --name "$NAME"
+    exec "$folder/venv/bin/python" -m "$@"
+}
+
+work() {
+    case $KIND in
+        home) hive_module hive up --foreground ;;
+        *) hive_module hive worker --name "$NAME" ;;
+    esac
 }
 
 run() {
-    echo $$ >"$folder/worker.pid"
+    refuse_parked
+    echo $$ >"$folder/$KIND.pid"
     ended='' child='' ends=0
-    echo 0 >"$folder/worker.ends"
+    echo 0 >"$folder/$KIND.ends"
     trap 'ended=yes; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM INT
     while [ -z "$ended" ]; do
         work &
@@ -50,15 +63,15 @@ run() {
         wait "$child"
         while [ -n "$ended" ] && kill -0 "$child" 2>/dev/null; do wait "$child"; done
         ends=$((ends + 1))
-        echo "$ends" >"$folder/worker.ends"
+        echo "$ends" >"$folder/$KIND.ends"
         [ -n "$ended" ] || sleep 2
     done
-    rm -f "$folder/worker.pid"
+    rm -f "$folder/$KIND.pid"
 }
 
 # The process of `run`; nothing where the number belongs to another program by now.
 runner() {
-    pid=$(cat "$folder/worker.pid" 2>/dev/null) || return 1
+    pid=$(cat "$folder/$KIND.pid" 2>/dev/null) || return 1
     case $(ps -p "$pid" -o args= 2>/dev/null) in *"$folder/control.sh run"*) echo "$pid" ;; *) return 1 ;; esac
 }
 
@@ -88,7 +101,7 @@ start_systemd() {
     if [ "$(id -u)" = 0 ]; then wanted=multi-user.target; else wanted=default.target; fi
     cat >"$(unit_file)" <<EOS
 [Unit]
-Description=Hive worker $NAME
+Description=Hive $KIND $NAME
 Wants=network-online.target
 After=network-online.target
 [Service]
@@ -98,8 +111,8 @@ Restart=always
 RestartSec=2
 KillMode=mixed
 TimeoutStopSec=60
-StandardOutput=append:$(escaped "$folder/worker.log")
-StandardError=append:$(escaped "$folder/worker.log")
+StandardOutput=append:$(escaped "$folder/$KIND.log")
+StandardError=append:$(escaped "$folder/$KIND.log")
 [Install]
 WantedBy=$wanted
 EOS
@@ -116,7 +129,7 @@ without_reboot_line() { crontab -l 2>/dev/null | grep -v -F "# $unit" || true; }
 
 start_venv() {
     detach=$(command -v setsid || true)
-    nohup $detach sh "$folder/control.sh" run >>"$folder/worker.log" 2>&1 </dev/null &
+    nohup $detach sh "$folder/control.sh" run >>"$folder/$KIND.log" 2>&1 </dev/null &
     if command -v crontab >/dev/null; then
         { without_reboot_line; reboot_line; echo; } | crontab - || say "cron takes no line: after a restart of this machine, run: sh $folder/control.sh start"
     fi
@@ -126,7 +139,7 @@ start_venv() {
         sleep 0.2
         tried=$((tried + 1))
     done
-    die "the worker does not start; see there: $folder/worker.log"
+    die "the $KIND does not start; see there: $folder/$KIND.log"
 }
 
 start_docker() {
@@ -138,9 +151,10 @@ start_docker() {
 }
 
 start() {
+    refuse_parked
     stop
-    rm -f "$folder/worker.ends"
-    log=$folder/worker.log
+    rm -f "$folder/$KIND.ends"
+    log=$folder/$KIND.log
     if [ -f "$log" ] && [ "$(wc -c <"$log")" -gt 10000000 ]; then mv -f "$log" "$log.1"; fi
     "start_$VIA"
     echo "$CONFIGURED" >"$folder/configured"
@@ -176,9 +190,57 @@ status() {
         echo "log=$(docker logs --tail 1 "$unit" 2>&1)"
     else
         ! runner >/dev/null || echo "running=yes"
-        echo "ends=$(cat "$folder/worker.ends" 2>/dev/null)"
-        echo "log=$(tail -n 1 "$folder/worker.log" 2>/dev/null)"
+        echo "ends=$(cat "$folder/$KIND.ends" 2>/dev/null)"
+        echo "log=$(tail -n 1 "$folder/$KIND.log" 2>/dev/null)"
     fi
+}
+
+# --- a home comes and goes --------------------------------------------------------------------------------------------
+# What is parked holds a copy which is not the home of anybody, and does not run; neither by itself nor by mistake.
+refuse_parked() { [ ! -e "$folder/parked" ] || die "this home is elsewhere now; bring it here with: hive home"; }
+
+park() {
+    : >"$folder/parked"
+    stop
+    [ ! -f "$(unit_file)" ] || control_systemd disable --quiet "$unit" 2>/dev/null
+    (hive_module hive down) >/dev/null 2>&1 || [ ! -e "$folder/home/redis/redis.pid" ] || die "Redis does not end"
+}
+
+unpark() { rm -f "$folder/parked"; }
+
+count() { (hive_module hive.orchestrator.inventory count); }
+
+# Whether a copy can be a home: it is started for a moment, and stays parked.
+try_out() { (hive_module hive up) >/dev/null && (hive_module hive.orchestrator.inventory count); }
+
+# The last count of a home that leaves: Redis alone is started for it, and nobody may write until it ends.
+measure() {
+    (hive_module hive up --redis-only) >/dev/null || exit 1
+    (hive_module hive.orchestrator.inventory count "$PAUSE_S") || exit 1
+    (hive_module hive down) >/dev/null || exit 1
+}
+
+# Sizes and names of what it keeps.
+list() {
+    cd "$folder/home" 2>/dev/null || return 0
+    for part in redis/appendonlydir store/sha256 store/checkpoint; do
+        [ ! -d "$part" ] || find "$part" -type f -exec wc -c {} +
+    done
+}
+
+clear() { rm -rf "$folder/incoming"; }
+
+# What has come whole takes its place.
+take() {
+    cd "$folder/incoming" || exit 1
+    if [ -d redis/appendonlydir ]; then
+        rm -rf "$folder/home/redis/appendonlydir"
+        mkdir -p "$folder/home/redis" && mv redis/appendonlydir "$folder/home/redis/" || die "$folder cannot be written"
+    fi
+    [ ! -d store ] || find store -type f | while IFS= read -r one; do
+        mkdir -p "$folder/home/$(dirname "$one")" && mv -f "$one" "$folder/home/$one" || exit 1
+    done || die "$folder cannot be written"
+    rm -rf "$folder/incoming"
 }
 
 # --- putting it there and taking it away ------------------------------------------------------------------------------
@@ -193,7 +255,7 @@ install_with_python() {
 # What runs is stopped before its files change.
 prepare() {
     stop
-    rm -rf "$folder/source.new"
+    rm -rf "$folder/source.new" "$folder/incoming"
 }
 
 install() {
@@ -212,6 +274,7 @@ install() {
         export PIP_NO_CACHE_DIR=1 # it would stay in the home
         bash "$folder/source/tools/install.sh" "$folder/venv" "$CAPABILITIES" || exit 1
     fi
+    [ "$KIND" != home ] || (hive_module hive.orchestrator.inventory can) >/dev/null || exit 1
     rm -rf "$folder/source.old"
     echo "$INSTALLED" >"$folder/installed"
 }
@@ -230,14 +293,14 @@ remove() {
         docker rmi "$image" >/dev/null 2>&1
     fi
     rm -rf "$folder" || die "$folder cannot be removed"
-    rmdir "$HOME/.hive-worker" 2>/dev/null
+    rmdir "$HOME/.hive-$KIND" 2>/dev/null
     return 0
 }
 
 main() {
     place
     case $HIVE_DEPLOY_ACTION in
-        start | stop | status | prepare | install | remove | run) "$HIVE_DEPLOY_ACTION" ;;
+        start | stop | status | prepare | install | remove | run | park | unpark | count | try_out | measure | list | clear | take) "$HIVE_DEPLOY_ACTION" ;;
         *) die "usage: sh control.sh start|stop|status|prepare|install|remove|run" ;;
     esac
 }

@@ -1,4 +1,5 @@
-# What a machine is and has, one `name=value` a line. NAME is that of the worker, PORT where its tunnel ends, if it has one.
+# What a machine is and has, one `name=value` a line. NAME is that of the worker (KIND worker) or of the home (KIND home),
+# PORT where its tunnel ends, if it has one.
 
 # Whether PORT is open to the network of the machine, and not only to the machine itself.
 is_exposed() {
@@ -12,7 +13,7 @@ is_exposed() {
 
 facts() {
     PATH=$PATH:/usr/local/bin:/opt/homebrew/bin # Homebrew's, where ssh does not look
-    folder=$HOME/.hive-worker/$NAME
+    folder=$HOME/.hive-$KIND/$NAME
     echo "system=$(uname -s)"
     echo "machine=$(uname -m)"
     [ ! -r /etc/os-release ] || echo "release=$(. /etc/os-release && echo "$PRETTY_NAME")"
@@ -44,10 +45,11 @@ facts() {
     mkdir -p "$folder" 2>/dev/null && : 2>/dev/null >"$folder/.probe" && rm -f "$folder/.probe" && echo "writable=yes"
     [ ! -f "$folder/installed" ] || echo "installed=$(cat "$folder/installed")"
     [ ! -f "$folder/configured" ] || echo "configured=$(cat "$folder/configured")"
+    [ ! -e "$folder/parked" ] || echo "parked=yes"
     [ ! -f "$folder/control.sh" ] || sh "$folder/control.sh" status
     [ -z "$PORT" ] || ! is_exposed || echo "exposed=yes"
     # What was made only to see whether it can be made.
-    rmdir "$folder" "$HOME/.hive-worker" 2>/dev/null
+    rmdir "$folder" "$HOME/.hive-$KIND" 2>/dev/null
     return 0
 }
 facts </dev/null 2>/dev/null

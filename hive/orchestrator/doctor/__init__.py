@@ -10,6 +10,7 @@ __all__ = ["CHECKS", "Finding", "Verdict", "examine"]
 
 CHECKS = (
     Check("packages", programs.packages),
+    Check("home", network.home_answers),
     Check("redis", network.redis_answers),
     Check("gateway", network.gateway_answers),
     Check("password", network.redis_is_closed, needs_redis=True),

@@ -11,7 +11,7 @@ import redis
 from hive.broker import connect, public_address, reachable
 from hive.client.gateway import state
 from hive.errors import HiveError
-from hive.orchestrator import gateway_process, redis_server, tunnels
+from hive.orchestrator import gateway_process, home, redis_server, tunnels
 from hive.orchestrator.doctor.finding import Found, Patient, ok, problem, warning
 from hive.settings import Settings, containers_folder, start_command
 
@@ -98,6 +98,28 @@ def _will_be_open(settings: Settings) -> Found:
             f"HIVE_GATEWAY_HOST is {settings.gateway_host}: a gateway started now is open to others, unencrypted.",
             "Take it out of your shell and config.toml; it is meant for containers.",
         )
+
+
+def home_answers(patient: Patient) -> Found:
+    """Where Redis and the gateway are, and whether the way there is open."""
+    found = home.elsewhere(patient.settings)
+    if found is None:
+        yield ok(f"Redis and the gateway are at home here: {patient.settings.home}.")
+        return
+    way = home.state(patient.settings, found)
+    if way.state == "up" and not patient.redis_is_there:
+        words = f"Redis and the gateway are at home on {found.destination}, and do not answer through the tunnel there."
+        yield problem(words, f"Start them there: hive home {found.destination}.")
+    elif way.state == "up":
+        yield ok(f"Redis and the gateway are at home on {found.destination}; the tunnel there is up.")
+    elif way.state == "stopped":
+        yield problem(
+            f"Redis and the gateway are at home on {found.destination}; no tunnel is held.", "Hold it: hive up."
+        )
+    else:
+        why = f" ({way.error.rstrip('.')})" if way.error else ""
+        words = f"Redis and the gateway are at home on {found.destination}, and the tunnel there is down{why}."
+        yield problem(words, f"See whether the machine lets you in: ssh {found.destination}. Where it is: hive home.")
 
 
 def tunnels_hold(patient: Patient) -> Found:
