@@ -14,6 +14,7 @@ broker_connection_max_retries = None  # a worker outlasts a Mac that sleeps, how
 broker_transport_options = {
     "socket_keepalive": True,
     "socket_timeout": 30,
+    "health_check_interval": 60,  # each idle worker asks so often; that it is well is told by leases, not by this
     # A delivery that its worker has not renewed for one lease goes to another worker. Only with Hive's renewal: without
     # it every job longer than the lease would run twice. Hive's sweeps look for them, not kombu's timer of each worker.
     "visibility_timeout": _settings.lease_s,

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
 # A worker reports this often, and at once when it is busier or less busy than it said.
 REPORT_EVERY_S = 10.0
+# Where there are dozens, each reports so much less often that two reports come in a second, but not less than that.
+_SELDOM_S, _REPORTS_PER_S = 30.0, 2.0
 # One report may be lost before a worker counts as gone.
-GONE_AFTER_S = 2.5 * REPORT_EVERY_S
+_GONE_AFTER = 2.5
+GONE_AT_LAST_S = _GONE_AFTER * _SELDOM_S
 _WORKERS = "hive:workers"
 _REMEMBERED_S = 86_400
 
@@ -65,17 +68,24 @@ class Registry:
         self._leave = client.register_script(LEAVE)
         self._boot = client.register_script(BOOT)
 
-    def report(self, worker: WorkerReport, there_s: float = 0.0) -> None:
-        """Keep a worker's report until it is overdue, and count the time [s] that it was there since its last one."""
-        self._report(
+    def report(self, worker: WorkerReport, there_s: float = 0.0, every_s: float = REPORT_EVERY_S) -> float:
+        """Keep a worker's report until it is overdue, and count the time [s] that it was there since its last one.
+
+        Returns after how long [s] the report after the next is due.
+        """
+        most = int(_SELDOM_S * _REPORTS_PER_S)
+        workers = self._report(
             keys=[f"hive:worker:{worker.name}", _WORKERS],
             args=[
                 json.dumps(asdict(worker)),
-                int(GONE_AFTER_S * 1000),
+                int(_GONE_AFTER * every_s * 1000),
                 worker.name,
                 _usd(worker.price_usd_per_h, there_s),
+                GONE_AT_LAST_S,
+                most,
             ],
         )
+        return max(REPORT_EVERY_S, cast(int, workers) / _REPORTS_PER_S)
 
     def leave(self, name: str, price_usd_per_h: float | None = None, there_s: float = 0.0) -> None:
         """Remove a worker that stops, and count its last time [s]."""

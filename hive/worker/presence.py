@@ -56,24 +56,25 @@ class Presence(bootsteps.StartStopStep):
         registry = Registry(connect(settings))
         meter, gpus, agreed = _Meter(), gpu_names(), _terms(parent, settings)
         there, idle = There(registry, parent.hostname, settings), _Idle()
+        every_s = REPORT_EVERY_S
         while not self._over.is_set():
-            said = len(state.active_requests)
+            said, pause_s = len(state.active_requests), every_s
             try:
                 with there.counted() as time_s:
                     own = describe(parent, meter, gpus, agreed, settings.price_usd_per_h, idle.seconds())
-                    registry.report(own, time_s)
+                    every_s = registry.report(own, time_s, pause_s)
             except (redis.RedisError, OSError) as error:
                 logger.warning("cannot report to Redis: %s", error)
-            self._wait(said)
+            self._wait(said, pause_s)
         try:
             with there.counted() as time_s:
                 registry.leave(parent.hostname, settings.price_usd_per_h, time_s)
         except (redis.RedisError, OSError):
             logger.info("Redis is away; it will notice by itself that this worker has gone")
 
-    def _wait(self, said: int) -> None:
-        """Wait until the next report is due: after a while, or when another number of jobs runs than was said."""
-        end = time.monotonic() + REPORT_EVERY_S
+    def _wait(self, said: int, pause_s: float) -> None:
+        """Wait until the next report is due: after a pause, or when another number of jobs runs than was said."""
+        end = time.monotonic() + pause_s
         while not self._over.wait(_LOOK_EVERY_S) and time.monotonic() < end:
             if len(state.active_requests) != said:
                 return

@@ -17,7 +17,7 @@ from celery import Celery
 
 from hive.broker import connect, held_keys
 from hive.jobs import JobStore, State
-from hive.jobs.registry import GONE_AFTER_S
+from hive.jobs.registry import GONE_AT_LAST_S
 from hive.jobs.scripts import CLAIM, EXPIRE
 from hive.messages import queue_lists, send
 from hive.messages.transport import overdue, put_back_overdue
@@ -61,7 +61,7 @@ class Sweeper:
     def _own(self) -> list[str]:
         """The queues that this worker sweeps; where it has none, its next look is later the more workers there are."""
         keys = [f"hive:sweeper:{queue}" for queue in self._queues]
-        lease_ms, gone_ms = int(self._settings.lease_s * 1000), int(GONE_AFTER_S * 1000)
+        lease_ms, gone_ms = int(self._settings.lease_s * 1000), int(GONE_AT_LAST_S * 1000)
         arguments: list[str | int] = [self._sweeper, _PAUSES_HELD * self._pause_ms, lease_ms, gone_ms, _LOOK_SELDOM]
         workers, *are_mine = cast(list[int], self._claim(keys=keys, args=arguments))
         own = [queue for queue, is_mine in zip(self._queues, are_mine, strict=True) if is_mine]

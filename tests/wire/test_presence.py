@@ -83,13 +83,20 @@ def report(**values):
 
 def test_the_next_report_comes_at_once_when_the_load_changes_and_otherwise_in_its_time(monkeypatch):
     monkeypatch.setattr(presence, "_LOOK_EVERY_S", 0.01)
-    monkeypatch.setattr(presence, "REPORT_EVERY_S", 600.0)
     reporter = presence.Presence(None)
-    reporter._wait(said=1)  # none runs in this process: less than was said, so this does not take ten minutes
-    monkeypatch.setattr(presence, "REPORT_EVERY_S", 0.2)
+    reporter._wait(said=1, pause_s=600)  # none runs in this process: less than was said, so this is no ten minutes
     began = time.monotonic()
-    reporter._wait(said=0)
+    reporter._wait(said=0, pause_s=0.2)
     assert time.monotonic() - began >= 0.2
+
+
+def test_dozens_of_workers_report_so_seldom_that_the_laptop_does_not_notice(hive_up):
+    registry = Registry(hive_up.redis)
+    pauses = [registry.report(report(name=f"gis@{number}")) for number in range(50)]
+    assert (pauses[0], pauses[19], pauses[-1]) == (10, 10, 25)
+    registry.report(report(name="gis@0"), every_s=pauses[-1])
+    assert 60 < hive_up.redis.pttl("hive:worker:gis@0") / 1000 <= 62.5  # one report may be lost
+    assert registry.report(report(name="gis@0")) == 25
 
 
 def test_a_worker_that_died_more_than_a_day_ago_is_forgotten_by_whoever_looks(hive_up):
