@@ -73,7 +73,6 @@ class Registry:
 
         Returns after how long [s] the report after the next is due.
         """
-        most = int(_SELDOM_S * _REPORTS_PER_S)
         workers = self._report(
             keys=[f"hive:worker:{worker.name}", _WORKERS],
             args=[
@@ -82,10 +81,9 @@ class Registry:
                 worker.name,
                 _usd(worker.price_usd_per_h, there_s),
                 GONE_AT_LAST_S,
-                most,
             ],
         )
-        return max(REPORT_EVERY_S, cast(int, workers) / _REPORTS_PER_S)
+        return min(_SELDOM_S, max(REPORT_EVERY_S, cast(int, workers) / _REPORTS_PER_S))
 
     def leave(self, name: str, price_usd_per_h: float | None = None, there_s: float = 0.0) -> None:
         """Remove a worker that stops, and count its last time [s]."""

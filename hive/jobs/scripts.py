@@ -459,15 +459,14 @@ return expired
 )
 
 # KEYS: who sweeps a queue, for each. ARGV: worker, for how long [ms], lease [ms], for how long [ms] a worker is there
-# after its last report, most workers to count. Takes the queues that nobody else sweeps; returns how many workers there
-# are, and 1 or 0 for each queue.
+# after its last report. Takes the queues that nobody else sweeps; returns how many workers there are, and for each queue
+# 1 or 0.
 CLAIM = (
     _COMMON
     + """
 local ms = now()
 pulse(ms, tonumber(ARGV[3]))
-local there = redis.call('ZRANGEBYSCORE', 'hive:workers', (ms - ARGV[4]) / 1000, '+inf', 'LIMIT', 0, ARGV[5])
-local found = {#there}
+local found = {redis.call('ZCOUNT', 'hive:workers', (ms - ARGV[4]) / 1000, '+inf')}
 for n, key in ipairs(KEYS) do
   local sweeper = redis.call('GET', key)
   local is_mine = not sweeper or sweeper == ARGV[1]

@@ -34,7 +34,7 @@ _FORGET_EVERY_S = 60.0
 # Who sweeps has so many pauses to come back before another worker takes over.
 _PAUSES_HELD = 2
 # Up to so many workers, each looks after every pause; more of them look so much less often, but not less than that.
-_LOOK_ALWAYS, _LOOK_SELDOM = 3, 15
+_LOOK_ALWAYS, _LOOK_SELDOM = 3, 30
 
 
 class Sweeper:
@@ -62,12 +62,13 @@ class Sweeper:
         """The queues that this worker sweeps; where it has none, its next look is later the more workers there are."""
         keys = [f"hive:sweeper:{queue}" for queue in self._queues]
         lease_ms, gone_ms = int(self._settings.lease_s * 1000), int(GONE_AT_LAST_S * 1000)
-        arguments: list[str | int] = [self._sweeper, _PAUSES_HELD * self._pause_ms, lease_ms, gone_ms, _LOOK_SELDOM]
+        arguments: list[str | int] = [self._sweeper, _PAUSES_HELD * self._pause_ms, lease_ms, gone_ms]
         workers, *are_mine = cast(list[int], self._claim(keys=keys, args=arguments))
         own = [queue for queue, is_mine in zip(self._queues, are_mine, strict=True) if is_mine]
         if not own and workers > _LOOK_ALWAYS:
-            seldom = workers / _LOOK_ALWAYS * random.uniform(0.75, 1.25)  # noqa: S311  so that they look in turn
-            self._next_look = time.monotonic() + seldom * self._pause_ms / 1000
+            in_turn = random.uniform(0.75, 1.25)  # noqa: S311  no secret
+            pauses = in_turn * min(workers, _LOOK_SELDOM) / _LOOK_ALWAYS
+            self._next_look = time.monotonic() + pauses * self._pause_ms / 1000
         return own
 
     def _sweep(self, queues: Sequence[str]) -> None:
