@@ -459,19 +459,20 @@ return expired
 )
 
 # KEYS: who sweeps a queue, for each. ARGV: worker, for how long [ms], lease [ms], for how long [ms] a worker is there
-# after its last report. Takes the queues that nobody else sweeps; returns how many workers there are, and for each queue
-# 1 or 0.
+# after its last report, the lists that these queues are made of. Takes the queues that nobody else sweeps. Returns how
+# many workers there are, how many messages wait, and for each queue 1 or 0.
 CLAIM = (
     _COMMON
     + """
 local ms = now()
 pulse(ms, tonumber(ARGV[3]))
-local found = {redis.call('ZCOUNT', 'hive:workers', (ms - ARGV[4]) / 1000, '+inf')}
+local found = {redis.call('ZCOUNT', 'hive:workers', (ms - ARGV[4]) / 1000, '+inf'), 0}
+for n = 5, #ARGV do found[2] = found[2] + redis.call('LLEN', ARGV[n]) end
 for n, key in ipairs(KEYS) do
   local sweeper = redis.call('GET', key)
   local is_mine = not sweeper or sweeper == ARGV[1]
   if is_mine then redis.call('SET', key, ARGV[1], 'PX', ARGV[2]) end
-  found[n + 1] = is_mine and 1 or 0
+  found[n + 2] = is_mine and 1 or 0
 end
 return found
 """

@@ -155,7 +155,7 @@ class Transport(stock.Transport):
 
     Channel = Channel
     # A waiting worker asks Redis anew after so many seconds, not every second; a message wakes it at once all the same.
-    brpop_timeout = 20
+    brpop_timeout = 28
 
 
 def overdue(client: "redis.Redis", index: str, lease_s: float, most: int = 1) -> list[Any]:

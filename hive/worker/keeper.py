@@ -21,7 +21,6 @@ from celery.worker import state as celery_state
 from hive.broker import connect, held_keys
 from hive.jobs import JobStore, State
 from hive.jobs.scripts import RENEW
-from hive.messages import queue_lists
 from hive.settings import Settings, load_settings
 from hive.worker.outbox import Outbox, Outcome
 from hive.worker.place import outbox_of, scribe_of, slots_of
@@ -33,7 +32,7 @@ logger = logging.getLogger(__name__)
 _LOOK_EVERY_S = 1.0
 _RENEWALS_PER_LEASE = 4
 _SWEEPS_PER_LEASE = 5
-_DEAF_LEASES = 3  # after one or two in which it was first seen so
+_DEAF_LEASES = 3  # after one in which it was first seen so
 # Celery looks after its pool every 5 s, and then knows the signal.
 _LOOKS_AT_DEAD = 8
 
@@ -52,8 +51,8 @@ class Keeper(bootsteps.StartStopStep):
         """Begin to keep and to sweep."""
         settings = load_settings()
         scribe = scribe_of(settings, parent.hostname, connect(settings))
-        duties = Duties(settings, parent, scribe)
         sweeper = Sweeper(settings, parent.app, parent.hostname, list(parent.app.amqp.queues.consume_from))
+        duties = Duties(settings, parent, scribe, sweeper)
         duties.take_over()
         parent.wait_for_soft_shutdown = duties.wait_for_tasks
         self._run("keeper", duties.look, _LOOK_EVERY_S)
@@ -86,10 +85,11 @@ class Keeper(bootsteps.StartStopStep):
 class Duties:
     """What a keeper does for its worker."""
 
-    def __init__(self, settings: Settings, worker: Any, scribe: Scribe) -> None:  # noqa: ANN401  celery's WorkController
+    def __init__(self, settings: Settings, worker: Any, scribe: Scribe, sweeper: Sweeper) -> None:  # noqa: ANN401  celery's WorkController
         self._settings = settings
         self._worker = worker
         self._scribe = scribe
+        self._sweeper = sweeper
         self._redis = connect(settings)
         self._renew = self._redis.register_script(RENEW)
         self._index = held_keys(settings)["unacked_index_key"]
@@ -127,9 +127,8 @@ class Duties:
             self._next_renewal = time.monotonic() + self._settings.lease_s / _RENEWALS_PER_LEASE
             self._end_unwanted(slots)
         if time.monotonic() >= self._next_deaf_look:
+            self._next_deaf_look = time.monotonic() + self._settings.lease_s
             self._end_where_deaf(slots)
-            seldom = 1 if self._deaf_since is not None else 2  # a look costs the laptop a little, by each idle worker
-            self._next_deaf_look = time.monotonic() + seldom * self._settings.lease_s
         if (slots or self._cancelled is None) and {slot.job for slot in slots} & set(self._newly_cancelled()):
             self._end_unwanted(slots)  # a job that was retried meanwhile may have a wanted attempt too
 
@@ -168,16 +167,12 @@ class Duties:
         return {tag for tag, since in self._idle_since.items() if now - since > self._settings.lease_s}
 
     def _end_where_deaf(self, slots: list[Slot]) -> None:
-        """End this worker where jobs wait, slots are free, and for four or five leases it has taken none.
+        """End this worker where jobs wait, slots are free, and for four leases it has taken none.
 
         Its connection has died without saying so, or its main thread hangs. Whoever supervises it starts it again; what
         runs here is taken over by others.
         """
-        queues = list(self._worker.app.amqp.queues.consume_from)
-        pipeline = self._redis.pipeline(transaction=False)
-        for name in (name for queue in queues for name in queue_lists(queue)):
-            pipeline.llen(name)
-        waiting = sum(pipeline.execute()) + len(self._idle_since)
+        waiting = self._sweeper.waiting + len(self._idle_since)
         taken = sum(celery_state.total_count.values())
         is_deaf = waiting and taken == self._taken and len(slots) < self._worker.concurrency
         self._taken = taken

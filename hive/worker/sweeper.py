@@ -45,6 +45,8 @@ class Sweeper:
         self._application = application
         self._sweeper = f"{worker} {secrets.token_hex(4)}"
         self._queues = queues
+        self._lists = [name for queue in queues for name in queue_lists(queue)]
+        self.waiting = 0  # messages in its queues, as of its last look
         self._redis = connect(settings)
         self._held = held_keys(settings)
         self._claim = self._redis.register_script(CLAIM)
@@ -62,8 +64,9 @@ class Sweeper:
         """The queues that this worker sweeps; where it has none, its next look is later the more workers there are."""
         keys = [f"hive:sweeper:{queue}" for queue in self._queues]
         lease_ms, gone_ms = int(self._settings.lease_s * 1000), int(GONE_AT_LAST_S * 1000)
-        arguments: list[str | int] = [self._sweeper, _PAUSES_HELD * self._pause_ms, lease_ms, gone_ms]
-        workers, *are_mine = cast(list[int], self._claim(keys=keys, args=arguments))
+        arguments: list[str | int] = [self._sweeper, _PAUSES_HELD * self._pause_ms, lease_ms, gone_ms, *self._lists]
+        self.waiting = 0  # nobody is deaf to a Redis that is away
+        workers, self.waiting, *are_mine = cast(list[int], self._claim(keys=keys, args=arguments))
         own = [queue for queue, is_mine in zip(self._queues, are_mine, strict=True) if is_mine]
         if not own and workers > _LOOK_ALWAYS:
             in_turn = random.uniform(0.75, 1.25)  # noqa: S311  no secret
