@@ -23,7 +23,7 @@ from hive.deploy.records import Record
 from hive.deploy.ssh import Connection
 from hive.deploy.target import Target, Via, host_of, is_same_host
 from hive.deploy.ways import free_ports
-from hive.errors import DeployError, HiveError, ServiceError, SettingError
+from hive.errors import DeployError, HiveError, ServiceError, SettingError, UnreachableError
 from hive.orchestrator import bring_up, elsewhere, gateway_process, inventory, redis_server, stop_here, tunnels
 from hive.orchestrator.home import Home, await_way, declare, declare_here, moving
 from hive.orchestrator.network import opened
@@ -64,11 +64,12 @@ def move(settings: Settings, destination: str, via: Via | None, python: str | No
     SettingError
         The machine cannot be read, or the home cannot move as this Hive is set.
     ServiceError
-        Redis and the gateway do not run here, or somebody moves the home already.
+        Somebody moves the home already.
     DeployError
         The machine cannot take it; everything runs here as before.
     UnreachableError
-        There is no way to the machine, or it broke; everything runs here as before.
+        Redis and the gateway do not run here; or there is no way to the machine, or it broke, and everything runs here as
+        before.
     """
     host_of(destination)
     found = elsewhere(settings)
@@ -116,7 +117,7 @@ def _through(settings: Settings, home: Home) -> list[Record]:
 
 def _refuse_unfit(settings: Settings) -> None:
     if redis_server.running_pid(settings) is None or gateway_process.running_pid(settings) is None:
-        raise ServiceError(
+        raise UnreachableError(
             "Redis and the gateway do not both run here, and only a whole home can move. First: hive up."
         )
     if opened(settings) is not None:
