@@ -68,8 +68,8 @@ def move(settings: Settings, destination: str, via: Via | None, python: str | No
     DeployError
         The machine cannot take it; everything runs here as before.
     UnreachableError
-        Redis and the gateway do not run here; or there is no way to the machine, or it broke, and everything runs here as
-        before.
+        Redis and the gateway do not run here; or there is no way to the machine, or it broke, and everything runs here
+        as before.
     """
     host_of(destination)
     found = elsewhere(settings)
