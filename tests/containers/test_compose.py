@@ -175,7 +175,14 @@ def test_a_stopped_worker_gives_its_job_back_at_once(deployment, client):
     deployment.wait_for_worker()
 
 
-@pytest.mark.parametrize(("service", "attempts"), [("redis", 1), ("gateway", 1), ("worker", 2)])
+@pytest.mark.parametrize(
+    ("service", "attempts"),
+    [
+        pytest.param("redis", 1, marks=pytest.mark.full),
+        pytest.param("gateway", 1, marks=pytest.mark.full),
+        ("worker", 2),
+    ],
+)
 def test_a_killed_container_comes_back_and_nothing_is_lost(deployment, client, tmp_path, service, attempts):
     jobs = [start_writing(client, tmp_path) for _ in range(3)]  # two run, one waits
     wait_until(lambda: state(client, jobs[1]) == "running", "two jobs run")

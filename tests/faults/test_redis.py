@@ -14,7 +14,7 @@ from tests.support import wait_until
 pytestmark = pytest.mark.wire
 
 
-@pytest.mark.parametrize("away_s", [0.0, 60.0])
+@pytest.mark.parametrize("away_s", [0.0, pytest.param(60.0, marks=pytest.mark.full)])
 def test_redis_killed_under_load_loses_nothing_and_fails_nothing(field, note, full, lease_s, away_s):
     count, away_s = (500, away_s) if full else (150, min(away_s, 2 * lease_s))
     field.submit(count, seconds=0.1)

@@ -30,7 +30,9 @@ def started(field, workers, **parameters):
     return job_id, workers[field.job(job_id).worker]
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+@pytest.mark.parametrize(
+    "pool", ["prefork", *(pytest.param(one, marks=pytest.mark.full) for one in ("threads", "solo"))]
+)
 def test_a_job_of_ten_leases_is_executed_once(field, note, full, pool):
     lease_s = 15.0 if full else 2.0
     field.hive.environment["HIVE_LEASE_S"] = str(lease_s)

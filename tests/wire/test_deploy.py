@@ -88,6 +88,7 @@ def test_a_worker_is_deployed_works_through_its_tunnel_and_is_taken_away_again(m
     assert list((mac.home / "tunnels").iterdir()) == list((mac.home / "deployed").iterdir()) == []
 
 
+@pytest.mark.full
 def test_tunnels_end_with_down_and_come_back_with_up_also_after_a_cut_without_goodbye(mac, host):
     deploy(mac)
     stopped = {one["name"] for one in mac.json("down")["stopped"]}
@@ -166,6 +167,7 @@ def test_what_stands_against_a_deployment_is_one_clear_sentence_and_leaves_nothi
     assert not (mac.home / "tunnels").exists() or not list((mac.home / "tunnels").iterdir())
 
 
+@pytest.mark.full
 def test_a_tunnel_that_the_machine_opens_to_its_network_is_closed_again(mac, studio):
     studio.stop()
     studio.start(more="GatewayPorts yes")
@@ -174,6 +176,7 @@ def test_a_tunnel_that_the_machine_opens_to_its_network_is_closed_again(mac, stu
     mac.run("deploy", "ssh", "studio", "--remove", timeout_s=90)
 
 
+@pytest.mark.full
 def test_a_deployment_that_breaks_half_way_goes_on_and_one_that_is_away_is_removed_later(mac, studio, host):
     command = mac.command("deploy", "ssh", "studio")
     with subprocess.Popen(command, env=mac.environment, stderr=subprocess.PIPE, text=True) as process:

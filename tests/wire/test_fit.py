@@ -75,6 +75,7 @@ def test_a_worker_killed_at_a_random_batch_changes_no_bit_of_the_weights(lab, tm
     assert are_equal(weights(tmp_path / "digits"), wanted), f"killed at batch {done}"
 
 
+@pytest.mark.full
 def test_a_worker_that_is_told_to_stop_saves_first(lab, tmp_path):
     epochs = 40
     wanted = by_hand(tmp_path / "whole", epochs=epochs)

@@ -121,6 +121,7 @@ def break_when(mac, word, do, *words):
     return process.returncode, said
 
 
+@pytest.mark.full
 def test_a_move_that_breaks_leaves_everything_where_it_was(mac, studio, host):
     waiting = mac.submit("test", "--queue", "training")
     before = held(mac)
@@ -155,6 +156,7 @@ def test_a_move_that_breaks_leaves_everything_where_it_was(mac, studio, host):
     assert (held(mac), mac.json("home")["host"], list(studio.home.iterdir())) == (before, None, [])
 
 
+@pytest.mark.full
 def test_nothing_is_started_here_while_the_home_is_elsewhere_and_it_comes_up_again_there(mac, studio):
     mac.run("access", "add", "early", "--capabilities", "gis")
     with mac.worker():
