@@ -36,7 +36,7 @@ check: $(ALL)  ## Check style, types and layers
 
 faults: $(ALL)  ## Inject every fault as long and as often as promised, and run the long tests; prints a table
 	$(BIN)/pytest tests/faults --full --table docs/faults.md
-	$(BIN)/pytest -m full --full
+	$(BIN)/pytest -m full --full --ignore=tests/faults -n 2 --dist loadfile
 
 bench: $(ALL)  ## Measure beside plain Celery, nginx and scripts: start-up, throughput, files, map, tasks, idle cost
 	$(BIN)/python tools/bench.py
