@@ -125,12 +125,27 @@ class Connection:
         self._run(command, given, None, timeout_s, take)
 
     def can_forward(self, settings: Settings, ports: tuple[int, int]) -> bool:
-        """Whether these ports of the machine are free for a tunnel."""
-        command = [*alone(self._ssh_config), *forwardings(settings, ports), "--", self.destination, "true"]
-        ended = subprocess.run(  # noqa: S603  as above
-            command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=_CONNECT_S
-        )
-        return ended.returncode == 0
+        """Whether these ports of the machine are free for a tunnel.
+
+        Raises
+        ------
+        UnreachableError
+            The machine does not answer.
+        """
+        command = [*alone(self._ssh_config), *forwardings(settings, ports), "--", self.destination, "echo", "open"]
+        with subprocess.Popen(  # noqa: S603  as above
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as process:
+            # Its end is not waited for: ssh stays for as long as somebody there uses the ports, as a worker does.
+            timer = threading.Timer(_CONNECT_S, process.kill)
+            timer.start()
+            said = process.stdout.readline() if process.stdout is not None else b""
+            is_late = not timer.is_alive()
+            timer.cancel()
+            process.terminate()
+        if is_late and not said:
+            raise UnreachableError(f"{self.destination} does not answer any more. Look: ssh {self.destination}.")
+        return said == b"open\n"
 
     @property
     def _socket(self) -> Path:

@@ -121,9 +121,8 @@ class Duties:
             self._check_limits(slot)
         self._note_dead(slots)
         if time.monotonic() >= self._next_renewal:
-            if self._outbox.waiting():
-                self._scribe.look_now()  # a job's log comes before its end
-            self._outbox.flush()
+            if self._outbox.waiting() and self._scribe.look_now():  # a job's log comes before its end
+                self._outbox.flush()
             self._next_renewal = time.monotonic() + self._settings.lease_s / _RENEWALS_PER_LEASE
             self._end_unwanted(slots)
         if time.monotonic() >= self._next_deaf_look:

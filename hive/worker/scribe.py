@@ -33,17 +33,22 @@ class Scribe:
         if time.monotonic() >= self._next:
             self.look_now()
 
-    def look_now(self) -> None:
-        """Carry what is new, also where Redis was away a moment ago. Where it still is, everything goes on waiting."""
+    def look_now(self) -> bool:
+        """Carry what is new, also where Redis was away a moment ago. Where it still is, everything goes on waiting.
+
+        Returns whether Redis is there.
+        """
         with self._lock:
             try:
                 for name in self._names():
                     self._carry(name, is_over=not self._slots.is_shown(name))
-            except redis.RedisError:
+            except redis.RedisError as error:
                 self._next = time.monotonic() + _PAUSE_S
                 for name, drain in self._drains.items():
                     if self._slots.is_shown(name):
                         drain.mark()
+                return not isinstance(error, (redis.ConnectionError, redis.TimeoutError))
+            return True
 
     def finish(self, name: str) -> None:
         """Carry the last words of an attempt that is over.
