@@ -26,7 +26,7 @@ demo: $(READY)  ## Turn a real LiDAR tile into a terrain model, through a real q
 	tools/demo.sh $(BIN)
 
 test: check  ## Run all tests with the real parts: Redis, Celery workers, PDAL
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 5 --dist loadfile --no-loadscope-reorder
 
 check: $(ALL)  ## Check style, types and layers
 	$(BIN)/ruff format --check .
