@@ -12,11 +12,11 @@ import obspy  # noqa: TID253
 DATA = Path(__file__).parents[1] / "tests" / "data"
 # How often the data of the tests is laid side by side, repeated, or learned from.
 TILES = (8, 5)
-HOURS_OF_NETWORK = 60
-STATIONS = 220
-FRAMES = 50
+HOURS_OF_NETWORK = 75
+STATIONS = 400
+FRAMES = 135
 DEPTH = 10
-EPOCHS = 110
+EPOCHS = 280
 
 
 def make_inputs(folder: Path) -> dict[str, dict[str, Any]]:
