@@ -16,11 +16,11 @@ import redis
 
 from hive.client import gateway as web
 from hive.errors import HiveError
+from hive.messages import queue_lists
 from hive.orchestrator import redis_server
 from hive.settings import Settings, load_settings
 
 _BLOCK = 1000
-_STEPS = ("", "\x06\x163", "\x06\x166", "\x06\x169")  # kombu's lists for each priority
 
 
 def count(settings: Settings, pause_s: float = 0.0) -> dict[str, int]:
@@ -29,7 +29,7 @@ def count(settings: Settings, pause_s: float = 0.0) -> dict[str, int]:
         if pause_s:
             client.client_pause(int(pause_s * 1000), all=False)
         queues = cast(set[bytes], client.smembers("hive:queues"))
-        lengths: list[int] = [client.llen(one.decode() + step) for one in queues for step in _STEPS]
+        lengths: list[int] = [client.llen(name) for one in queues for name in queue_lists(one.decode())]
         return {
             "jobs": client.zcard("hive:jobs"),
             "records": _lasting(client, "hive:job:*"),

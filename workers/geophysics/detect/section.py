@@ -89,15 +89,11 @@ def _draw_station(axes: Any, station: Watched, height: int, lta: float) -> None:
     line = height + _HALF_ROW * np.sign(both) * np.sqrt(np.abs(both) / largest)
     axes.plot(days, np.where(seconds < lta, line, np.nan), color=DEAF, linewidth=0.5, zorder=1)
     axes.plot(days, np.where(seconds >= lta, line, np.nan), color=INK, linewidth=0.5, zorder=2)
-    on, off = ([one.matplotlib_date for one in times] for times in _times(station))
+    on = [one.on.matplotlib_date for one in station.triggers]
+    off = [one.off.matplotlib_date for one in station.triggers]
     axes.hlines([height - _HALF_ROW] * len(on), on, off, color=BLUE, linewidth=3, zorder=3)
     width = min(1.3, 150 / max(1, len(on)))  # so that hundreds of them leave something of the trace to see
     axes.vlines(on, height - _HALF_ROW, height + _HALF_ROW, color=VERMILION, linewidth=width, zorder=3)
-
-
-def _times(station: Watched) -> tuple[list[UTCDateTime], list[UTCDateTime]]:
-    """When each trigger of a station went on, and when off."""
-    return [one.on for one in station.triggers], [one.off for one in station.triggers]
 
 
 def _draw_legend(figure: Any, has_events: bool) -> None:  # noqa: ANN401  matplotlib's figure
