@@ -1,6 +1,6 @@
 """Celery's own settings for Hive, on the Mac and on every worker.
 
-`hive.messages` loads this module by name. Addresses and limits that differ between machines come from `hive.settings`.
+`hive.celery_adapter` loads this module. Addresses and limits that differ between machines come from `hive.settings`.
 """
 
 from hive.settings import load_settings
@@ -47,4 +47,4 @@ task_track_started = True
 # A worker that is started without -Q serves nothing but checks of the fleet.
 task_default_queue = "test"
 worker_hijack_root_logger = True
-worker_redirect_stdouts = False  # what a task prints reaches its job's log as it is (hive.worker.capture)
+worker_redirect_stdouts = False  # what a task prints reaches its job's log as it is (hive.worker.logs.capture)

@@ -1,4 +1,4 @@
-"""All capabilities and tasks known here: Hive's own under `workers`, others through entry points.
+"""All capabilities and tasks known here: Hive's own under `hive_workers`, others through entry points.
 
 A capability is a package whose `__init__` holds one `Capability`; each other module of the package declares tasks.
 Nothing is imported that is not asked for: naming one task of Hive's own imports two small modules.
@@ -15,7 +15,7 @@ from hive.errors import TaskDeclarationError, UnknownNameError, did_you_mean
 from hive.task import Capability, Task
 
 ENTRY_POINTS = "hive.capabilities"
-_OWN = "workers"
+_OWN = "hive_workers"
 
 
 def find_task(wire_name: str) -> Task[Any, Any]:

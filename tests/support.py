@@ -22,9 +22,9 @@ import psutil
 import pytest
 import redis
 
-from hive.broker import connect
-from hive.jobs import JobStore
 from hive.settings import Settings, load_settings
+from hive.store import JobStore
+from hive.store.connection import connect
 
 BIN = Path(sys.executable).parent
 DATA = Path(__file__).parent / "data"

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import psutil
 
-from hive.orchestrator import start, stop
-from hive.orchestrator.gateway_process import running_pid
+from hive.home import start, stop
+from hive.home.gateway_process import running_pid
 from hive.settings import load_settings
 from hive.staging import FileContent, Reference, digest_of
 from hive.staging.gateway import GatewayBlobs

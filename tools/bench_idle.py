@@ -25,17 +25,17 @@ from pathlib import Path
 
 import psutil
 import redis
+from hive_workers.test.probe import probe
 
 from hive.client import Session, make_request
 from hive.client.observer import Observer
-from hive.jobs import new_id
-from hive.orchestrator import start, stop
-from hive.orchestrator.gateway_process import running_pid as gateway_pid
-from hive.orchestrator.redis_server import find_redis_server
-from hive.orchestrator.redis_server import running_pid as redis_pid
+from hive.home import start, stop
+from hive.home.gateway_process import running_pid as gateway_pid
+from hive.home.redis_server import find_redis_server
+from hive.home.redis_server import running_pid as redis_pid
 from hive.settings import Settings, load_settings
+from hive.store import new_id
 from tools.bench_throughput import free_port
-from workers.test.probe import probe
 
 BIN = Path(sys.executable).parent
 SETTLE_S = 15.0

@@ -11,16 +11,17 @@ from pathlib import Path
 
 from bench_throughput import free_port
 
-from hive.broker import connect
-from hive.jobs import JobStore, Specification
-from hive.orchestrator import start, stop
+from hive.home import start, stop
 from hive.settings import Settings, load_settings
+from hive.store import JobStore
+from hive.store.connection import connect
 from hive.task import Attempt, progress
 from hive.task.context import running
-from hive.worker.capture import captured
-from hive.worker.place import logs_of, scribe_of
-from hive.worker.progress import Reporter
-from hive.worker.spool import Spool
+from hive.wire.job import Specification
+from hive.worker.attempt import Reporter
+from hive.worker.logs.capture import captured
+from hive.worker.logs.spool import Spool
+from hive.worker.node import logs_of, scribe_of
 
 ATTEMPTS = 300
 logger = logging.getLogger("workers.bench")

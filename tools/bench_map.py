@@ -13,15 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from celery import Celery
+from hive_workers.test.probe import probe
 
-from hive.broker import connect
 from hive.client import Session
-from hive.client.mapping import send_items
-from hive.client.planning import Plan, make_items
-from hive.orchestrator import start, stop
+from hive.client.map import send_items
+from hive.client.plan import Plan, make_items
+from hive.home import start, stop
 from hive.settings import Settings, load_settings
+from hive.store.connection import connect
 from tools.bench_throughput import free_port
-from workers.test.probe import probe
 
 JOBS = 10_000
 ROUNDS = 3

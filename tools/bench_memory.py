@@ -13,15 +13,15 @@ import time
 from pathlib import Path
 
 import psutil
+from hive_workers.geophysics.detect import detect
+from hive_workers.training.fit import fit
 
-from hive.broker import connect
 from hive.client import Session, make_request
-from hive.orchestrator import start, stop
+from hive.home import start, stop
 from hive.settings import Settings, load_settings
+from hive.store.connection import connect
 from hive.task import Task
 from tools.bench_throughput import free_port
-from workers.geophysics.detect import detect
-from workers.training.fit import fit
 
 BIN = Path(sys.executable).parent
 DATA = Path(__file__).parents[1] / "tests" / "data"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hive.catalog import all_tasks
-from hive.orchestrator import stop
+from hive.home import stop
 from hive.task import Task
 from tools.bench_idle import start_hive
 from tools.bench_inputs import make_inputs

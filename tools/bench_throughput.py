@@ -14,13 +14,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from hive.broker import connect, held_keys
-from hive.client.sending import Sender
-from hive.jobs import JobStore, Specification, State, new_id
-from hive.orchestrator import start, stop
+from hive_workers.test.probe import probe
+
+from hive.client.send import Sender
+from hive.home import start, stop
 from hive.settings import Settings, load_settings
+from hive.store import JobStore, new_id
+from hive.store.connection import connect, held_keys
 from hive.task import Limits
-from workers.test.probe import probe
+from hive.wire.job import Specification, State
 
 BIN = Path(sys.executable).parent
 JOBS = 2000

@@ -19,8 +19,7 @@ from hive.cli import hive
 from hive.settings import VARIABLES, load_settings
 from hive.task import Read, Task, Written
 from hive.task.parameter import Parameter
-from hive.task.results import Measure
-from hive.task.values import Choice, Kind, Number, Switch, Text
+from hive.task.values import Choice, Kind, Measure, Number, Switch, Text
 
 _WIDTH = 100
 # A home that is nowhere: what follows from it is shown with the variable's name.

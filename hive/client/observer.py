@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from hive.jobs import Job
+from hive.wire.job import Job
 
 
 class Observer:

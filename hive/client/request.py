@@ -7,11 +7,11 @@ from typing import Any, cast
 
 from hive.catalog import all_capabilities
 from hive.errors import BadFileError, BadParameterError, UnknownNameError, did_you_mean
-from hive.jobs import Priority
 from hive.staging import Reference, Remote, safe_name
 from hive.task import Read, Task, Written
 from hive.task.parameter import Parameter
 from hive.task.values import Json
+from hive.wire.job import Priority
 
 # A parameter that reads files: what was named for it, in order.
 Source = Path | Reference | Remote

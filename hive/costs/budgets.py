@@ -2,11 +2,11 @@
 
 from datetime import UTC, date, datetime
 
-from hive.broker import connect, reachable
-from hive.costs.accounts import spent_usd
 from hive.costs.money import dollars
 from hive.errors import BudgetError
 from hive.settings import Settings
+from hive.store.accounts import spent_usd
+from hive.store.connection import connect, reachable
 
 
 def check(settings: Settings, planned_usd: float | None = None, budget_usd: float | None = None) -> None:

@@ -1,15 +1,119 @@
-"""What jobs will take and cost, from the history of their task and the prices of the workers."""
+"""What jobs will cost, from what such jobs have cost, with an error."""
 
 import heapq
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from hive.costs.history import Past, read_history
-from hive.costs.law import Law, fit
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from statistics import median
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     import redis
+
+# The newest jobs say best how long the next one takes.
+_MOST = 200
+_MOST_LOOKED_AT = 5_000
+_AT_ONCE = 500
+_FIELDS = ("state", "specification", "started_ms", "finished_ms", "input_bytes", "host", "plans")
+
+
+@dataclass(frozen=True)
+class Past:
+    """A job that has succeeded: the bytes that it read, how long its last attempt ran [s], and on which host."""
+
+    size_bytes: int
+    seconds: float
+    host: str
+
+
+def read_history(client: "redis.Redis", task: str, queue: str) -> list[Past]:
+    """Read the newest jobs of a task that have succeeded; one that was divided into parts says nothing of its size."""
+    found: list[Past] = []
+    for kept in _records(client, queue):
+        if (past := _past(task, dict(zip(_FIELDS, kept, strict=True)))) is not None:
+            found.append(past)
+        if len(found) == _MOST:
+            break
+    return found
+
+
+def _records(client: "redis.Redis", queue: str) -> Iterator[list[str | None]]:
+    for first in range(0, _MOST_LOOKED_AT, _AT_ONCE):
+        ids = cast(list[str], client.zrange(f"hive:finished:{queue}", first, first + _AT_ONCE - 1, desc=True))
+        pipeline = client.pipeline(transaction=False)
+        for job_id in ids:
+            pipeline.hmget(f"hive:job:{job_id}", *_FIELDS)
+        yield from pipeline.execute()
+        if len(ids) < _AT_ONCE:
+            return
+
+
+def _past(task: str, kept: dict[str, str | None]) -> Past | None:
+    started, finished, size = kept["started_ms"], kept["finished_ms"], kept["input_bytes"] or 0
+    if kept["state"] != "succeeded" or kept["plans"] or not (started and finished and kept["specification"]):
+        return None
+    if json.loads(kept["specification"])["task"] != task:
+        return None
+    return Past(int(size), (float(finished) - float(started)) / 1000, kept["host"] or "")
+
+
+# Of three jobs, two are within the error that is said.
+_WITHIN = 2 / 3
+_FEWEST = 3
+
+
+@dataclass(frozen=True)
+class Law:
+    """`seconds = base_s + s_per_byte * bytes`, from so many jobs that read up to `largest_bytes`.
+
+    Two of three of these were within `error` of it (0.1 is ±10 %); None where they are too few to say.
+    """
+
+    base_s: float
+    s_per_byte: float
+    jobs: int
+    error: float | None
+    largest_bytes: int
+
+    def seconds(self, size_bytes: float) -> float:
+        """Time of a job that reads so much."""
+        return self.base_s + self.s_per_byte * size_bytes
+
+
+def fit(history: Sequence[Past]) -> Law | None:
+    """Fit the line; None where there is no job.
+
+    The slope is the median of those through every two jobs, so that a third of them may be odd. A task does not take
+    less time for more bytes, nor less than none for nothing: where the line says so, a simpler one is taken.
+
+    References
+    ----------
+    Theil (1950), A rank-invariant method of linear and polynomial regression analysis; Sen (1968), JASA 63, 1379-1389.
+    """
+    if not history:
+        return None
+    slopes = [
+        (one.seconds - other.seconds) / (one.size_bytes - other.size_bytes)
+        for one, other in combinations(history, 2)
+        if one.size_bytes != other.size_bytes
+    ]
+    slope = max(0.0, median(slopes)) if slopes else 0.0
+    base = median(one.seconds - slope * one.size_bytes for one in history)
+    if base < 0:
+        base, slope = 0.0, median(one.seconds / one.size_bytes for one in history if one.size_bytes)
+    largest = max(one.size_bytes for one in history)
+    law = Law(base, slope, len(history), None, largest)
+    return replace(law, error=_error(law, history))
+
+
+def _error(law: Law, history: Sequence[Past]) -> float | None:
+    """What two of three jobs are within; two jobs lie on their line whatever they took."""
+    if len(history) < _FEWEST:
+        return None
+    off = sorted(abs(one.seconds / law.seconds(one.size_bytes) - 1) for one in history if law.seconds(one.size_bytes))
+    return off[math.ceil(len(off) * _WITHIN) - 1] if off else None
 
 
 @dataclass(frozen=True)

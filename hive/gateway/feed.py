@@ -1,13 +1,95 @@
-"""The stream of changes that open pages share: one look a second for all of them, and none where there is no page."""
+"""What the page shows, and its changes as server-sent events."""
 
 import asyncio
 import json
 from contextlib import suppress
+from typing import Any
 
 from tornado.ioloop import IOLoop
+from tornado.iostream import StreamClosedError
 
+from hive.client import Session
+from hive.client.explain import shown
 from hive.errors import HiveError
-from hive.gateway.view import Event, View
+from hive.gateway.answers import Answer
+from hive.store import Changes, Hour, Spending
+from hive.store.connection import reachable
+
+Event = tuple[str, Any]
+
+
+class View:
+    """Looks at Redis for all pages together. Not to be used by two threads at the same time."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._changes = Changes(session.broker, session.jobs)
+        self._hour = Hour(session.broker, session.jobs)
+        self._spending = Spending(session.broker)
+        self._told: dict[str, str] = {}
+        self._minutes: list[dict[str, Any]] = []
+
+    def begin(self) -> None:
+        """Look for the first time, or again after nobody has looked.
+
+        Raises
+        ------
+        UnreachableError
+            Redis does not answer.
+        """
+        self._told = {}
+        with reachable(self._session.settings):
+            queues = [one.name for one in self._session.registry.queues()]
+            self._changes.begin(queues)
+            self._minutes = self._hour.read(queues)
+        self.look()
+
+    def whole(self) -> list[Event]:
+        """All that a page needs which has just been opened, except the list of jobs."""
+        known = [(name, json.loads(text)) for name, text in self._told.items() if name != "minute"]
+        return [*known, ("hour", self._minutes)]
+
+    def look(self) -> list[Event]:
+        """Look again; returns what is different.
+
+        Raises
+        ------
+        UnreachableError
+            Redis does not answer.
+        """
+        registry = self._session.registry
+        with reachable(self._session.settings):
+            workers = registry.workers()
+            queues = registry.queues(workers)
+            names = [one.name for one in queues]
+            happened = self._changes.look(names)
+            minute = self._hour.now(names, sum(one.queued for one in queues))
+            spending = self._spending.look(names)
+        self._go_on(minute)
+        parts: list[Event] = [
+            ("workers", workers),
+            ("queues", [vars(one) for one in queues]),
+            ("spending", spending),
+            ("minute", minute),
+        ]
+        events = [one for one in parts if self._is_new(*one)]
+        if happened.jobs:
+            events.append(("jobs", [shown(job) for job in happened.jobs]))
+        if not happened.is_all:
+            events.append(("many", {}))
+        return events
+
+    def _is_new(self, name: str, value: object) -> bool:
+        text = json.dumps(value)
+        is_new = self._told.get(name) != text
+        self._told[name] = text
+        return is_new
+
+    def _go_on(self, minute: dict[str, Any]) -> None:
+        """Put the present minute behind the others, or in the place of how it was before."""
+        others = [one for one in self._minutes if one["at"] != minute["at"]]
+        self._minutes = [*others, minute][-len(self._minutes) :]
+
 
 LOOK_EVERY_S = 1.0
 # A page that has not read so many messages is asleep; it is let go, and begins anew when it wakes.
@@ -96,3 +178,43 @@ def _welcome(view: View) -> str:
 
 def _messages(events: list[Event]) -> str:
     return "".join(f"event: {name}\ndata: {json.dumps(value, ensure_ascii=False)}\n\n" for name, value in events)
+
+
+# A line that says nothing, so that proxies and browsers do not take the connection for dead.
+_SIGN_OF_LIFE_S = 15.0
+_AGAIN_MS = 2000
+
+
+class Events(Answer):
+    """Everything that happens in this Hive."""
+
+    def initialize(self) -> None:
+        """Begin with nobody."""
+        self._listener: Listener | None = None
+
+    async def get(self) -> None:
+        """Send the whole, then each change, until the page is closed."""
+        self._listener = listener = self.application.feed.join()
+        self.set_header("Content-Type", "text/event-stream; charset=utf-8")
+        self.write(f"retry: {_AGAIN_MS}\n\n")
+        try:
+            await self.flush()
+            while (text := await _next(listener)) is not None:
+                self.write(text)
+                await self.flush()
+        except StreamClosedError:
+            return  # the page has gone
+        finally:
+            self.application.feed.leave(listener)
+
+    def on_connection_close(self) -> None:
+        """Stop looking at once when the page is closed, not at the next change."""
+        if self._listener is not None:
+            self.application.feed.leave(self._listener)
+
+
+async def _next(listener: Listener) -> str | None:
+    try:
+        return await asyncio.wait_for(listener.next(), _SIGN_OF_LIFE_S)
+    except TimeoutError:
+        return ":\n\n"

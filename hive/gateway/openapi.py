@@ -6,7 +6,7 @@ from typing import Any
 
 from hive.catalog import all_tasks
 from hive.gateway.answers import Answer
-from hive.jobs import Priority, State
+from hive.wire.job import Priority, State
 
 _Document = dict[str, Any]
 _DIGEST = {"type": "string", "pattern": "^[0-9a-f]{64}$"}

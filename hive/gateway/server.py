@@ -17,19 +17,19 @@ from tornado.ioloop import IOLoop, PeriodicCallback
 from tornado.netutil import bind_sockets
 from tornado.web import url
 
-from hive.client import Session, control
+from hive.celery_adapter import make_application
+from hive.client import Session, client
 from hive.errors import SettingError
-from hive.gateway import blobs, events, files, fleet, logs, metrics, openapi, pages, previews, tasks, tickets
+from hive.gateway import blobs, feed, openapi, pages, status, tasks
+from hive.gateway import status as metrics
 from hive.gateway.answers import Guesser, Stranger, Unknown
-from hive.gateway.door import Door
-from hive.gateway.feed import Feed
+from hive.gateway.auth import Door
+from hive.gateway.feed import Feed, View
 from hive.gateway.guard import SafeHeaders, TooLarge, is_too_large, make_server
 from hive.gateway.incoming import Store
-from hive.gateway.view import View
-from hive.messages import make_application
-from hive.orchestrator.log_files import cap
-from hive.orchestrator.network import SERVER, opened
-from hive.orchestrator.users import is_identity
+from hive.home.log_files import cap
+from hive.home.network import SERVER, opened
+from hive.home.users import is_identity
 from hive.settings import Settings, tls_folder
 from hive.staging import BlobStore, open_store
 
@@ -44,24 +44,24 @@ _CAP_LOGS_EVERY_S = 600
 _OPEN = ("/login", "/page/hive.css", "/enter")
 _HANDLERS = [
     url(r"/", pages.Home),
-    url(r"/page/([a-z_.]{1,64})", files.PageFile),
-    url(r"/events", events.Events),
+    url(r"/page/([a-z_.]{1,64})", pages.PageFile),
+    url(r"/events", feed.Events),
     url(r"/login", pages.LogIn),
     url(r"/logout", pages.LogOut),
-    url(r"/ticket", tickets.Ticket),
-    url(r"/enter", tickets.Enter),
+    url(r"/ticket", pages.Ticket),
+    url(r"/enter", pages.Enter),
     url(r"/healthcheck", pages.Healthcheck),
     url(r"/openapi.json", openapi.OpenApi),
     url(r"/task", tasks.Tasks),
     url(rf"/task/{_JOB}", tasks.OneTask),
-    url(rf"/task/{_JOB}/cancel", tasks.Change, {"step": control.cancel}),
-    url(rf"/task/{_JOB}/retry", tasks.Change, {"step": control.retry}),
+    url(rf"/task/{_JOB}/cancel", tasks.Change, {"step": client.cancel}),
+    url(rf"/task/{_JOB}/retry", tasks.Change, {"step": client.retry}),
     url(rf"/task/{_JOB}/why", tasks.Why),
-    url(rf"/task/{_JOB}/logs", logs.Logs),
-    url(rf"/task/{_JOB}/preview(?:/([a-z0-9_]{{1,64}}))?", previews.Preview),
-    url(r"/workers", fleet.Workers),
-    url(r"/queue", fleet.Queue),
-    url(r"/status", fleet.Status),
+    url(rf"/task/{_JOB}/logs", tasks.Logs),
+    url(rf"/task/{_JOB}/preview(?:/([a-z0-9_]{{1,64}}))?", pages.Preview),
+    url(r"/workers", status.Workers),
+    url(r"/queue", status.Queue),
+    url(r"/status", status.Status),
     url(r"/metrics", metrics.Metrics),
     url(r"/blob/missing", blobs.Missing),
     url(_FILE.pattern, blobs.Blob),
@@ -77,7 +77,7 @@ class Gateway(Flower):  # type: ignore[misc]  # Flower has no types
         self.pictures = pictures
         self.feed = Feed(View(self.session))
         self.door = Door(settings.token, lambda name: is_identity(settings, name))
-        self.tickets = tickets.Tickets()
+        self.tickets = pages.Tickets()
         self.store = Store(_folder(settings.store))
         default_options.url_prefix = PREFIX
         default_options.read_only = True

@@ -17,8 +17,7 @@ from urllib3.exceptions import HTTPError
 
 from hive.errors import StagingError, UnreachableError
 from hive.staging.contents import NOBODY, Content
-from hive.staging.partial import Partial
-from hive.staging.patience import PATIENT_S, PROMPT_S, STRANGER_S, Patience
+from hive.staging.partial import PATIENT_S, PROMPT_S, STRANGER_S, Partial, Patience
 from hive.staging.reference import Reference
 from hive.staging.upload import OFFSET, Upload
 

@@ -16,8 +16,7 @@ from obstore.store import LocalStore, ObjectStore, from_url
 
 from hive.errors import SettingError, StagingError, UnreachableError
 from hive.staging.contents import NOBODY, Content, checked
-from hive.staging.partial import Partial
-from hive.staging.patience import PATIENT_S, Patience
+from hive.staging.partial import PATIENT_S, Partial, Patience
 from hive.staging.reference import Reference
 
 logger = logging.getLogger(__name__)

@@ -1,14 +1,44 @@
-"""A download in the making: it goes on where it was cut, also in another process, and appears only when it is right."""
+"""Downloads that may break off: partial files, and how long to try again."""
 
 import contextlib
 import fcntl
 import os
 import secrets
+import time
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 15.0
+# Whoever sits in front of it is told soon; a worker outlasts a laptop that sleeps over the weekend.
+PROMPT_S, PATIENT_S = 60.0, 3 * 86_400.0
+# A store that has never answered is most likely not there at all.
+STRANGER_S = 1.0
+
+
+class Patience:
+    """Pauses between tries, growing from a quarter of a second to a quarter of a minute."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin anew: something has worked."""
+        self._end = time.monotonic() + self._limit_s
+        self._pause = _FIRST_PAUSE_S
+
+    def wait(self) -> bool:
+        """Wait for the time of the next try; False where there is none."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            return False
+        time.sleep(min(self._pause, left))
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE_S)
+        return True
+
 
 _READ_BYTES = 1 << 20
 

@@ -12,8 +12,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 from hive.errors import BadParameterError, TaskDeclarationError, UnknownNameError, did_you_mean
 from hive.task.files import Read, Written
 from hive.task.parameter import Parameter, read_parameters
-from hive.task.results import Measure, read_result
-from hive.task.values import Json
+from hive.task.values import Json, Measure, read_result
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -1,7 +1,14 @@
-"""The Celery application as workers run it: every declared task, and the steps that make the guarantees."""
+"""The Celery application as workers run it: every declared task, and the steps that make the guarantees.
 
+Imported and no more: a process that is forked after its parent has computed with torch hangs, and one after a rendering
+with Open3D dies.
+"""
+
+import gc
+import importlib
 import logging
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import redis
@@ -12,19 +19,54 @@ from celery.apps.worker import Worker
 from celery.exceptions import Reject
 from celery.signals import celeryd_after_setup
 
-from hive.catalog import all_tasks
-from hive.messages import TEST_QUEUE, make_application
-from hive.settings import load_settings
-from hive.task import Task
+from hive.catalog import all_capabilities, all_tasks
+from hive.celery_adapter import TEST_QUEUE, make_application
+from hive.celery_adapter.consumer import GatheringConsumer
+from hive.errors import ServiceError
+from hive.settings import Settings, load_settings
+from hive.task import Capability, Task
 from hive.worker.attempt import run_attempt
-from hive.worker.consumer import GatheringConsumer
-from hive.worker.keeper import Keeper
-from hive.worker.place import this_place
-from hive.worker.preload import prepare
+from hive.worker.leases import Keeper
+from hive.worker.node import this_place
 from hive.worker.presence import Presence
+from hive.worker.starter import Node, refuse_missing
 from hive.worker.stops import Stops
 
 logger = logging.getLogger(__name__)
+
+
+def prepare(settings: Settings, queues: Iterable[str]) -> None:
+    """Refuse capabilities whose libraries or programs this machine lacks, and import those of the others.
+
+    Raises
+    ------
+    SystemExit
+        Says what is missing and how to get it.
+    """
+    served = [capability for capability in all_capabilities() if capability.name in set(queues)]
+    try:
+        for capability in served:
+            refuse_missing(Node(capability.name, 1))
+            if settings.preload:
+                _import(capability)
+    except ServiceError as error:
+        raise SystemExit(f"hive: {error}") from error
+    gc.collect()
+    gc.freeze()  # what is there now is never looked at again, so that its pages stay shared
+
+
+def _import(capability: Capability) -> None:
+    for name in (*capability.needs, *capability.preload):
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise ServiceError(
+                f"{capability.name} needs {name}, which is installed but cannot be imported: {error}. "
+                f"Install it anew, in Hive's folder: .venv/bin/pip install -e '.[{capability.extra}]'."
+            ) from error
+    logger.info("imported what %s needs", capability.name)
+
+
 _HEARTBEAT_S = 60
 
 

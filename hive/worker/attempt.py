@@ -1,8 +1,9 @@
-"""One attempt at a job: fetch its files, run the task, bring back what it wrote."""
+"""One attempt of a job: fetch its files, run its task, bring its results back."""
 
 import contextlib
 import logging
 import os
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,24 +13,49 @@ from typing import Any
 import redis
 
 from hive.errors import DividedError, HiveError, StagingError, StoppedError
-from hive.jobs import JobStore, State
 from hive.settings import Settings
-from hive.signing import Signer, Trust
 from hive.staging import BlobStore, Cache, Reference
-from hive.task import Attempt, Task
+from hive.store import JobStore
+from hive.task import Attempt, Progress, Task
 from hive.task.context import running
 from hive.task.parameter import Parameter
-from hive.task.results import to_measures
-from hive.task.values import Json
-from hive.worker.capture import captured
+from hive.task.values import Json, to_measures
+from hive.wire.job import State
+from hive.wire.signing import Signer, Trust
 from hive.worker.checkpoints import Checkpoints
 from hive.worker.division import Division
 from hive.worker.files import fetch, output_path, size_bytes, store
+from hive.worker.logs.capture import captured
+from hive.worker.logs.scribe import Scribe
+from hive.worker.logs.spool import Spool, Writer
 from hive.worker.outbox import Outbox, Outcome
-from hive.worker.progress import Reporter
-from hive.worker.scribe import Scribe
 from hive.worker.slots import Slots, this_process
-from hive.worker.spool import Spool, Writer
+
+# It is written down at most this often; the last one of an attempt always is.
+_EVERY_S = 0.2
+
+
+class Reporter:
+    """Takes progress as often as the task calls, and writes it down as often as anybody can read it."""
+
+    def __init__(self, writer: Writer | None) -> None:
+        self._writer = writer
+        self._next = 0.0
+        self._held: Progress | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        """Write the progress down now if it is time, otherwise hold it."""
+        self._held = progress
+        if time.monotonic() >= self._next:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write down what is held."""
+        if self._held is not None and self._writer is not None:
+            with contextlib.suppress(OSError):  # the disk is full; a task does not fail for its progress
+                self._writer.progress(self._held)
+        self._held, self._next = None, time.monotonic() + _EVERY_S
+
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import redis
 
 from hive.errors import HiveError
-from hive.jobs import JobStore
 from hive.staging import BlobStore, FileContent, Reference, digest_of, safe_path
+from hive.store import JobStore
 
 logger = logging.getLogger(__name__)
 # A machine may vanish at any moment: what was written is safe this long afterwards.

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from hive.errors import DividedError, TaskDeclarationError
-from hive.jobs import Job, JobStore, Specification, State
-from hive.signing import Signer
 from hive.staging import BlobStore, Reference
+from hive.store import JobStore
 from hive.task import Part
 from hive.task.parameter import Parameter
 from hive.task.values import Json
+from hive.wire.job import Job, Specification, State
+from hive.wire.signing import Signer
 from hive.worker.files import bring, store
 
 

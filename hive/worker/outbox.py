@@ -8,9 +8,10 @@ from pathlib import Path
 
 import redis
 
-from hive.jobs import JobStore, State
+from hive.store import JobStore
 from hive.task import replaced_atomically
 from hive.task.values import Json
+from hive.wire.job import State
 
 logger = logging.getLogger(__name__)
 

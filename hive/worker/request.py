@@ -7,10 +7,10 @@ import redis
 from billiard.exceptions import WorkerLostError
 from celery.worker.request import Request
 
-from hive.broker import connect
-from hive.jobs import JobStore
 from hive.settings import load_settings
-from hive.worker.place import scribe_of, slots_of
+from hive.store import JobStore
+from hive.store.connection import connect
+from hive.worker.node import scribe_of, slots_of
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from types import FrameType
 from hive.catalog import find_capability
 from hive.errors import ServiceError, SettingError
 from hive.settings import Settings
-from hive.worker.ending import MachineEnd
+from hive.worker.stops import MachineEnd
 
 _LOOK_EVERY_S = 0.5
 # A node that dies is started again; one that dies at once would otherwise be started without end.

@@ -15,13 +15,14 @@ from typing import Any, cast
 
 from celery import Celery
 
-from hive.broker import connect, held_keys
-from hive.jobs import JobStore, State
-from hive.jobs.registry import GONE_AT_LAST_S
-from hive.jobs.scripts import CLAIM, EXPIRE
-from hive.messages import queue_lists, send
-from hive.messages.transport import overdue, put_back_overdue
+from hive.celery_adapter import queue_lists, send
+from hive.celery_adapter.transport import overdue, put_back_overdue
 from hive.settings import Settings
+from hive.store import JobStore
+from hive.store.connection import connect, held_keys
+from hive.store.registry import GONE_AT_LAST_S
+from hive.store.scripts import CLAIM, EXPIRE
+from hive.wire.job import State
 
 logger = logging.getLogger(__name__)
 # How many of the oldest waiting jobs of a queue are looked for in each sweep, and how many of its oldest messages

@@ -124,7 +124,8 @@ def run_with(path: Path, *arguments: str | Path, folder: Path = ROOT) -> subproc
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(path), str(ROOT)]), "COLUMNS": "40"},
+        env=os.environ
+        | {"PYTHONPATH": os.pathsep.join([str(path), str(path / "workers"), str(ROOT)]), "COLUMNS": "40"},
         capture_output=True,
         text=True,
         timeout=60,
@@ -218,7 +219,7 @@ def test_a_model_of_your_own_learns(tmp_path: Path) -> None:
     (tmp_path / "rocks.csv").write_text("\n".join(["depth,grain,rock", *rows]) + "\n")
     call = """if True:
         from pathlib import Path
-        from workers.training.fit import fit
+        from hive_workers.training.fit import fit
         print(fit([Path("rocks.csv")], out=Path("out"), model="table").scores["accuracy"])
     """
     found = run_with(tmp_path, "-c", call, folder=tmp_path)

@@ -28,15 +28,15 @@ def with_path(tmp_path):
 
 def test_a_new_task_is_one_new_file_and_nothing_else(with_path, tmp_path):
     hive, folder = with_path
-    shutil.copytree(ROOT / "workers", folder / "workers")
-    (folder / "workers" / "gis" / "count.py").write_text(
+    shutil.copytree(ROOT / "workers" / "hive_workers", folder / "hive_workers")
+    (folder / "hive_workers" / "gis" / "count.py").write_text(
         textwrap.dedent('''
             """Counting points."""
 
             from dataclasses import dataclass
 
             from hive.task import PointCloud
-            from workers.gis import gis
+            from hive_workers.gis import gis
 
 
             @dataclass(frozen=True)

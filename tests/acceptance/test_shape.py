@@ -92,17 +92,24 @@ def tree(tmp_path):
     ("file", "line", "contract"),
     [
         ("hive/task/declaration.py", "import hive.client", "Imports point one way"),
-        ("hive/jobs/record.py", "import hive.commands.jobs", "Imports point one way"),
-        ("workers/gis/dtm/__init__.py", "import hive.settings", "A task's file knows only how tasks are written"),
-        ("workers/gis/engine.py", "import workers.test.probe", "Capabilities do not know each other"),
-        ("hive/client/api.py", "def heavy() -> None:\n    import numpy", "The Mac stays light"),
+        ("hive/wire/job.py", "import hive.cli.jobs", "Imports point one way"),
+        (
+            "workers/hive_workers/gis/dtm/__init__.py",
+            "import hive.settings",
+            "A task's file knows only how tasks are written",
+        ),
+        ("workers/hive_workers/gis/engine.py", "import hive_workers.test.probe", "Capabilities do not know each other"),
+        ("hive/client/job.py", "def heavy() -> None:\n    import numpy", "The Mac stays light"),
     ],
 )
 def test_a_planted_breach_of_the_layers_fails(tree, file, line, contract):
     with (tree / file).open("a") as source:
         source.write(f"\n{line}\n")
     ended = run(
-        BIN / "lint-imports", "--no-cache", cwd=tree, env=os.environ | {"PYTHONPATH": str(tree), "COLUMNS": "200"}
+        BIN / "lint-imports",
+        "--no-cache",
+        cwd=tree,
+        env=os.environ | {"PYTHONPATH": f"{tree}{os.pathsep}{tree / 'workers'}", "COLUMNS": "200"},
     )
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert f"{contract} BROKEN" in ended.stdout
@@ -114,7 +121,7 @@ def test_mypy_knows_what_submit_takes_and_gives(tmp_path):
         textwrap.dedent("""
             from pathlib import Path
             import hive
-            from workers.gis.dtm import dtm
+            from hive_workers.gis.dtm import dtm
 
             job = hive.submit(dtm, Path("a.laz"), Path("a.tif"), cell=0.5)
             reveal_type(job.result())
@@ -127,6 +134,6 @@ def test_mypy_knows_what_submit_takes_and_gives(tmp_path):
     )
     ended = run(BIN / "mypy", "--strict", "--cache-dir", tmp_path / "cache", script, cwd=ROOT)
     found = [line for line in ended.stdout.splitlines() if "script.py" in line and "defined in" not in line]
-    assert all('Revealed type is "workers.gis.dtm.Ground"' in line for line in found[:3])
+    assert all('Revealed type is "hive_workers.gis.dtm.Ground"' in line for line in found[:3])
     assert 'Unexpected keyword argument "cel"' in found[3]
     assert 'Argument "cell" to "submit" has incompatible type "str"' in found[4]

@@ -6,11 +6,12 @@ import pickle
 
 import pytest
 
+from hive.celery_adapter import make_application, posting
 from hive.client import Session
-from hive.jobs import JobStore, Priority, Specification, new_id
-from hive.messages import make_application, posting
-from hive.signing import Signer
+from hive.store import JobStore, new_id
 from hive.task import Limits
+from hive.wire.job import Priority, Specification
+from hive.wire.signing import Signer
 from tests.support import Hive, wait_until
 
 pytestmark = pytest.mark.wire

@@ -12,10 +12,9 @@ import psutil
 import pytest
 import redis
 
-from hive.broker import connect
-from hive.orchestrator.certificates import Authority
-from hive.orchestrator.network import opened
+from hive.home.network import Authority, opened
 from hive.settings import load_settings
+from hive.store.connection import connect
 from tests.support import TILE, Hive, missing, redis_with_tls
 
 pytestmark = pytest.mark.wire

@@ -11,8 +11,8 @@ import pytest
 import redis
 import yaml
 
-from hive.broker import connect
 from hive.settings import load_settings
+from hive.store.connection import connect
 from tests.containers.engine import ROOT, Deployment, find_engine, run
 from tests.support import TILE, Hive, Web, wait_until
 

@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from hive_workers.test.probe import probe
 
 from hive.client import Session, make_request
-from hive.jobs import Job, State
-from hive.orchestrator import running_pid
+from hive.home import running_pid
+from hive.wire.job import Job, State
 from tests.support import BIN, Hive, end_tree, free_port, missing, wait_until
-from workers.test.probe import probe
 
 
 @dataclass(frozen=True)

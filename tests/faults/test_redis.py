@@ -6,8 +6,8 @@ import time
 import psutil
 import pytest
 
-from hive.jobs import State
-from hive.orchestrator import running_pid
+from hive.home import running_pid
+from hive.wire.job import State
 from tests.faults.harness import redis_paused
 from tests.support import wait_until
 
@@ -51,9 +51,10 @@ def test_a_laptop_that_sleeps_loses_nothing(field, note, lease_s):
 
 
 def test_a_sweep_reads_no_more_of_a_long_queue_than_of_a_short_one(field):
-    from hive.jobs import JobStore, Specification
-    from hive.messages import make_application
+    from hive.celery_adapter import make_application
+    from hive.store import JobStore
     from hive.task import Limits
+    from hive.wire.job import Specification
     from hive.worker.sweeper import Sweeper
 
     store, redis = JobStore(field.hive.redis), field.hive.redis

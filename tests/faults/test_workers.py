@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from hive.jobs import State
-from hive.messages import make_application
+from hive.celery_adapter import make_application
+from hive.wire.job import State
 from tests.faults.harness import Host, kill_tree
 from tests.support import wait_until
 
@@ -47,8 +47,9 @@ def test_a_job_of_ten_leases_is_executed_once(field, note, full, pool):
 
 
 def test_a_job_that_starts_three_leases_later_is_executed_once(field, note, lease_s):
-    from hive.jobs import JobStore, Specification, new_id
+    from hive.store import JobStore, new_id
     from hive.task import Limits
+    from hive.wire.job import Specification
 
     parameters = {"trace": "log", "seconds": 0.5}
     asked = Specification("test", "test.probe", "gis", parameters, {}, {}, Limits(attempts=3))
@@ -228,9 +229,10 @@ def _wait_long(field, job_id):
 
 
 def test_a_job_beyond_its_memory_is_ended_with_the_figure(field, note):
-    from hive.jobs import JobStore, Specification, new_id
-    from hive.messages import send
+    from hive.celery_adapter import send
+    from hive.store import JobStore, new_id
     from hive.task import Limits
+    from hive.wire.job import Specification
 
     limits = {"memory": Limits(3, None, 200 << 20), "time": Limits(3, 2.0, None)}
     with field.hive.worker("gis", slots=2, name="w1"):

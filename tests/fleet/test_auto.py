@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hive.errors import SettingError
-from hive.fleet.auto import Bounds, decide, read_budget
-from hive.fleet.machine import Machine
-from hive.jobs import QueueReport
+from hive.machines.autoscale import Bounds, decide, read_budget
+from hive.providers.machine import Machine
+from hive.store import QueueReport
 
 NOW = datetime(2026, 11, 26, 20, 0, tzinfo=UTC)
 BOUNDS = Bounds(most=2, usd_per_day=10.0, wait_s=120)

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 import pexpect
 import pytest
 
-from hive.orchestrator.access import listed
+from hive.home.access import listed
 from tests.fleet.clouds import RentedMachines, amazons_error, slow
 from tests.fleet.conftest import IMAGE
 from tests.support import wait_until
@@ -133,7 +133,7 @@ def test_wrong_names_are_one_sentence_and_not_a_traceback(rented, line, refused,
 
 
 def test_a_region_that_does_not_answer_is_known_to_be_misspelt(rented, refused, ask_for, monkeypatch):
-    monkeypatch.setattr("hive.fleet.aws._ATTEMPTS", 1)
+    monkeypatch.setattr("hive.providers.aws._ATTEMPTS", 1)
     away = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
     assert "Did you mean 'us-east-1'?" in refused(rented, *ask_for, "--region", "us-eats-1", code=2, **away)
     assert "Amazon does not answer in us-east-1" in refused(rented, *ask_for, code=4, **away)
@@ -248,7 +248,7 @@ def test_an_answer_that_never_comes_leaves_nothing_running(rented, line, ask_for
 
 def test_a_time_out_is_asked_again_with_the_same_token(rented, line, ask_for, running, refused, monkeypatch):
     """Amazon would answer with the first instance; moto starts a second one, which is found by its name."""
-    monkeypatch.setattr("hive.fleet.aws._READ_S", 1)
+    monkeypatch.setattr("hive.providers.aws._READ_S", 1)
 
     def late_at_first(request, answer):
         is_first = request.action == "RunInstances" and len(line.asked("RunInstances")) == 1

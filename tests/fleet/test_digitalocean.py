@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from hive.orchestrator.access import listed
+from hive.home.access import listed
 from tests.fleet.clouds import Answer, RentedMachines, forget_machines, line_to, open_hive, slow
 from tests.support import DATA, end_tree, free_port, require_program, wait_until
 
@@ -187,7 +187,7 @@ def test_what_the_api_does_not_take_would_be_noticed(line):
 def test_what_is_refused_is_one_sentence_and_leaves_nothing(
     rented, line, account, ask_for, refused, monkeypatch, call, answer, code, words
 ):
-    monkeypatch.setattr("hive.digitalocean._PAUSE_S", 0.05)
+    monkeypatch.setattr("hive.providers.digitalocean._PAUSE_S", 0.05)
     line.fail(call, answer)
     said = refused(rented, *ask_for, code=code)
     assert words in said

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from hive.errors import SettingError
-from hive.fleet.first_start import AtFirstStart
-from hive.fleet.installer import Limits
-from hive.fleet.machine import Machine
+from hive.providers.first_start import AtFirstStart, Limits
+from hive.providers.machine import Machine
 from hive.settings import load_settings
 from tests.fleet.clouds import run_script
 

@@ -37,7 +37,7 @@ def dtm(pdal):
     except ImportError:
         missing("rasterio")
     assert rasterio
-    from workers.gis.dtm import dtm
+    from hive_workers.gis.dtm import dtm
 
     return dtm
 
@@ -138,7 +138,7 @@ def test_the_preview_shows_the_terrain(dtm, tmp_path):
 @pytest.mark.parametrize("slope", [0.0, 0.5, 2.0])
 @pytest.mark.parametrize("towards", [0, 90, 180, 225, 315])
 def test_a_tilted_plane_has_the_brightness_of_lamberts_law(slope, towards):
-    from workers.gis.dtm.terrain import hillshade
+    from hive_workers.gis.dtm.terrain import hillshade
 
     azimuth = np.radians(towards)
     south, east = np.mgrid[0:20, 0:30] * 2.0
@@ -209,7 +209,7 @@ def test_us_survey_feet_are_told_from_feet(dtm, tmp_path):
 
 @pytest.mark.parametrize(("metres", "symbol"), [(0.3048, "ft"), (0.3048006, "us-ft"), (1.0, "m"), (0.9144, "0.9144 m")])
 def test_a_unit_that_a_file_writes_with_seven_digits_is_known(metres, symbol):
-    from workers.gis.cloud import _symbol
+    from hive_workers.gis.cloud import _symbol
 
     assert _symbol(metres) == symbol
 
@@ -235,7 +235,7 @@ def test_a_crs_that_does_not_exist_is_refused(dtm, tmp_path):
 
 
 def test_pdal_that_is_killed_is_the_attempts_error_and_not_the_workers(tmp_path, monkeypatch):
-    from workers.gis import engine
+    from hive_workers.gis import engine
 
     (tmp_path / "pdal").write_text("#!/bin/sh\nkill -9 $$\n")
     (tmp_path / "pdal").chmod(0o755)
@@ -255,7 +255,7 @@ def test_pdal_ends_with_the_worker_that_started_it(tmp_path):
     (tmp_path / "pdal").write_text("#!/bin/sh\nexec sleep 60\n")
     (tmp_path / "pdal").chmod(0o755)
     code = f"""if True:
-        from workers.gis import engine
+        from hive_workers.gis import engine
         engine._search_path = lambda: "{tmp_path}:/usr/bin:/bin"
         engine.run_pipeline([{{"filename": "a.laz"}}], "a.laz")
     """

@@ -21,7 +21,7 @@ def dtm():
         missing("laspy or rasterio")
     assert laspy
     assert rasterio
-    from workers.gis.dtm import dtm
+    from hive_workers.gis.dtm import dtm
 
     return dtm
 
@@ -64,12 +64,11 @@ def classes(points):
 
 def test_tiles_agree_with_the_whole_in_995_of_1000_points_and_in_their_number(dtm, tmp_path):
     import laspy
-
-    from workers.gis.cloud import read_header
-    from workers.gis.dtm.ground import NO_NOISE, GroundFilter, smrf_stage
-    from workers.gis.dtm.tiles import plan_tiles
-    from workers.gis.dtm_tile import dtm_tile
-    from workers.gis.engine import run_pipeline
+    from hive_workers.gis.cloud import read_header
+    from hive_workers.gis.dtm.ground import NO_NOISE, GroundFilter, smrf_stage
+    from hive_workers.gis.dtm.tiles import plan_tiles
+    from hive_workers.gis.dtm_tile import dtm_tile
+    from hive_workers.gis.engine import run_pipeline
 
     header, smrf = read_header(TILE, None), GroundFilter(18.0, 0.15, 0.5, 1.25, 1.0)
     run_pipeline(
@@ -178,8 +177,9 @@ def test_what_cannot_be_cut_is_said(dtm, tmp_path):
 
 
 def test_a_folder_without_point_clouds_or_with_a_broken_one_is_refused_at_submit(tmp_path):
+    from hive_workers.gis.dtm import dtm
+
     from hive.client import make_request
-    from workers.gis.dtm import dtm
 
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "notes.txt").write_text("x")

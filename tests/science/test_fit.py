@@ -29,7 +29,7 @@ def fit():
     assert lightning
     assert laspy
     assert torch
-    from workers.training.fit import fit
+    from hive_workers.training.fit import fit
 
     return fit
 
@@ -280,9 +280,8 @@ def test_a_real_tile_is_learned_from(fit, tmp_path):
 
 def test_held_out_points_are_counted_once_and_never_learned_from(fit):
     import torch
-
-    from workers.training.model import Settings
-    from workers.training.models import find_model
+    from hive_workers.training.model import Settings
+    from hive_workers.training.models import find_model
 
     samples = find_model("gis-lidar").read([TILE], Settings(1, 0.01, 2, 8, 0.2, 2048, 0))
     counted = sum(int((targets >= 0).sum()) for _, targets in samples.held_out_batches(4))
@@ -299,7 +298,7 @@ def test_held_out_points_are_counted_once_and_never_learned_from(fit):
 def test_heights_are_above_the_lowest_point_around():
     numpy = pytest.importorskip("numpy")
     pytest.importorskip("torch")
-    from workers.training.models.gis_lidar.blocks import heights
+    from hive_workers.training.models.gis_lidar.blocks import heights
 
     chance = numpy.random.default_rng(1)
     place = chance.uniform(0, 30, (500, 3)).astype(numpy.float32)
@@ -311,7 +310,7 @@ def test_heights_are_above_the_lowest_point_around():
 
 @pytest.mark.parametrize(("crs", "metres"), [(None, 1.0), ("EPSG:32610", 1.0), ("EPSG:2992", 0.3048)])
 def test_places_are_metres_whatever_the_tile_is_in(fit, tmp_path, crs, metres):
-    from workers.training.models.gis_lidar.tiles import read_tiles
+    from hive_workers.training.models.gis_lidar.tiles import read_tiles
 
     place = read_tiles([make_tile(tmp_path / "a.laz", crs=crs)]).place
     assert np.ptp(place, axis=0) == pytest.approx([100 * metres, 100 * metres, 5.15 * metres], rel=0.02)
@@ -321,8 +320,7 @@ def test_places_are_metres_whatever_the_tile_is_in(fit, tmp_path, crs, metres):
 def test_the_spatial_encoding_is_distance_difference_and_both_places(fit):
     """Places in units of 20 m, and the vertical difference ten times: what lies lower decides."""
     import torch
-
-    from workers.training.models.gis_lidar.network import spatial_encoding
+    from hive_workers.training.models.gis_lidar.network import spatial_encoding
 
     place = torch.tensor([[[0.0, 0, 0], [3, 4, 0], [0, 0, 2]]])
     found = spatial_encoding(place, torch.tensor([[[0, 1], [1, 0], [2, 0]]]))
@@ -425,7 +423,7 @@ def test_a_first_row_of_names_is_no_digit(fit, tmp_path):
     ],
 )
 def test_a_bad_parameter_is_refused(tmp_path, call, words):
-    from workers.training.fit import fit
+    from hive_workers.training.fit import fit
 
     with pytest.raises(BadParameterError, match=words):
         fit([DIGITS], out=tmp_path / "out", **call)

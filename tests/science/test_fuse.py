@@ -27,7 +27,7 @@ VOXEL = 3 / 512
 
 @pytest.fixture(scope="module")
 def fuse(o3d):
-    from workers.threed.fuse import fuse
+    from hive_workers.threed.fuse import fuse
 
     return fuse
 
@@ -237,7 +237,7 @@ def test_depths_that_are_all_zero_are_refused(o3d, fuse, tmp_path):
 
 
 def test_voxels_that_need_more_memory_than_there_is_are_refused_beforehand(fuse, tmp_path, monkeypatch):
-    from workers.threed.fuse import memory
+    from hive_workers.threed.fuse import memory
 
     monkeypatch.setattr(memory, "available_bytes", lambda: 100_000_000)
     words = r"Voxels of 0.00585938 m need 1,679 blocks, 0.399 GB of memory; this worker has 0.1 GB. About --voxel 0.012"
@@ -247,7 +247,7 @@ def test_voxels_that_need_more_memory_than_there_is_are_refused_beforehand(fuse,
 
 def test_more_voxels_than_open3d_can_count_are_refused(fuse, monkeypatch):
     """33,517 blocks of 16^3 voxels end Open3D 0.20.0 by SIGSEGV, on whatever machine; 28,470 do not."""
-    from workers.threed.fuse import memory
+    from hive_workers.threed.fuse import memory
 
     monkeypatch.setattr(memory, "available_bytes", lambda: 10**15)
     memory.refuse_too_large(28_470, 16, 0.0014)

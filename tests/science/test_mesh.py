@@ -29,7 +29,7 @@ BY_REFERENCE = {"voxel": 0.02, "outlier_neighbours": 0, "normals": "viewpoint", 
 
 @pytest.fixture(scope="module")
 def mesh(o3d):
-    from workers.threed.mesh import mesh
+    from hive_workers.threed.mesh import mesh
 
     return mesh
 
@@ -158,8 +158,8 @@ def test_a_sphere_fills_the_same_part_of_every_view(o3d, mesh, tmp_path):
 
 def test_a_room_is_seen_through_its_walls_and_a_back_is_grey(o3d, tmp_path):
     """Of a box whose walls face inwards, every view shows the inside; of one wall alone, half the views its back."""
-    from workers.threed._triangles.picture import write_turntable
-    from workers.threed._triangles.surface import from_legacy
+    from hive_workers.threed._triangles.picture import write_turntable
+    from hive_workers.threed._triangles.surface import from_legacy
 
     box = o3d.geometry.TriangleMesh.create_box(4, 3, 3)
     box.paint_uniform_color([1, 0, 0])
@@ -184,7 +184,7 @@ def test_a_room_is_seen_through_its_walls_and_a_back_is_grey(o3d, tmp_path):
 @pytest.mark.parametrize("up", ["x", "-x", "y", "-y", "z", "-z"])
 def test_turning_upright_turns_and_does_not_mirror(up):
     require_open3d()
-    from workers.threed._triangles.axes import nearest_axis, to_y_up
+    from hive_workers.threed._triangles.axes import nearest_axis, to_y_up
 
     turn = to_y_up(up)
     assert np.linalg.det(turn) == 1

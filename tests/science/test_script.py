@@ -7,14 +7,14 @@ import threading
 from pathlib import Path
 
 import pytest
+from hive_workers.run import environment as environments
+from hive_workers.run.environment import environment
+from hive_workers.run.needs import Needs
+from hive_workers.run.process import run_program
+from hive_workers.run.script import script
 
 from hive.errors import EngineError, ScriptError
 from tests.support import require_program
-from workers.run import environment as environments
-from workers.run.environment import environment
-from workers.run.needs import Needs
-from workers.run.process import run_program
-from workers.run.script import script
 
 pytestmark = pytest.mark.science
 

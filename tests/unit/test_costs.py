@@ -7,15 +7,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from hive.costs.accounts import Accounts, By, Run, make_report
-from hive.costs.forecast import Workers, forecast, workers_of
-from hive.costs.history import Past
-from hive.costs.law import fit
+from hive.costs.forecast import Past, Workers, fit, forecast, workers_of
 from hive.costs.picture import svg
 from hive.costs.prices import find_offer, keep, offers
-from hive.costs.refresh import offers_of_aws, offers_of_digitalocean
 from hive.errors import NotFoundError, SettingError
+from hive.providers.prices import offers_of_aws, offers_of_digitalocean
 from hive.settings import load_settings
+from hive.store.accounts import Accounts, By, Run, make_report
 from hive.worker.starter import Node, _price
 
 TODAY = date(2026, 11, 26)

@@ -10,7 +10,7 @@ import pytest
 from hive.client import ledger as ledger_module
 from hive.client.ledger import Entry, Ledger
 from hive.errors import LedgerError
-from hive.jobs import Specification
+from hive.wire.job import Specification
 
 ASKED = Specification("test", "test.probe", "test", {"seconds": 1.0}, {}, {})
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)

@@ -7,9 +7,9 @@ import time
 import pytest
 
 from hive.task import Progress
-from hive.worker.lines import read_lines
-from hive.worker.progress import Reporter
-from hive.worker.spool import Position, Spool, spools_in
+from hive.worker.attempt import Reporter
+from hive.worker.logs.drain import read_lines
+from hive.worker.logs.spool import Position, Spool, spools_in
 
 
 def shown(pieces):

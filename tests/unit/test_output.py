@@ -8,24 +8,23 @@ from types import SimpleNamespace
 import pexpect
 import pytest
 from click.testing import CliRunner
+from hive_workers.gis.dtm import dtm
+from hive_workers.test.probe import probe
 
 from hive.catalog import find_task
 from hive.cli import main
+from hive.cli.common import print_table
+from hive.cli.display import Display
+from hive.cli.report import job_text, measures_text
+from hive.cli.submit import task_command
+from hive.cli.task_command import meaning
 from hive.client import make_request
-from hive.commands.common import print_table
-from hive.commands.display import Display
-from hive.commands.report import job_text, measures_text
-from hive.commands.signature import meaning
-from hive.commands.submit import task_command
 from hive.errors import HiveError, did_you_mean
-from hive.jobs import Job, Specification, State
-from hive.jobs.record import from_milliseconds
 from hive.settings import load_settings
 from hive.task import Progress
+from hive.wire.job import Job, Specification, State, from_milliseconds
 from tests.support import BIN, TILE
 from tests.unit.test_signature import survey
-from workers.gis.dtm import dtm
-from workers.test.probe import probe
 
 SUBMITTED = from_milliseconds(1_000)
 ASKED = Specification(
@@ -95,7 +94,7 @@ def at_step(done, message, job=RUNNING):
 @pytest.fixture
 def clock(monkeypatch):
     now = SimpleNamespace(time=100.0)
-    monkeypatch.setattr("hive.commands.display.time", SimpleNamespace(monotonic=lambda: now.time))
+    monkeypatch.setattr("hive.cli.display.time", SimpleNamespace(monotonic=lambda: now.time))
     return now
 
 

@@ -7,17 +7,17 @@ from types import SimpleNamespace
 from typing import Annotated, Any
 
 import pytest
+from hive_workers.gis.dtm import dtm
+from hive_workers.test.probe import probe
 
-from hive import version
-from hive.client.mapping import request_digest
-from hive.client.planning import Plan, make_items
+from hive import versions as version
+from hive.client.map import request_digest
+from hive.client.plan import Plan, make_items
 from hive.errors import BadFileError, BadParameterError, UnknownNameError, UsageError
-from hive.jobs import Priority, Specification
 from hive.task import AnyInput, AnyOutput, Capability
 from hive.units import Help
+from hive.wire.job import Priority, Specification
 from tests.support import TILE
-from workers.gis.dtm import dtm
-from workers.test.probe import probe
 
 lab = Capability("lab", "Tasks that only these tests have.")
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from hive.jobs import Priority, Specification
 from hive.task import Limits
+from hive.wire.job import Priority, Specification
 
 
 def asked(**more):

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Annotated
 
 import pytest
+from hive_workers.gis.dtm import dtm
+from hive_workers.test.probe import probe
+from hive_workers.training.fit import fit
 
 from hive.client import make_request
 from hive.errors import BadFileError, BadParameterError, UnknownNameError, UsageError
 from hive.task import Capability, Written
-from hive.task.formats import check_las, check_waveform
+from hive.task.files import check_las, check_waveform
 from tests.support import DATA, TILE
-from workers.gis.dtm import dtm
-from workers.test.probe import probe
-from workers.training.fit import fit
 
 
 @pytest.fixture

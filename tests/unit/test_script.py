@@ -8,14 +8,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hive_workers.run.measures import read_measures
+from hive_workers.run.metadata import check_metadata, read_metadata
+from hive_workers.run.needs import Needs, read_needs
+from hive_workers.run.process import run_program
+from hive_workers.run.variables import script_variables, uv_variables
 
 from hive.errors import BadFileError, ScriptError
 from tests.support import is_gone, wait_until
-from workers.run.measures import read_measures
-from workers.run.metadata import check_metadata, read_metadata
-from workers.run.needs import Needs, read_needs
-from workers.run.process import run_program
-from workers.run.variables import script_variables, uv_variables
 
 HEAD = '# /// script\n# dependencies = ["six"]\n# ///\n'
 
@@ -139,7 +139,7 @@ def test_the_watchdog_ends_a_program_whose_starter_was_killed(tmp_path):
         "pathlib.Path('part').write_text(f'{os.getpid()} {apart.pid}'); os.rename('part', 'pids'); time.sleep(600)"
     )
     outer = (
-        "import os, sys, pathlib; from workers.run.process import run_program\n"
+        "import os, sys, pathlib; from hive_workers.run.process import run_program\n"
         f"run_program([sys.executable, '-c', {inner!r}], os.environ, pathlib.Path())"
     )
     root = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ import click
 import jsonschema
 import pytest
 
-from hive.commands.submit import task_command
+from hive.cli.submit import task_command
 from hive.errors import BadParameterError, TaskDeclarationError, UnknownNameError
 from hive.task import Capability, PointCloud, Preview, Raster
 from hive.units import AtMost, Bytes, Help, Matching, Metres, MoreThan, OneOf, Rest
@@ -184,7 +184,7 @@ def test_schema_carries_units_help_and_defaults():
 
 
 def test_the_result_keeps_its_type_on_the_way_through_json():
-    from hive.task.results import to_measures
+    from hive.task.values import to_measures
 
     found = Found(1, 2.0, ["a"])
     measures = to_measures(found)
@@ -236,7 +236,7 @@ def test_the_help_says_what_the_rest_is_for():
 
 
 def test_the_names_of_measures_may_be_known_to_the_run_alone():
-    from hive.task.results import to_measures
+    from hive.task.values import to_measures
 
     measures = to_measures(crush(Path("a.laz"), words=["b", "c"]))
     assert measures == {"words": "b c"}

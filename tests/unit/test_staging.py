@@ -8,7 +8,7 @@ import pytest
 
 from hive.errors import BadFileError, BadParameterError, StagingError
 from hive.staging import Cache, FileContent, Reference, digest_of, pack_files, pack_folder, unpack
-from hive.staging.digests import Digests
+from hive.staging.contents import Digests
 from hive.staging.objects import ObjectBlobs
 from tests.support import wait_until
 

@@ -1,7 +1,7 @@
 """Tickets of the gateway: good once, for a minute, and few at a time."""
 
-from hive.gateway import tickets
-from hive.gateway.tickets import Tickets
+from hive.gateway import pages
+from hive.gateway.pages import Tickets
 
 
 def test_a_ticket_is_good_once():
@@ -13,9 +13,9 @@ def test_a_ticket_is_good_once():
 
 def test_a_ticket_is_good_for_a_minute(monkeypatch):
     box = Tickets()
-    now = tickets.time.monotonic()
+    now = pages.time.monotonic()
     ticket = box.issue()
-    monkeypatch.setattr(tickets.time, "monotonic", lambda: now + 61)
+    monkeypatch.setattr(pages.time, "monotonic", lambda: now + 61)
     assert not box.take(ticket)
 
 

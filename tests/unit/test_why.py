@@ -4,9 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hive.client.why import Surroundings, explain
-from hive.jobs import Job, Priority, QueueReport, Specification, State
+from hive.client.explain import Surroundings, explain
+from hive.store import QueueReport
 from hive.task import Progress
+from hive.wire.job import Job, Priority, Specification, State
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 WORKER = {"name": "w1@studio", "capabilities": ["gis", "test"], "slots": 2, "busy": 0}

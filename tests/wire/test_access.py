@@ -9,12 +9,12 @@ import psutil
 import pytest
 import redis
 
-from hive.jobs import Specification
-from hive.orchestrator import redis_server, running_pid
-from hive.orchestrator.access import listed
-from hive.orchestrator.redis_server import find_redis_server
-from hive.signing import Signer
+from hive.home import redis_server, running_pid
+from hive.home.access import listed
+from hive.home.redis_server import find_redis_server
 from hive.task import Limits
+from hive.wire.job import Specification
+from hive.wire.signing import Signer
 from tests.faults.harness import kill_tree
 from tests.support import TILE, Web, wait_until
 
@@ -136,7 +136,7 @@ def test_identities_that_are_made_at_the_same_time_do_not_hinder_each_other(hive
     """As `hive fleet up --count 4` makes them: the files that all of them write are the same."""
     script = """
         import sys
-        from hive.orchestrator import access
+        from hive.home import access
         from hive.settings import load_settings
         sys.stdin.read()
         for number in range(30):

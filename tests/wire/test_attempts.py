@@ -2,9 +2,10 @@
 
 import pytest
 
-from hive.broker import connect
-from hive.jobs import JobStore, LogStore, Specification, State
+from hive.store import JobStore, LogStore
+from hive.store.connection import connect
 from hive.task import Progress
+from hive.wire.job import Specification, State
 from tests.support import is_gone, wait_until
 
 pytestmark = pytest.mark.wire

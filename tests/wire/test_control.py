@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from hive.client import Session
-from hive.client.control import retry
+from hive.client.client import retry
 from hive.errors import UnreachableError
 from tests.support import Hive, wait_until
 from tests.wire.test_ledger import wipe
@@ -261,7 +261,7 @@ def test_python_cancels_retries_and_sends_first(farm, tmp_path):
     script = """
         import hive
         from hive.errors import HiveError
-        from workers.test.probe import probe
+        from hive_workers.test.probe import probe
 
         job = hive.options(priority="high", queue="gis").submit(probe, seconds=60.0)
         job.cancel()
@@ -288,7 +288,7 @@ def test_python_cancels_retries_and_sends_first(farm, tmp_path):
 
 
 def test_a_retry_right_after_a_cancel_ends_the_old_attempt_only(hive_up):
-    from hive.client.control import cancel
+    from hive.client.client import cancel
 
     session = Session(hive_up.settings)
     with hive_up.worker("gis", slots=2):

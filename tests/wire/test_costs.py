@@ -10,9 +10,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from hive.broker import connect
-from hive.costs.accounts import By, make_report, read_accounts, spent_usd
-from hive.jobs import JobStore, Registry, Specification, State
+from hive.store import JobStore, Registry
+from hive.store.accounts import By, make_report, read_accounts, spent_usd
+from hive.store.connection import connect
+from hive.wire.job import Specification, State
 from tests.support import TILE, Web, wait_until
 from tests.unit.test_costs import aws_product
 from tests.wire.test_presence import report
@@ -168,7 +169,7 @@ def test_a_task_is_estimated_from_its_history_and_refused_beyond_a_budget(hive_u
     two = ("map", "gis", "dtm", TILE, "--out", hive_up.home / "out", "--detach")
     hive_up.run(*two, "--budget", "0.4", code=5)
     call = f"hive.options(budget_usd=0.4).submit(dtm, {str(TILE)!r}, 'c.tif')"
-    call = f"import hive; from workers.gis.dtm import dtm; {call}"
+    call = f"import hive; from hive_workers.gis.dtm import dtm; {call}"
     assert "BudgetError: It would cost about $0.50" in hive_up.python(call, hive_up.home).stderr
     month = {"HIVE_BUDGET_USD_PER_MONTH": "0.7"}
     assert "of the month's budget of $0.70" in hive_up.run(*two, code=5, environment=month).stderr
@@ -273,7 +274,7 @@ def test_a_reached_limit_is_told_over_http_and_in_python_too(hive, tmp_path):
     hive.environment |= {"HIVE_BUDGET_USD_PER_DAY": "0"}
     with hive.up(gateway=True):
         reply = Web(hive).ask("POST", "/task", json.dumps({"type": "test"}).encode())
-        said = hive.python("import hive; from workers.test.probe import probe; hive.submit(probe)", tmp_path)
+        said = hive.python("import hive; from hive_workers.test.probe import probe; hive.submit(probe)", tmp_path)
         assert hive.json("jobs") == []
     assert (reply.status, reply.json()["error"]["kind"]) == (402, "budget")
     assert "BudgetError: The budget of the day, $0, is reached" in said.stderr

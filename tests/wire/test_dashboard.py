@@ -8,7 +8,7 @@ import psutil
 import pytest
 from playwright.sync_api import expect
 
-from hive.jobs import JobStore
+from hive.store import JobStore
 from tests.support import TILE, Hive, Web, wait_until
 from tests.wire.browser import PHONE, axe, barriers, chromium, visiting
 from tests.wire.test_events import is_still

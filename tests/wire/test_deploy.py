@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hive.orchestrator import tunnels
+from hive.home import tunnels
 from tests.faults.harness import Host
 from tests.studio import hive_with, machine, without_docker
 from tests.support import TILE, is_gone, redis_with_tls, wait_until

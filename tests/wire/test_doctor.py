@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from hive.jobs import Registry
-from hive.orchestrator.doctor import CHECKS
-from hive.orchestrator.redis_server import find_redis_server
+from hive.home.doctor import CHECKS
+from hive.home.redis_server import find_redis_server
 from hive.settings import write_private
+from hive.store import Registry
 from tests.support import Hive, free_port, wait_until
 from tests.wire.test_presence import report
 
@@ -158,12 +158,12 @@ def test_a_worker_of_an_older_hive_is_no_obstacle(hive_up):
 
 def test_a_disk_that_is_nearly_full_is_warned_of(monkeypatch, hive):
     from hive.client import Session
-    from hive.orchestrator.doctor import disk
-    from hive.orchestrator.doctor.finding import Patient
+    from hive.home.doctor import machine
+    from hive.home.doctor.finding import Patient
 
-    monkeypatch.setattr(disk, "_LEAST_BYTES", 10**18)
-    monkeypatch.setattr(disk, "_LEAST_SHARE", 1.0)
-    [(verdict, message, todo)] = disk.free_space(Patient(Session(hive.settings)))
+    monkeypatch.setattr(machine, "_LEAST_BYTES", 10**18)
+    monkeypatch.setattr(machine, "_LEAST_SHARE", 1.0)
+    [(verdict, message, todo)] = machine.free_space(Patient(Session(hive.settings)))
     assert verdict == "warning"
     assert "(Redis, cache, store)" in message
     assert "HIVE_CACHE_MAX_BYTES" in todo

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from hive.jobs import JobStore, State, new_id
+from hive.store import JobStore, new_id
+from hive.wire.job import State
 from tests.support import Hive, Web, wait_until
 
 pytestmark = pytest.mark.wire

@@ -33,7 +33,7 @@ def weights(folder):
 
 def by_hand(folder, **call):
     """The same training as a plain function: no queue, no interruption."""
-    from workers.training.fit import fit
+    from hive_workers.training.fit import fit
 
     fit([DIGITS], out=folder, **call)
     return weights(folder)

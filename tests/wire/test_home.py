@@ -8,8 +8,8 @@ from itertools import count
 
 import pytest
 
-from hive.orchestrator import inventory
-from hive.orchestrator.home import elsewhere
+from hive.home import inventory
+from hive.home.location import elsewhere
 from tests.faults.harness import Host
 from tests.studio import hive_with, machine
 from tests.support import TILE, Web, is_gone, wait_until

@@ -10,15 +10,15 @@ from contextlib import contextmanager
 
 import psutil
 import pytest
+from hive_workers.test.probe import probe
 
-import hive.messages
+import hive.celery_adapter
 from hive.client import Observer, Session, make_request
-from hive.client.restore import send_missing
-from hive.client.sending import Sender
+from hive.client.ledger import send_missing
+from hive.client.send import Sender
 from hive.errors import UnreachableError
-from hive.orchestrator import running_pid
+from hive.home import running_pid
 from tests.support import Hive, wait_until
-from workers.test.probe import probe
 
 pytestmark = pytest.mark.wire
 
@@ -234,7 +234,7 @@ def test_a_broker_that_goes_away_between_record_and_message_has_the_job(hive_up,
         kill_redis(hive_up)
         raise UnreachableError("The broker does not answer.")
 
-    monkeypatch.setattr(hive.messages, "send", die)
+    monkeypatch.setattr(hive.celery_adapter, "send", die)
     job_id = session.submit(request)
     hive_up.run("up", "--redis-only")
     with hive_up.worker("gis", HIVE_LEASE_S="2"):

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 import pexpect
 import pytest
 
-from hive.broker import connect
-from hive.jobs import JobStore, LogStore, Specification
-from hive.jobs.logs import LogLine
+from hive.store import JobStore, LogStore
+from hive.store.connection import connect
+from hive.store.logs import LogLine
 from hive.task import Progress
+from hive.wire.job import Specification
 from tests.support import Hive, is_gone, wait_until
 
 pytestmark = pytest.mark.wire

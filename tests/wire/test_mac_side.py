@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import psutil
 import pytest
 
-from hive.orchestrator.log_files import cap
+from hive.home.log_files import cap
 from tests.support import Web, is_gone, wait_until
 
 pytestmark = pytest.mark.wire

@@ -9,16 +9,15 @@ import subprocess
 import pexpect
 import psutil
 import pytest
+from hive_workers.test.probe import probe
 
 from hive.client import Session
-from hive.client.gathering import gather
-from hive.client.mapping import send_items
+from hive.client.map import gather, send_items
 from hive.client.observer import MapObserver
-from hive.client.planning import Plan, make_items
+from hive.client.plan import Plan, make_items
 from hive.errors import UnreachableError
-from hive.orchestrator import running_pid
+from hive.home import running_pid
 from tests.support import DATA, TILE, wait_until
-from workers.test.probe import probe
 
 pytestmark = pytest.mark.wire
 
@@ -206,8 +205,8 @@ def test_python_maps_a_task_over_files(farm, tiles, tmp_path):
         from pathlib import Path
         import hive
         from hive.errors import HiveError
-        from workers.gis.dtm import dtm
-        from workers.test.probe import probe
+        from hive_workers.gis.dtm import dtm
+        from hive_workers.test.probe import probe
 
         tiles = sorted(Path({str(tiles[0].parent)!r}).glob("*.laz"))
         jobs = hive.map(dtm, tiles, out="out", cell=2.0)
@@ -255,7 +254,7 @@ def test_python_maps_a_task_over_files(farm, tiles, tmp_path):
 def test_python_reads_and_follows_the_log_of_a_job(farm, tmp_path):
     script = """
         import hive
-        from workers.test.probe import probe
+        from hive_workers.test.probe import probe
         job = hive.submit(probe, log_lines=2)
         followed = [entry.text for entry in job.logs(follow=True) if entry.level == "INFO"]
         assert [entry.text for entry in job.logs() if entry.level == "INFO"] == followed
@@ -268,7 +267,7 @@ def test_python_reads_and_follows_the_log_of_a_job(farm, tmp_path):
 def test_interrupting_python_while_it_waits_leaves_the_jobs_alone(hive_up, tmp_path):
     script = """
         import hive
-        from workers.test.probe import probe
+        from hive_workers.test.probe import probe
         jobs = hive.map(probe, count=3)
         try:
             print("sent", flush=True)
@@ -286,7 +285,7 @@ def test_interrupting_python_while_it_waits_leaves_the_jobs_alone(hive_up, tmp_p
 def test_a_notebook_shows_a_job_also_where_the_broker_is_away(hive_up, tmp_path):
     script = """
         import hive
-        from workers.test.probe import probe
+        from hive_workers.test.probe import probe
         job, jobs = hive.submit(probe), hive.map(probe, count=2)
         print(job)
         input()

@@ -7,12 +7,13 @@ import subprocess
 
 import pytest
 
-from hive.client.sending import Sender
+from hive.celery_adapter import Post, make_application, posting, queue_lists, send
+from hive.client.send import Sender
 from hive.errors import UnreachableError
-from hive.jobs import JobStore, Priority, Specification, new_id
-from hive.jobs.store import BATCH
-from hive.messages import Post, make_application, posting, queue_lists, send
+from hive.store import JobStore, new_id
+from hive.store.jobs import BATCH
 from hive.task import Limits
+from hive.wire.job import Priority, Specification
 from tests.support import BIN, wait_until
 
 pytestmark = pytest.mark.wire
@@ -125,7 +126,7 @@ def test_a_process_that_has_used_celery_for_something_else_can_send_too(hive_up,
         from celery import Celery
         from hive.client import Session, make_request
         from hive.settings import load_settings
-        from workers.test.probe import probe
+        from hive_workers.test.probe import probe
         session = Session(load_settings())
         with Celery(broker=session.settings.broker_url).connection_for_write() as connection:
             connection.default_channel

@@ -5,7 +5,8 @@ import time
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from hive.jobs import JobStore, Registry, Specification, State, read_totals
+from hive.store import JobStore, Registry, read_totals
+from hive.wire.job import Specification, State
 from tests.support import Hive, Web, wait_until
 from tests.wire.test_presence import report
 

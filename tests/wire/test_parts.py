@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from hive.client import Session
-from hive.client.why import explain, look_around
-from hive.jobs import JobStore
+from hive.client.explain import explain, look_around
+from hive.store import JobStore
 from tests.faults.harness import kill_tree
 from tests.support import Hive, wait_until
 
@@ -186,7 +186,7 @@ def test_another_plan_than_before_is_a_mistake_that_is_said(field, packages, tmp
 
             from hive.task import in_parts, part
             from hive_rocks import rocks
-            from workers.test.probe import probe
+            from hive_workers.test.probe import probe
 
 
             @rocks.task

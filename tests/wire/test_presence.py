@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hive.jobs import Registry, WorkerReport
+from hive.store import Registry, WorkerReport
 from hive.worker import presence
 
 pytestmark = pytest.mark.wire
@@ -34,7 +34,7 @@ def test_a_worker_reports_the_gpus_that_nvidia_smi_names(hive_up, tmp_path):
 
 
 def test_a_worker_reports_only_the_gpus_that_it_may_use(monkeypatch, tmp_path):
-    from hive.worker.gpus import gpu_names
+    from hive.worker.presence import gpu_names
 
     monkeypatch.setenv("PATH", with_nvidia(tmp_path, 'echo "GPU $3, 1024"'))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
@@ -44,7 +44,7 @@ def test_a_worker_reports_only_the_gpus_that_it_may_use(monkeypatch, tmp_path):
 
 
 def test_a_driver_that_does_not_answer_means_no_gpu(monkeypatch, tmp_path):
-    from hive.worker.gpus import gpu_names
+    from hive.worker.presence import gpu_names
 
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("PATH", with_nvidia(tmp_path, "echo 'NVIDIA-SMI has failed'; exit 9"))

@@ -116,7 +116,7 @@ def test_words_are_a_list_in_json_and_in_python(scripts, folder):
     code = """
         from pathlib import Path
         import hive
-        from workers.run.script import script
+        from hive_workers.run.script import script
 
         print(hive.submit(script, Path("a.py"), out=Path("out"), args=["--y"]).result())
     """

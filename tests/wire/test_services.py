@@ -9,8 +9,8 @@ import stat
 import psutil
 import pytest
 
-from hive.orchestrator import running_pid
-from hive.orchestrator.redis_server import find_redis_server
+from hive.home import running_pid
+from hive.home.redis_server import find_redis_server
 from tests.support import Hive, free_port, is_gone
 
 pytestmark = pytest.mark.wire
@@ -187,7 +187,7 @@ def test_where_path_has_no_redis_the_one_from_the_wheel_is_taken(monkeypatch):
 
 def test_without_any_redis_it_is_said_how_to_get_one(hive, monkeypatch):
     from hive.errors import ServiceError
-    from hive.orchestrator import redis_server
+    from hive.home import redis_server
 
     monkeypatch.setattr(redis_server, "find_spec", lambda _: None)
     monkeypatch.setattr(shutil, "which", lambda _: None)

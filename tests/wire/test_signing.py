@@ -4,11 +4,12 @@ import json
 
 import pytest
 
+from hive.celery_adapter import make_application, posting
 from hive.client import Session
-from hive.jobs import JobStore, Specification, new_id
-from hive.messages import make_application, posting
-from hive.signing import Signer, Trust, statement
+from hive.store import JobStore, new_id
 from hive.task import Limits
+from hive.wire.job import Specification
+from hive.wire.signing import Signer, Trust, statement
 from tests.support import wait_until
 
 pytestmark = pytest.mark.wire

@@ -174,9 +174,9 @@ def test_python_submits_a_task_as_if_it_were_called(farm, tmp_path):
     script = f"""
         from pathlib import Path
         import hive
-        from workers.gis.dtm import dtm
+        from hive_workers.gis.dtm import dtm
         from hive.errors import HiveError
-        from workers.test.probe import probe
+        from hive_workers.test.probe import probe
 
         job = hive.submit(dtm, Path({str(TILE)!r}), Path("a.tif"), cell=2.0)
         ground = job.result()

@@ -5,8 +5,8 @@ import time
 import pytest
 import redis
 
-from hive.messages import make_application
-from hive.messages.transport import Channel, Transport, overdue, put_back_overdue
+from hive.celery_adapter import make_application
+from hive.celery_adapter.transport import Channel, Transport, overdue, put_back_overdue
 
 pytestmark = pytest.mark.wire
 RAW = {

@@ -8,7 +8,7 @@ from hive.task import AnyInput, AnyOutput, in_parts, part
 from hive.units import AtLeast, Help, Seconds
 from hive_rocks import rocks
 from hive_rocks.weigh import Weight, weigh
-from workers.test.probe import probe
+from hive_workers.test.probe import probe
 
 
 @rocks.task

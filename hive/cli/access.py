@@ -1,0 +1,81 @@
+"""`hive access`: who of other machines may come in, and to do what."""
+
+import shlex
+from pathlib import Path
+
+import click
+
+from hive.cli.common import current_settings, json_option, print_json, print_table
+
+_SECRETS = "hive/secrets"
+_COMPOSE_UP = "docker compose -f docker-compose.worker.yml up -d --build worker"
+
+
+@click.group()
+def access() -> None:
+    """Let workers of other machines in: each with an identity of its own, for some capabilities only."""
+
+
+@access.command()
+@click.argument("name")
+@click.option("--capabilities", required=True, metavar="LIST", help="What it may serve: gis or gis,training.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder to write [access/NAME in HIVE_HOME]."
+)
+@click.option("--container", is_flag=True, help="The worker runs by docker-compose.worker.yml.")
+@json_option
+def add(name: str, capabilities: str, out: Path | None, container: bool, as_json: bool) -> None:
+    """Make an identity for a worker, and a folder with all that its machine needs."""
+    from hive.catalog import find_capability
+    from hive.home import access as identities
+
+    queues = [find_capability(word.strip()).name for word in capabilities.split(",")]
+    folder = identities.add(current_settings(), name, queues, out, in_container=container)
+    if as_json:
+        print_json({"name": name, "capabilities": queues, "folder": str(folder)})
+        return
+    click.echo(f"{name} may serve {', '.join(queues)}. What its machine needs is in {folder}.")
+    place, start = (".hive", "hive worker") if not container else (_SECRETS, _COMPOSE_UP)
+    click.echo(f"Next: scp -pr {folder} MACHINE:{place}, and there: {start}.", err=True)
+
+
+@access.command()
+@click.option("--address", metavar="NAME", help="How machines reach this one that need no tunnel [as before].")
+def containers(address: str | None) -> None:
+    """Make what docker-compose.mac.yml reads, in HIVE_HOME: passwords, keys, certificates. tools/secrets.sh calls this.
+
+    Safe to call twice: what is there stays, but for the servers' certificates, which are made anew.
+    """
+    from hive.home.containers import prepare
+
+    settings = current_settings()
+    prepare(settings, address)
+    click.echo(f"What the containers read is in {settings.home}. For hive on this machine:", err=True)
+    click.echo(f"export HIVE_HOME={shlex.quote(str(settings.home))}")
+
+
+@access.command()
+@json_option
+def ls(as_json: bool) -> None:
+    """List the identities of workers."""
+    from hive.home import access as identities
+
+    known = identities.listed(current_settings())
+    if as_json:
+        print_json([{"name": one.name, "capabilities": list(one.queues)} for one in known])
+        return
+    rows = [[one.name, ", ".join(one.queues)] for one in known]
+    print_table(["NAME", "CAPABILITIES"], rows, "No worker has an identity of its own. Make one: hive access add NAME.")
+
+
+@access.command()
+@click.argument("name")
+def remove(name: str) -> None:
+    """Revoke an identity at once; a worker that uses it loses its connections, and its jobs go on elsewhere."""
+    from hive.home import access as identities
+
+    settings = current_settings()
+    is_told = identities.remove(settings, name)
+    click.echo(f"{name} is revoked.")
+    if not is_told:
+        click.echo(f"Redis does not answer at port {settings.redis_port}: it knows when it starts again.", err=True)

@@ -1,0 +1,53 @@
+"""`hive config` and `hive completion`."""
+
+import click
+
+from hive.cli.common import current_settings, json_option, print_json, print_table
+from hive.errors import UnknownNameError, did_you_mean
+
+_SHELLS = ("bash", "zsh", "fish")
+
+
+@click.command()
+@click.option("--show-origin", is_flag=True, help="Say where each value comes from.")
+@json_option
+def config(show_origin: bool, as_json: bool) -> None:
+    """Show all settings. Flags go before the environment, that before config.toml, that before the default."""
+    from hive.settings import VARIABLES
+
+    settings = current_settings()
+    shown = []
+    for one in VARIABLES:
+        value = getattr(settings, one.name)
+        text = _shown(one.name, "" if value is None else str(value), is_secret=one.metadata["is_secret"])
+        entry = {"variable": one.metadata["variable"], "value": text, "help": one.metadata["help"]}
+        shown.append(entry | ({"origin": settings.origins[one.name]} if show_origin else {}))
+    if as_json:
+        print_json(shown)
+        return
+    columns = ["variable", "value", "origin"] if show_origin else ["variable", "value", "help"]
+    rows = [[entry[column] for column in columns] for entry in shown]
+    print_table([column.upper() for column in columns], rows, "There are no settings.")
+
+
+def _shown(name: str, value: str, *, is_secret: bool) -> str:
+    """A setting without what nobody should read over a shoulder."""
+    from hive.store.connection import public_address
+
+    if not is_secret or not value:
+        return value
+    return f"redis://{public_address(value)}" if name == "broker_url" else "(set)"
+
+
+@click.command()
+@click.argument("shell")
+def completion(shell: str) -> None:
+    """Print the completion script for bash, zsh or fish: eval "$(hive completion zsh)"."""
+    from click.shell_completion import get_completion_class
+
+    found = get_completion_class(shell) if shell in _SHELLS else None
+    if found is None:
+        hint = did_you_mean(shell, _SHELLS)
+        raise UnknownNameError(f"There is no completion for {shell!r}. Known are: {', '.join(_SHELLS)}.{hint}")
+    root = click.get_current_context().find_root().command
+    click.echo(found(root, {}, "hive", "_HIVE_COMPLETE").source())

@@ -1,0 +1,133 @@
+"""`hive jobs`, `show`, `why`, `wait`, `fetch`, `cancel`, `retry`: what became of a job, and what to do with it."""
+
+from pathlib import Path
+
+import click
+
+from hive.cli.common import Amount, json_option, open_session, print_json, print_table, printable
+from hive.errors import JobStateError
+
+
+@click.command()
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many, newest first.")
+@json_option
+def jobs(limit: int, as_json: bool) -> None:
+    """List the newest jobs."""
+    from hive.store.connection import reachable
+    from hive.wire.job import rfc3339
+
+    session = open_session()
+    with reachable(session.settings):
+        found = session.jobs.recent(limit)
+    if as_json:
+        print_json([job.to_json() for job in found])
+        return
+    rows = [
+        (job.short_id, job.specification.task, str(job.state), rfc3339(job.submitted_at) or "", job.worker or "")
+        for job in found
+    ]
+    print_table(("JOB", "TASK", "STATE", "SUBMITTED", "WORKER"), rows, "There are no jobs yet.")
+
+
+@click.command()
+@click.argument("job_id", metavar="ID")
+@json_option
+def show(job_id: str, as_json: bool) -> None:
+    """Tell one job's whole story."""
+    session = open_session()
+    job = session.find(job_id)
+    if as_json:
+        from hive.client.explain import shown_whole
+
+        print_json(shown_whole(job))
+        return
+    from hive.cli.report import job_text
+
+    click.echo(job_text(job, session.cost_with_parts(job)))
+
+
+@click.command()
+@click.argument("job_id", metavar="ID")
+@json_option
+def why(job_id: str, as_json: bool) -> None:
+    """Say why a job waits, runs, failed or ended, and what to do."""
+    from hive.client.explain import explain, look_around
+
+    session = open_session()
+    job = session.find(job_id)
+    reason = explain(job, look_around(session, job))
+    if as_json:
+        print_json({"id": job.id, "state": str(job.state), "why": reason.why, "todo": reason.todo})
+    else:
+        click.echo(printable(f"{reason.why}\n{reason.todo}"))
+
+
+@click.command()
+@click.argument("job_id", metavar="ID")
+@click.option("--timeout", "timeout_s", type=Amount(min=0), metavar="S", help="Wait no longer than that.")
+@json_option
+def wait(job_id: str, timeout_s: float | None, as_json: bool) -> int:
+    """Wait until a job is finished. Exit code 0 where it succeeded, 1 where it failed or the time is over."""
+    from hive.cli.waiting import tell, watch
+
+    session = open_session()
+    return tell(session, watch(session, session.find(job_id).id, timeout_s), as_json=as_json)
+
+
+@click.command()
+@click.argument("job_id", metavar="ID")
+@click.argument("folder", required=False, type=click.Path(path_type=Path), metavar="[DIR]")
+@click.option("--force", is_flag=True, help="Overwrite files that are newer than the job.")
+@json_option
+def fetch(job_id: str, folder: Path | None, force: bool, as_json: bool) -> int:
+    """Bring a job's files back: to DIR, or where they were wanted when it was submitted from here."""
+    from hive.cli.waiting import tell
+
+    session = open_session()
+    job = session.find(job_id)
+    if not job.state.is_final:
+        raise JobStateError(f"The job {job.short_id} is still {job.state}. Wait for it: hive wait {job.short_id}.")
+    if job.state != "succeeded":
+        return tell(session, job, as_json=as_json)
+    places = session.fetch(job, folder, force=force)
+    if as_json:
+        print_json({name: str(path) for name, path in places.items()})
+    else:
+        click.echo("\n".join(str(path) for path in places.values()) or "The job has written no files.")
+    return 0
+
+
+@click.command()
+@click.argument("job_id", metavar="ID")
+@json_option
+def cancel(job_id: str, as_json: bool) -> None:
+    """Stop a job that waits or runs. Its worker ends the processes of one that runs."""
+    from hive.client.client import cancel
+
+    session = open_session()
+    job = session.find(job_id)
+    cancel(session, job)
+    if as_json:
+        print_json(session.find(job.id).to_json())
+    elif job.state == "running":
+        click.echo(f"job {job.short_id} cancelled; {job.worker} ends its processes now")
+    else:
+        click.echo(f"job {job.short_id} cancelled; it was not running")
+
+
+@click.command()
+@click.argument("job_id", metavar="ID")
+@click.option("--detach", is_flag=True, help="Print the job's id and return.")
+@json_option
+def retry(job_id: str, detach: bool, as_json: bool) -> int:
+    """Run a failed or cancelled job again under the same id; wait with progress, bring the written files back."""
+    from hive.cli.waiting import wait_and_fetch
+    from hive.client.client import retry
+
+    session = open_session()
+    job = session.find(job_id)
+    retry(session, job)
+    if detach:
+        print_json(session.find(job.id).to_json()) if as_json else click.echo(job.id)
+        return 0
+    return wait_and_fetch(session, job.id, as_json=as_json)

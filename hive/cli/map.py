@@ -1,0 +1,166 @@
+"""`hive map`: one job for each input file, or a task many times over."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hive.cli.common import Amount, current_settings, print_json, print_table, say
+from hive.cli.submit import BUDGET_HELP, PRIORITY_HELP, SubmitGroup, as_click, named_values
+from hive.cli.task_command import TaskCommand, meaning
+from hive.task import Task, Written
+
+if TYPE_CHECKING:
+    from hive.cli.map_display import MapDisplay
+    from hive.client.map import Outcome
+    from hive.client.plan import Plan
+
+# The name of the mapped files within the command; what a parameter of a task is called is its own business.
+_FILES = "files_to_map"
+_OWN_OPTIONS = (_FILES, "out", "count", "queue", "priority", "budget", "again", "force", "detach", "as_json")
+_FAILED = 1
+
+
+class MapCommand(TaskCommand):
+    """The command that maps a task."""
+
+    def files(self) -> list[tuple[str, str]]:
+        """The files that are mapped."""
+        return [("FILES", f"{meaning(self.task, one).rstrip('.')}; one job for each.") for one in self.task.reads[:1]]
+
+
+class MapGroup(SubmitGroup):
+    """The capabilities, as commands."""
+
+    @staticmethod
+    def task_command(task: Task[Any, Any]) -> click.Command:
+        """The command that maps a task."""
+        return map_command(task)
+
+
+@click.group(cls=MapGroup, subcommand_metavar="CAPABILITY TASK [FILES]... --out DIR [OPTIONS]")
+def map() -> None:
+    """Send one job for each file, wait for all, bring the written files back as the jobs end.
+
+    \b
+      hive map gis dtm tiles/*.laz --out models --cell 1
+      hive map test probe --count 100 --seconds 1
+
+    The same command again skips what is done: same contents of the files, same options, same code of the task. It waits
+    for what is still on its way and tries again what had failed.
+    """  # noqa: D301  click wants the character \b itself
+
+
+def map_command(task: Task[Any, Any]) -> click.Command:
+    """Make the command that maps a task, from the task's signature."""
+    kept = [
+        one
+        for one in task.parameters
+        if one not in task.reads[:1] and not isinstance(one.kind, Written) and not one.takes_rest
+    ]
+    # A second file that is read is the same for all jobs, so it is an option here.
+    options = [as_click(task, dataclasses.replace(one, is_positional=False)) for one in kept]
+    return MapCommand(task, callback=_callback(task), params=[*_arguments(task), *options, *_own_options(task)])
+
+
+def _arguments(task: Task[Any, Any]) -> list[click.Parameter]:
+    return [click.Argument([_FILES], metavar="FILES...", nargs=-1, required=False)] if task.reads else []
+
+
+def _own_options(task: Task[Any, Any]) -> list[click.Parameter]:
+    out = "Folder for the results, made where it is missing; each is called after its input."
+    count = [click.Option(["--count"], type=int, metavar="N", help="How many jobs.  [required]")]
+    return [
+        *([] if task.reads else count),
+        click.Option(["--out"], metavar="DIR", help=out),
+        click.Option(["--again"], is_flag=True, help="Compute everything anew, also what is done."),
+        click.Option(["--queue"], metavar="NAME", help=f"Send to another queue than {task.capability}."),
+        click.Option(["--priority"], metavar="LEVEL", help=PRIORITY_HELP),
+        click.Option(["--budget"], type=Amount(min=0), metavar="USD", help=BUDGET_HELP),
+        click.Option(["--detach"], is_flag=True, help="Print the jobs' ids and return."),
+        click.Option(["--json", "as_json"], is_flag=True, help="Print the jobs as one JSON array."),
+        click.Option(["--force"], is_flag=True, help="Overwrite result files that are newer than their jobs."),
+    ]
+
+
+def _callback(task: Task[Any, Any]) -> Callable[..., int]:
+    def run(**given: Any) -> int:  # noqa: ANN401  click's values
+        from hive.client.plan import Plan
+        from hive.wire.job import Priority
+
+        own = {name: given.pop(name, None) for name in _OWN_OPTIONS}
+        plan = Plan(
+            task=task,
+            files=own[_FILES] or (),
+            count=own["count"],
+            out=Path(own["out"]) if own["out"] else None,
+            values=named_values(task, given),
+            queue=own["queue"],
+            priority=own["priority"] or Priority.NORMAL,
+        )
+        return _carry_out(
+            plan, own["budget"], **{name: bool(own[name]) for name in ("again", "force", "detach", "as_json")}
+        )
+
+    return run
+
+
+def _carry_out(plan: "Plan", budget: float | None, *, again: bool, force: bool, detach: bool, as_json: bool) -> int:
+    from hive.cli.map_display import MapDisplay
+    from hive.client import Session
+    from hive.client.client import check_budget
+    from hive.client.map import gather, send_items
+    from hive.client.plan import make_items
+
+    items = make_items(plan)
+    session, display = Session(current_settings()), MapDisplay()
+    check_budget(session, [one.request for one in items], budget, say)
+    begin = time.monotonic()
+    try:
+        with display:
+            mapped = send_items(session, items, display, again=again)
+            ended = {} if detach else {one.mapped.id: one for one in gather(session, mapped, display, force=force)}
+    except KeyboardInterrupt:
+        click.echo(f"\n{_left(display, again)}", err=True)
+        raise
+    if detach:
+        ids = [one.id for one in mapped]
+        print_json(ids) if as_json else click.echo("\n".join(ids))
+        return 0
+    return _tell([ended[one.id] for one in mapped], time.monotonic() - begin, as_json=as_json)
+
+
+def _left(display: "MapDisplay", again: bool) -> str:
+    """How a map stands that is not waited for any more, and how to come back to it."""
+    from hive.client.map import without_again
+
+    return f"{display.standing()} Come back: give the same command again{without_again(again)}. Or see: hive jobs"
+
+
+def _cost(outcomes: Sequence["Outcome"]) -> str:
+    """What the jobs cost together; nothing where one of them nobody knows."""
+    from hive.costs.money import dollars
+
+    costs = [one.job.cost_usd if one.job is not None else None for one in outcomes]
+    known = [usd for usd in costs if usd is not None]
+    return f", {dollars(sum(known))}" if costs and len(known) == len(costs) else ""
+
+
+def _tell(outcomes: Sequence["Outcome"], seconds: float, *, as_json: bool) -> int:
+    """Print how a map ended and return the exit code that says so."""
+    from hive.cli.report import duration
+
+    failed = [one for one in outcomes if one.error is not None]
+    if as_json:
+        print_json([one.to_json() for one in outcomes])
+    elif failed:
+        rows = [(one.mapped.name, one.mapped.id[:8], (one.error or {})["message"]) for one in failed]
+        print_table(("INPUT", "JOB", "FAILED BECAUSE"), rows, "")
+    words = f"{len(outcomes) - len(failed):,} of {len(outcomes):,} done"
+    words += f", {len(failed):,} failed" if failed else ""
+    click.echo(f"{words}, in {duration(timedelta(seconds=seconds))}{_cost(outcomes)}", err=True)
+    return _FAILED if failed else 0

@@ -1,0 +1,289 @@
+"""The submitting side's connection to one Hive: its store, its broker, and what may be done to its jobs."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import redis
+
+from hive.client.ledger import Ledger, is_over
+from hive.client.observer import Observer
+from hive.client.request import Request, Source
+from hive.client.send import Sender
+from hive.client.transfer import Downloads, Uploads
+from hive.client.wait import watch
+from hive.costs import budgets
+from hive.costs.forecast import Forecast, planned
+from hive.costs.money import dollars
+from hive.errors import BadFileError, JobStateError, LedgerError, UnreachableError
+from hive.settings import Settings, host_name
+from hive.staging import BlobStore, Reference, open_store, total_bytes
+from hive.staging.contents import Digests
+from hive.store import JobStore, LogStore, Registry, new_id
+from hive.store.connection import connect, public_address, reachable
+from hive.task.values import Json
+from hive.wire.job import Job, Specification
+
+
+class Session:
+    """One Hive as seen from here: its broker, its store, and what was submitted from this machine."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.ledger = Ledger(settings.home)
+
+    @cached_property
+    def broker(self) -> redis.Redis:
+        """The connection to Redis."""
+        return connect(self.settings)
+
+    @cached_property
+    def jobs(self) -> JobStore:
+        """The records of all jobs."""
+        return JobStore(self.broker)
+
+    @cached_property
+    def logs(self) -> LogStore:
+        """The logs of all jobs."""
+        return LogStore(self.broker)
+
+    @cached_property
+    def sender(self) -> Sender:
+        """What makes jobs known and lets them run."""
+        return Sender(self.settings, self.jobs)
+
+    @property
+    def broker_name(self) -> str:
+        """What the ledger calls this broker. Without its password, and one name for that of HIVE_HOME on any port."""
+        named = self.settings.origins["broker_url"]
+        is_own = named in ("default", str(self.settings.password_file))
+        return "home" if is_own else public_address(self.settings.broker_url) + urlsplit(self.settings.broker_url).path
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Workers and queues."""
+        return Registry(self.broker)
+
+    @cached_property
+    def blobs(self) -> BlobStore:
+        """The store of files."""
+        return open_store(self.settings)
+
+    def submit(self, request: Request, observer: Observer | None = None) -> str:
+        """Send a checked request: its files first, then its record, then its message. Returns the job's id.
+
+        Raises
+        ------
+        UnreachableError
+            Broker or store do not answer; nothing is left half-sent.
+        StagingError
+            A file changed or vanished on its way.
+        LedgerError
+            The list of what was submitted from here cannot be written; nothing was sent.
+        """
+        watcher = observer or Observer()
+        self.check()
+        [asked] = self.specify([request], watcher)
+        job_id = new_id()
+        self._send(job_id, asked, request.destinations)
+        watcher.submitted(job_id)
+        return job_id
+
+    def check(self) -> None:
+        """Find out now whether jobs can be sent, before gigabytes are hashed for a broker that is not there.
+
+        Raises
+        ------
+        UnreachableError
+            The broker does not answer.
+        BudgetError
+            So much is spent already that nothing more may be sent today, or in this month.
+        LedgerError
+            The list of what was submitted from here cannot be written.
+        """
+        with reachable(self.settings):
+            self.broker.ping()
+        budgets.check(self.settings)
+        self.ledger.check()
+
+    def specify(self, requests: Sequence[Request], watcher: Observer) -> list[Specification]:
+        """Send the files of requests that the store lacks; returns what is asked of a worker for each.
+
+        Raises
+        ------
+        UnreachableError
+            The store does not answer.
+        StagingError
+            A file changed or vanished on its way.
+        """
+        staged = self.stage(requests, watcher)
+        return [self._specification(*one) for one in zip(requests, staged, strict=True)]
+
+    def _specification(self, request: Request, inputs: Mapping[str, Json]) -> Specification:
+        return Specification(
+            capability=request.task.capability,
+            task=request.task.wire_name,
+            queue=request.queue,
+            parameters=request.parameters,
+            inputs=inputs,
+            outputs={name: path.resolve().name for name, path in request.destinations.items()},
+            limits=dataclasses.replace(
+                request.task.limits, attempts=request.task.limits.attempts or self.settings.max_attempts
+            ),
+            priority=request.priority,
+        )
+
+    def stage(self, requests: Sequence[Request], watcher: Observer) -> list[dict[str, Json]]:
+        """Send the files of requests that the store lacks; returns the references of each, by parameter."""
+        return Uploads(self.blobs, Digests(self.settings.home)).stage(requests, watcher)
+
+    def _send(self, job_id: str, asked: Specification, destinations: Mapping[str, Path]) -> None:
+        self.ledger.note(job_id, asked, destinations, self.broker_name)
+        try:
+            self.sender.send(job_id, asked)
+        except BaseException:
+            self.ledger.strike(job_id)
+            raise
+
+    def find(self, prefix: str) -> Job:
+        """Look up a job by any unique beginning of its id."""
+        with reachable(self.settings):
+            return self._seen(self.jobs.find(prefix))
+
+    def watch(self, job_id: str, observer: Observer | None = None, timeout_s: float | None = None) -> Job:
+        """Wait until a job is finished or the time [s] is over; returns its newest record.
+
+        A broker that is away is waited for. A job of this machine that it has lost is sent again.
+        """
+        return self._seen(watch(self, job_id, observer or Observer(), timeout_s))
+
+    def cost_with_parts(self, job: Job) -> float | None:
+        """What a job and all its parts cost together; None where nobody knows it of one of them."""
+        ids = list(dict.fromkeys(part for plan in job.plans for part in plan))
+        with reachable(self.settings):
+            parts = self.jobs.get_many(ids)
+        costs = [job.cost_usd, *(None if part is None else self.cost_with_parts(part) for part in parts)]
+        known = [usd for usd in costs if usd is not None]
+        return sum(known) if len(known) == len(costs) else None
+
+    def _seen(self, job: Job) -> Job:
+        """Note in the ledger what has ended, so that it is not run again."""
+        if is_over(job.state, job.specification):
+            self.note_finished(job.id)
+        return job
+
+    def note_finished(self, job_id: str) -> None:
+        """Note that nothing is left to be done for a job. A ledger that cannot be written is no reason to stop here."""
+        with suppress(LedgerError):
+            self.ledger.finish(job_id)
+
+    def fetch(
+        self, job: Job, folder: Path | None = None, *, force: bool = False, observer: Observer | None = None
+    ) -> dict[str, Path]:
+        """Bring a job's written files back: into `folder`, or where they were wanted when it was submitted here.
+
+        Raises
+        ------
+        BadFileError
+            A file there is newer than the job, and `force` is not set; or the folder does not exist.
+        StagingError
+            A file is missing from the store or damaged.
+        """
+        watcher = observer or Observer()
+        wanted = {} if folder is not None else self.ledger.destinations(job.id)
+        base = folder if folder is not None else Path()
+        if not base.is_dir():
+            raise BadFileError(f"The folder {base} does not exist. Make it: mkdir -p {base}.")
+        places = {name: wanted.get(name, base / Reference.parse(text).name) for name, text in job.outputs.items()}
+        Downloads(self.blobs, watcher, force=force).bring(job, places)
+        self.note_finished(job.id)
+        for name, place in places.items():
+            watcher.fetched(name, place)
+        return places
+
+
+def cancel(session: Session, job: Job) -> None:
+    """Cancel a job that waits or runs; its worker ends the processes of one that runs, within seconds.
+
+    Raises
+    ------
+    JobStateError
+        The job had ended before.
+    UnreachableError
+        The broker does not answer.
+    """
+    with reachable(session.settings):
+        if not session.jobs.cancel(job.id):
+            state = session.jobs.get(job.id).state
+            raise JobStateError(f"The job {job.short_id} is {state} already; there is nothing to cancel.")
+    session.note_finished(job.id)
+
+
+def retry(session: Session, job: Job) -> None:
+    """Give a failed or cancelled job a new series of attempts, under the same id.
+
+    Raises
+    ------
+    JobStateError
+        The job is neither failed nor cancelled.
+    UnreachableError
+        The broker does not answer. Where the job waits already, its message is sent by a worker.
+    """
+    with reachable(session.settings):
+        if not session.jobs.retry(job.id):
+            state = session.jobs.get(job.id).state
+            raise JobStateError(f"The job {job.short_id} is {state}; only a failed or cancelled one can be run again.")
+    with suppress(LedgerError):  # without it the job runs all the same
+        session.ledger.reopen(job.id)
+    try:
+        session.sender.send_message(job.id, job.specification)
+    except UnreachableError as error:
+        raise UnreachableError(
+            f"The job {job.short_id} waits again, but the broker went away before its message was sent. "
+            f"Workers find that out and send it, once the broker is back. Come back to it: hive wait {job.short_id}."
+        ) from error
+
+
+def check_budget(
+    session: "Session", requests: Sequence[Request], budget_usd: float | None, warn: Callable[[str], None]
+) -> None:
+    """Refuse requests of one task that will cost more than they may; what nobody can predict is let through and said.
+
+    Raises
+    ------
+    BudgetError
+        They will cost more than their budget, or than is left of the day's or the month's.
+    UnreachableError
+        The broker does not answer.
+    """
+    if budget_usd is None and not budgets.has_limit(session.settings):
+        return
+    found, why = _forecast(session, requests)
+    usd = found.usd if found is not None else None
+    if usd is None and budget_usd is not None:
+        words = why or "the workers do not say what they cost (HIVE_PRICE_USD_PER_H)"
+        warn(f"It is not known what this will cost: {words}. The budget of {dollars(budget_usd)} is not checked.")
+    budgets.check(session.settings, usd, budget_usd)
+
+
+def _forecast(session: "Session", requests: Sequence[Request]) -> tuple[Forecast | None, str]:
+    """What requests will cost, or why that cannot be said."""
+    sizes: list[int] = []
+    for request in requests:
+        found = [size_bytes(sources) for sources in request.sources.values()]
+        if None in found:
+            return None, "how large a reference or a URL is, is not known here"
+        sizes.append(sum(one for one in found if one is not None))
+    task, queue = requests[0].task.wire_name, requests[0].queue
+    with reachable(session.settings):
+        forecast = planned(session.broker, session.registry.workers(), task, queue, sizes, host_name())
+    return forecast, "" if forecast is not None else f"no job of {task} has succeeded yet"
+
+
+def size_bytes(sources: Sequence[Source]) -> int | None:
+    """How much is read from what was named; None where one is no local file."""
+    paths = [one for one in sources if isinstance(one, Path)]
+    return total_bytes(paths) if len(paths) == len(sources) else None

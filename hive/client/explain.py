@@ -1,0 +1,276 @@
+"""A job in words and as JSON: why it waits or failed, and what to do."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, cast
+
+from hive.catalog import find_capability, find_task
+from hive.client.client import Session
+from hive.errors import HiveError
+from hive.staging import Reference
+from hive.store import QueueReport
+from hive.store.connection import reachable
+from hive.task import Written
+from hive.wire.job import Job, Priority, State
+
+_Schemas = Mapping[str, Mapping[str, Any]]
+
+
+def previews(job: Job) -> dict[str, Reference]:
+    """The previews that a job has written, by the parameters that name them."""
+    found = {}
+    for name in _declared(job.specification.task).previews:
+        reference = _reference(job.outputs.get(name))
+        if reference is not None and not reference.is_folder:
+            found[name] = reference
+    return found
+
+
+def shown(job: Job) -> dict[str, Any]:
+    """A job as lists show it: its record, and which of its files are previews."""
+    return job.to_json() | {"previews": list(previews(job))}
+
+
+def shown_whole(job: Job) -> dict[str, Any]:
+    """A job with its story, as `hive show --json` and the HTTP API show it."""
+    return shown(job) | {"story": list(job.story), "units": dict(_declared(job.specification.task).units)}
+
+
+@dataclass(frozen=True)
+class _Declared:
+    """What a task says: which of its parameters are previews, and the units of parameters and measures."""
+
+    previews: tuple[str, ...] = ()
+    units: Mapping[str, str] = field(default_factory=dict)
+
+
+@cache
+def _declared(wire_name: str) -> _Declared:
+    """What a task says; nothing where it is not known here."""
+    try:
+        task = find_task(wire_name)
+    except HiveError:
+        return _Declared()
+    described = {**cast(_Schemas, task.schema()["properties"]), **cast(_Schemas, task.result_schema()["properties"])}
+    return _Declared(
+        tuple(one.name for one in task.writes if isinstance(one.kind, Written) and one.kind.is_preview),
+        {name: str(one["x-unit"]) for name, one in described.items() if "x-unit" in one},
+    )
+
+
+def _reference(text: object) -> Reference | None:
+    """What a record says; whoever wrote it may have written anything."""
+    try:
+        return Reference.parse(text) if isinstance(text, str) else None
+    except HiveError:
+        return None
+
+
+# A message reaches a free worker at once, and one that was lost is sent again within a lease or two.
+_SOON_S = 60.0
+_MOST_LOSSES = 3
+_MEMORY = "Start a worker with more memory, or give it less at once (smaller tiles). Then: hive retry {id}"
+# What helps, by the kind of the error.
+_REMEDIES: Mapping[str, str] = {
+    "bad-input": "Look at the file {files}; correct it and submit it again.",
+    "bad-file": "Look at the file {files}; correct it and submit it again.",
+    "bad-parameter": "Submit it again with another value.",
+    "worker-lost": "Its last lines: hive logs {id}. " + _MEMORY,
+    "memory-limit": _MEMORY,
+    "out-of-memory": _MEMORY,
+    "time-limit": "Give it less at once (smaller tiles) and submit it again; the same work takes the same time.",
+    "engine": "These are the words of the program that the task drives, mostly about the file {files}. "
+    "Where that is sound: hive retry {id}",
+    "script": "These are the last words of your own script. Mend it and submit it again.",
+    "not-allowed": "Ask the owner of {host} to allow it, or send it to a worker of your own.",
+    "part-failed": "Which one: hive show {id}. Once that is mended: hive retry {id}, which does only what is missing.",
+    "staging": "Submit it again: that sends what the store lacks.",
+    "os-error": "Look at {host}: is its disk full, may Hive write there? Then: hive retry {id}",
+    "task-error": "This is a mistake in the task; tell who wrote it, with what hive logs {id} says. "
+    "Once it is mended: hive retry {id}",
+}
+_REMEDY = "What it wrote: hive logs {id}. The whole story: hive show {id}. Run it again: hive retry {id}"
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What is around a job: all workers, its queue, how many jobs there wait for longer, and the time now (UTC)."""
+
+    workers: Sequence[Mapping[str, Any]]
+    queue: QueueReport | None
+    ahead: int
+    now: datetime
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a job is where it is, and what to do about it."""
+
+    why: str
+    todo: str
+
+
+def look_around(session: Session, job: Job) -> Surroundings:
+    """See what is around a job now.
+
+    Raises
+    ------
+    UnreachableError
+        The broker does not answer.
+    """
+    name = job.specification.queue
+    with reachable(session.settings):
+        queues = {queue.name: queue for queue in session.registry.queues()}
+        ahead = session.registry.ahead(name, job.id)
+        return Surroundings(session.registry.workers(), queues.get(name), ahead, datetime.now(UTC))
+
+
+def explain(job: Job, around: Surroundings) -> Reason:
+    """Say why a job waits, runs, failed or ended, and what to do."""
+    if job.state is State.QUEUED:
+        reason = _queued(job, around)
+        return Reason(" ".join([reason.why, *_history(job)]), reason.todo)
+    if job.state is State.RUNNING:
+        reason = _running(job, around)
+        return Reason(" ".join([reason.why, *_history(job)]), reason.todo)
+    return {State.FAILED: _failed, State.CANCELLED: _cancelled, State.SUCCEEDED: _succeeded}[job.state](job)
+
+
+def starter(queue: str) -> str:
+    """The command that serves a queue; one that is no capability is none of `hive worker`'s.
+
+    >>> starter("test"), starter("my-own")
+    ('hive worker --capabilities test=2', 'celery -A hive worker -Q my-own -c 2')
+    """
+    try:
+        return f"hive worker --capabilities {find_capability(queue).name}=2"
+    except HiveError:
+        return f"celery -A hive worker -Q {queue} -c 2"
+
+
+def _queued(job: Job, around: Surroundings) -> Reason:
+    queue = job.specification.queue
+    serving = [worker for worker in around.workers if queue in worker["capabilities"]]
+    if not serving:
+        return Reason(
+            f"It waits since {_at(_waits_since(job))}: no worker serves {queue!r}.", f"Start one: {starter(queue)}"
+        )
+    slots = sum(worker["slots"] for worker in serving)
+    busy = max(sum(worker["busy"] for worker in serving), around.queue.running if around.queue else 0)
+    if busy + around.ahead >= slots:
+        return _in_line(job, around.ahead, min(busy, slots), slots)
+    return _about_to_start(job, around.now, serving)
+
+
+def _in_line(job: Job, ahead: int, busy: int, slots: int) -> Reason:
+    queue = job.specification.queue
+    load = "the only slot is busy" if busy == slots == 1 else f"{busy} of {_count(slots, 'slot')} are busy"
+    place = f"It is number {ahead + 1} in the line of {queue!r}, where {load}."
+    rule = {
+        Priority.HIGH: " Its priority is high: it starts before jobs that are normal or low.",
+        Priority.NORMAL: "",
+        Priority.LOW: " Its priority is low: it starts after jobs that are normal or high.",
+    }[job.specification.priority]
+    return Reason(place + rule, f"Nothing: it starts by itself. To be faster, start another worker: {starter(queue)}")
+
+
+def _about_to_start(job: Job, now: datetime, serving: Sequence[Mapping[str, Any]]) -> Reason:
+    waited_s = (now - _waits_since(job)).total_seconds()
+    if waited_s < _SOON_S:
+        return Reason(
+            f"A slot is free and the job waits for only {max(waited_s, 0):.0f} s; it starts in a moment. "
+            "Where its message was lost, a worker finds that out and sends it again within seconds.",
+            f"Nothing: it starts by itself. Wait for it: hive wait {job.short_id}",
+        )
+    return Reason(
+        f"It waits since {_at(_waits_since(job))}, though a slot is free: no worker takes it.",
+        f"Look at the log of {serving[0]['name']}: a Hive that is older than yours may not know "
+        f"{job.specification.task}. Update it there and start the worker again.",
+    )
+
+
+def _divided(job: Job) -> Reason:
+    done, total = (job.progress.done, job.progress.total) if job.progress else (0, len(job.plans[-1]))
+    return Reason(
+        f"It waits for its parts, without holding a slot: {done:g} of its {total:g} parts are done.",
+        f"See them: hive show {job.short_id}. Or stop all: hive cancel {job.short_id}",
+    )
+
+
+def _running(job: Job, around: Surroundings) -> Reason:
+    if job.is_divided:
+        return _divided(job)
+    where = f"on {job.worker} ({job.host})" if job.host else f"on {job.worker}"
+    since = f" since {_at(job.started_at)}" if job.started_at else ""
+    attempt = f", attempt {job.attempts}" if job.attempts > 1 else ""
+    words = [f"It runs {where}{since}{attempt}; {_progress(job)}."]
+    if job.worker not in [worker["name"] for worker in around.workers]:
+        words.append("That worker is silent; where it stays so, the job starts again elsewhere by itself.")
+    return Reason(" ".join(words), f"Wait for it: hive wait {job.short_id}. Or stop it: hive cancel {job.short_id}")
+
+
+def _progress(job: Job) -> str:
+    progress = job.progress
+    if progress is None:
+        return "it has reported no progress yet"
+    total = "" if progress.total is None else f" of {progress.total:g}"
+    return " ".join(filter(None, [f"so far {progress.done:g}{total}", progress.unit, progress.message]))
+
+
+def _failed(job: Job) -> Reason:
+    error = job.error or {"kind": "error", "message": "It has left no reason."}
+    started = f"started {_count(job.attempts, 'time')}"
+    why = f"It failed at {_at(job.finished_at)} ({error['kind']}, {started}): {error['message'].rstrip('.')}."
+    files = ", ".join(_file_names(job)) or "that it reads"
+    todo = _REMEDIES.get(error["kind"], _REMEDY).format(id=job.short_id, files=files, host=job.host or "its worker")
+    return Reason(why, todo)
+
+
+def _cancelled(job: Job) -> Reason:
+    return Reason(f"It was cancelled at {_at(job.finished_at)}.", f"Run it after all: hive retry {job.short_id}")
+
+
+def _succeeded(job: Job) -> Reason:
+    todo = f"Bring its files: hive fetch {job.short_id}" if job.outputs else f"See it: hive show {job.short_id}"
+    return Reason(f"It succeeded at {_at(job.finished_at)} on {job.worker}.", todo)
+
+
+def _history(job: Job) -> list[str]:
+    """A sentence on each of the last attempts that ended without a result."""
+    told = [event for event in job.story if event["event"] in ("lost", "stopped")]
+    return [
+        f"Attempt {event['attempt']}{_on(event)} was {event['event']} at {_at(_time(event))} because {event['reason']}."
+        for event in told[-_MOST_LOSSES:]
+    ]
+
+
+def _on(event: Mapping[str, Any]) -> str:
+    return f" on {event['worker']}" if event.get("worker") else ""
+
+
+def _waits_since(job: Job) -> datetime:
+    """When the job began to wait: with its last change, for it is queued."""
+    times = [time for event in job.story if (time := _time(event)) is not None]
+    return times[-1] if times else job.submitted_at
+
+
+def _time(event: Mapping[str, Any]) -> datetime | None:
+    return datetime.fromisoformat(str(event["at"])) if event.get("at") else None
+
+
+def _at(time: datetime | None) -> str:
+    return "an unknown time" if time is None else f"{time:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _file_names(job: Job) -> list[str]:
+    """The names of the files that a job reads; a reference is `sha256:<hex>/<file name>`."""
+    given = [
+        one for value in job.specification.inputs.values() for one in (value if isinstance(value, list) else [value])
+    ]
+    return [str(one).rpartition("/")[2] for one in given]

@@ -1,1 +1,0 @@
-"""The commands of `hive`, one module for each family."""

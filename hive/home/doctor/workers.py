@@ -1,0 +1,144 @@
+"""Checks of the workers and of what Redis keeps."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from hive.client.explain import starter
+from hive.home.doctor.finding import Found, Patient, ok, problem, warning
+from hive.versions import terms
+
+_MOST_SKEW_S = 2.0
+_RUN = "run"
+
+
+def clocks(patient: Patient) -> Found:
+    """Whether this machine, Redis and the workers have the same time."""
+    began = time.time()
+    seconds, micros = patient.session.broker.time()
+    here_s = (began + time.time()) / 2 - (seconds + micros / 1e6)
+    skews = {"this machine": here_s} | {one["name"]: one.get("clock_skew_s", 0.0) for one in patient.workers}
+    wrong = {name: skew_s for name, skew_s in skews.items() if abs(skew_s) > _MOST_SKEW_S}
+    for name, skew_s in wrong.items():
+        way = "ahead of" if skew_s > 0 else "behind"
+        yield warning(
+            f"The clock of {name} is {abs(skew_s):.1f} s {way} that of Redis; times in logs do not fit together.",
+            "Set it by the network there: timedatectl set-ntp true; on a Mac: System Settings, Date & Time.",
+        )
+    if not wrong:
+        yield ok(
+            f"The clocks of this machine, Redis and {_workers(len(patient.workers))} agree within {_MOST_SKEW_S:g} s."
+        )
+
+
+def agreement(patient: Patient) -> Found:
+    """Whether the workers have the settings, versions and code of this machine."""
+    is_same = True
+    for worker in patient.workers:
+        told = worker.get("terms")
+        if told is None:
+            is_same = False
+            yield warning(f"{worker['name']} is of an older Hive that does not tell its settings.", _UPDATE)
+            continue
+        for found in _differences(worker, told, terms(patient.settings, told["code"])):
+            is_same = False
+            yield found
+    if is_same and patient.workers:
+        yield ok(f"{_workers(len(patient.workers))} with the settings, versions and code of this machine.")
+
+
+_UPDATE = "Update Hive there and start the worker again."
+
+
+def _differences(worker: Mapping[str, Any], told: Mapping[str, Any], own: Mapping[str, Any]) -> Found:
+    name = worker["name"]
+    if len({told["lease_s"], told["visibility_timeout_s"], own["lease_s"]}) > 1:
+        yield problem(
+            f"{name} has a lease of {told['lease_s']:g} s (its broker option: {told['visibility_timeout_s']:g} s), "
+            f"this machine one of {own['lease_s']:g} s; a job may run twice or be late to start again.",
+            "Set HIVE_LEASE_S to the same value everywhere, and start the worker again.",
+        )
+    if told["max_attempts"] != own["max_attempts"]:
+        words = f"{name} allows {told['max_attempts']} attempts, this machine {own['max_attempts']}."
+        yield warning(words, "Set HIVE_MAX_ATTEMPTS to the same value everywhere; that of who submits counts.")
+    if not _fit(told["store"], own["store"]):
+        words = f"{name} keeps files in another store ({told['store']}) than this machine ({own['store']})."
+        yield problem(words, "Set HIVE_STORE to the same bucket on both, or take it away on both.")
+    yield from _other_versions(name, told, own)
+    if _RUN in worker["capabilities"] and not told["allow_scripts"]:
+        words = f"{name} serves {_RUN}, and refuses every script."
+        yield warning(words, "Allow them there: HIVE_ALLOW_SCRIPTS=1. Or take run away from what it serves.")
+
+
+def _other_versions(name: str, told: Mapping[str, Any], own: Mapping[str, Any]) -> Found:
+    names = [one for one in own["versions"] if one != "python" and told["versions"].get(one) != own["versions"][one]]
+    if names:
+        theirs = ", ".join(f"{one} {told['versions'].get(one, 'none')}" for one in names)
+        ours = ", ".join(own["versions"][one] for one in names)
+        yield warning(f"{name} has {theirs}; this machine has {ours}.", _UPDATE)
+    other = [one for one, digest in own["code"].items() if told["code"][one] != digest]
+    if other:
+        words = f"{name} runs other code of {', '.join(sorted(other))} than this machine has."
+        yield warning(words, _UPDATE)
+
+
+def _fit(theirs: str, ours: str) -> bool:
+    """Whether two kinds of store can be one: a folder here may be what the gateway serves to others."""
+    local = ("folder", "gateway")
+    return theirs == ours or (theirs in local and ours in local)
+
+
+def unserved(patient: Patient) -> Found:
+    """Whether a worker is there for each job that waits."""
+    lonely = [one for one in patient.session.registry.queues(patient.workers) if one.queued and not one.workers]
+    for queue in lonely:
+        jobs = "1 job waits" if queue.queued == 1 else f"{queue.queued} jobs wait"
+        words = f"{jobs} in {queue.name}, for up to {queue.oldest_s:.0f} s, and no worker serves it."
+        yield problem(words, f"Start one: {starter(queue.name)}. Or cancel them: hive cancel ID.")
+    if not patient.workers and not lonely:
+        yield warning("No worker is there.", f"Start one: {starter('gis')}.")
+    elif not lonely:
+        yield ok("Every job that waits has a worker.")
+
+
+def _workers(count: int) -> str:
+    return "1 worker" if count == 1 else f"{count} workers"
+
+
+_CONF = "Use the redis.conf that hive up writes: hive restart. Elsewhere, as administrator of Redis: "
+_MUCH = 0.8
+_MB = 1e6
+
+
+def append_only_file(patient: Patient) -> Found:
+    """Whether Redis writes every change to its disk."""
+    info = patient.redis_info
+    if not info.get("aof_enabled"):
+        remedy = f"{_CONF}CONFIG SET appendonly yes."
+        yield problem("Redis writes nothing to its disk as it goes; a restart would lose jobs.", remedy)
+    elif info.get("aof_last_write_status", "ok") != "ok":
+        yield problem(
+            "Redis could not write to its disk the last time.", "Make room: df -h. Its log: hive logs --orchestrator."
+        )
+    elif info.get("aof_last_bgrewrite_status", "ok") != "ok":
+        yield warning(
+            "Redis could not make its file compact the last time.", "Make room on its disk, and look at its log."
+        )
+    else:
+        yield ok("Redis writes every change to its disk.")
+
+
+def memory(patient: Patient) -> Found:
+    """Whether Redis has memory left, and drops no jobs when it has none."""
+    info = patient.redis_info
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        remedy = f"{_CONF}CONFIG SET maxmemory-policy noeviction."
+        yield problem(f"Redis throws jobs away when its memory is full ({policy}).", remedy)
+    limit = info.get("maxmemory") or info.get("total_system_memory") or 0
+    used = info["used_memory"]
+    words = f"Redis holds {used / _MB:.0f} MB in memory, of {limit / _MB:.0f} MB that it may have."
+    if limit and used > _MUCH * limit:
+        yield warning(words, "Keep finished jobs for fewer days on the workers: HIVE_KEEP_DAYS. Or raise maxmemory.")
+    elif policy == "noeviction":
+        yield ok(words)

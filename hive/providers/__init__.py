@@ -1,0 +1,1 @@
+"""Who rents machines out: one module for each provider."""

@@ -1,0 +1,319 @@
+"""Putting a worker on a machine over ssh, waiting for its report, and taking it away again."""
+
+import dataclasses
+import re
+import shlex
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hive.client import Session
+from hive.errors import DeployError, SettingError, UnreachableError
+from hive.home import gateway_process, redis_server
+from hive.home.location import await_way, elsewhere
+from hive.home.network import opened
+from hive.remote import bundle, records
+from hive.remote.host import Host, Target, Via, look_at, name_for, nodes_of, refuse_unfit, words_of
+from hive.remote.records import Record, home_files, identity_for, is_outdated, refuse_foreign, revoke
+from hive.remote.ssh import Connection, refuse_no_ssh
+from hive.remote.ways import choose_ports, close_way, open_way, state_of
+from hive.settings import Settings
+from hive.store.connection import reachable
+
+_REMOVE_S = 300.0
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What was taken away; `left` says what is still on the machine and why, "" for nothing."""
+
+    name: str
+    destination: str
+    left: str = ""
+
+
+def remove(settings: Settings, name: str, *, is_gone: bool = False) -> Removed:
+    """Stop a worker, remove all of it from its machine, revoke its identity and end its tunnel.
+
+    With `is_gone` the machine is not asked: it is there no more. Where it does not answer, everything here is done, and
+    the deployment stays known so that it can be removed again.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such deployment.
+    DeployError
+        The machine answers and does not let its files go.
+    """
+    record = records.find_or_refuse(settings, name)
+    left = ""
+    if not is_gone:
+        try:
+            with Connection(record.destination, record.ssh_config) as connection:
+                take_away(connection, name)
+        except UnreachableError as error:
+            left = str(error)
+    close_way(settings, name)
+    revoke(settings, name)
+    if left:
+        records.keep(settings, dataclasses.replace(record, is_left=True))
+    else:
+        records.forget(settings, name)
+    return Removed(name, record.destination, left)
+
+
+def take_away(connection: Connection, name: str) -> None:
+    """Remove everything that a deployment has put on a machine."""
+    values = {"HIVE_DEPLOY_NAME": name, "HIVE_DEPLOY_ACTION": "remove"}
+    connection.run(bundle.script("control.sh"), values, timeout_s=_REMOVE_S)
+
+
+_REPORT_S, _LOOK_EVERY_S = 120.0, 0.2
+_ASK_EVERY_S = 3.0
+_MOST_ENDS = 2
+
+
+def names_of(record: Record) -> list[str]:
+    """What the workers of a deployment are called: one for each capability."""
+    return [f"{one.capability}@{record.name}" for one in nodes_of(record.capabilities)]
+
+
+def reports(session: Session, record: Record) -> dict[str, Mapping[str, Any]]:
+    """What the workers of a deployment have reported last, by name."""
+    with reachable(session.settings):
+        found = {one["name"]: one for one in session.registry.workers()}
+    return {name: found[name] for name in names_of(record) if name in found}
+
+
+def wait_for_workers(
+    settings: Settings, record: Record, before: Mapping[str, Mapping[str, Any]], look: Callable[[], Host]
+) -> tuple[Mapping[str, Any], ...]:
+    """Wait until every worker reports by another process than `before`; returns what they report.
+
+    Raises
+    ------
+    DeployError
+        They do not; the text has the last words of their log.
+    """
+    end = time.monotonic() + _REPORT_S
+    ask_at = time.monotonic() + _ASK_EVERY_S
+    names, session = names_of(record), Session(settings)
+    while time.monotonic() < end:
+        found = reports(session, record)
+        if all(name in found and found[name]["pid"] != before.get(name, {}).get("pid") for name in names):
+            return tuple(found[name] for name in names)
+        if time.monotonic() > ask_at and _is_failing(host := look()):
+            raise DeployError(_why(settings, record, host))
+        ask_at = ask_at if time.monotonic() < ask_at else time.monotonic() + _ASK_EVERY_S
+        time.sleep(_LOOK_EVERY_S)
+    raise DeployError(_why(settings, record, look()))
+
+
+def _is_failing(host: Host) -> bool:
+    return not host.is_running or host.ends >= _MOST_ENDS
+
+
+def _why(settings: Settings, record: Record, host: Host) -> str:
+    tunnel = state_of(settings, record.name)
+    if tunnel is not None and tunnel.state != "up":
+        return f"The tunnel to {record.destination} is {tunnel.state}: {tunnel.error or 'ssh says nothing'}."
+    place = f"{host.home}/.hive-worker/{record.name}/worker.log"
+    words = f" Its last words: {host.log.rstrip('.')}." if host.log else ""
+    what = "ends as soon as it is started" if _is_failing(host) else f"does not report within {_REPORT_S:g} s"
+    return f"The worker on {record.destination} {what}.{words} Its log there: {place}."
+
+
+# Told of each step in a few words.
+Observer = Callable[[str], None]
+_DEFAULT_CAPABILITIES = "gis"
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
+_INSTALL_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A worker on a machine: what it reports, and whether anything was changed for it."""
+
+    record: Record
+    host: Host
+    workers: tuple[Mapping[str, Any], ...]
+    is_changed: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields that `--json` shows."""
+        return self.record.to_json() | {
+            "is_changed": self.is_changed,
+            "host": self.host.to_json(),
+            "workers": [dict(one) for one in self.workers],
+        }
+
+
+def deploy(settings: Settings, target: Target, observer: Observer) -> Deployed:
+    """Put a worker on a machine, or bring the one there up to date. Called again, it changes what has changed.
+
+    Raises
+    ------
+    SettingError, UnknownNameError
+        The target cannot be read.
+    DeployError
+        The machine cannot take such a worker, or the worker does not start.
+    UnreachableError
+        The Mac side does not run, or there is no way to the machine, or it broke.
+    """
+    wanted = _wanted(settings, target)
+    refuse_unready(settings)
+    with Connection(wanted.destination, wanted.ssh_config) as connection:
+        return _Deployment(settings, wanted, connection, observer).run()
+
+
+def _wanted(settings: Settings, target: Target) -> Record:
+    """What the record shall say: the target, and for what it leaves open the earlier record."""
+    name = target.name or name_for(target.destination)
+    if not _NAME.fullmatch(name):
+        raise SettingError(f"{name!r} cannot be a worker's name: small letters, digits and dashes, such as studio.")
+    earlier = records.find(settings, name)
+    if earlier is None:
+        refuse_foreign(settings, name)
+        earlier = Record(
+            name, target.destination, "", _DEFAULT_CAPABILITIES, Via.VENV, settings.deploy_python, False, None
+        )
+        has_tunnel = opened(settings) is None
+    else:
+        has_tunnel = earlier.ports is not None
+    if earlier.destination != target.destination:
+        raise SettingError(f"{name} is deployed to {earlier.destination}. Choose another name: --name NAME.")
+    has_tunnel = has_tunnel if target.has_tunnel is None else target.has_tunnel
+    if not has_tunnel and opened(settings) is None:
+        raise SettingError(
+            "This Mac side is not open to the network. Open it: hive down, then hive up --lan. Or: --tunnel."
+        )
+    given: dict[str, Any] = {
+        "capabilities": target.capabilities and words_of(nodes_of(target.capabilities)),
+        "via": target.via,
+        "python": target.python if target.python is not None else settings.deploy_python or None,
+        "allows_scripts": target.allows_scripts,
+    }
+    changes = {key: value for key, value in given.items() if value is not None}
+    ports = (earlier.ports or (0, 0)) if has_tunnel else None
+    is_rented = bool(earlier.more)  # then ssh must know its key, which only the file written for it says
+    ssh_config = str(settings.ssh_config) if settings.ssh_config and not is_rented else earlier.ssh_config
+    record = dataclasses.replace(earlier, **changes, ports=ports, ssh_config=ssh_config, is_left=False)
+    return dataclasses.replace(record, capabilities=words_of(nodes_of(record.capabilities)))
+
+
+def refuse_unready(settings: Settings) -> None:
+    """Refuse what would fail for something that is missing here, before anybody else is asked.
+
+    Raises
+    ------
+    UnreachableError
+        The Mac side does not run, or is elsewhere and cannot be reached.
+    DeployError
+        Something that is copied, or ssh itself, is missing.
+    """
+    if home := elsewhere(settings):
+        await_way(settings, home)
+    elif redis_server.running_pid(settings) is None or gateway_process.running_pid(settings) is None:
+        raise UnreachableError(
+            "Redis and the gateway do not both run here, and the worker needs them. Start them: hive up."
+        )
+    refuse_no_ssh()
+    bundle.source()
+
+
+class _Deployment:
+    """One deployment, over one connection."""
+
+    def __init__(self, settings: Settings, record: Record, connection: Connection, observer: Observer) -> None:
+        self._settings, self._record = settings, record
+        self._connection, self._tell = connection, observer
+        self._earlier = records.find(settings, record.name)
+
+    def run(self) -> Deployed:
+        host = self._look()
+        self._tell(host.words)
+        if self._earlier is not None and self._earlier.via != self._record.via:
+            self._tell(f"taking away what ran by {self._earlier.via}")
+            take_away(self._connection, self._record.name)
+            host = self._look()
+        return self._bring(host)
+
+    def _bring(self, host: Host) -> Deployed:
+        self._choose_ports()
+        records.keep(self._settings, self._record)
+        capabilities = [one.capability for one in nodes_of(self._record.capabilities)]
+        installed = bundle.digest(bundle.source(), *capabilities, self._record.via, self._record.python)
+        before = reports(Session(self._settings), self._record)
+        if host.is_running and is_outdated(self._settings, self._record):
+            self._control("prepare")  # it shall not lose its connections while it works
+        home = home_files(self._settings, self._record, identity_for(self._settings, self._record))
+        files = self._files(host, home, installed)
+        configured = bundle.digest(files)
+        is_changed = (installed, configured) != (host.installed, host.configured)
+        if is_changed:
+            self._copy(files | _assignment("CONFIGURED", configured, files), installed != host.installed)
+        open_way(self._settings, self._record)
+        if is_changed or not host.is_running:
+            self._tell("starting the worker")
+            self._control("start")
+            is_changed = True
+        else:
+            before = {}
+        found = wait_for_workers(self._settings, self._record, before, self._look)
+        self._refuse_exposed()
+        return Deployed(self._record, host, found, is_changed)
+
+    def _refuse_exposed(self) -> None:
+        """A tunnel that an sshd opens to everybody there carries passwords unencrypted."""
+        if self._record.ports is not None and self._look().is_exposed:
+            close_way(self._settings, self._record.name)
+            raise DeployError(
+                f"The sshd of {self._record.destination} opens the tunnel to its whole network, so it is closed again. "
+                "Set GatewayPorts no in its sshd_config."
+            )
+
+    def _look(self) -> Host:
+        record = self._record
+        host = look_at(self._connection, record.name, record.python, record.ports[0] if record.ports else None)
+        capabilities = [one.capability for one in nodes_of(record.capabilities)]
+        refuse_unfit(host, record.destination, Via(record.via), capabilities, record.python)
+        return host
+
+    def _choose_ports(self) -> None:
+        if self._record.ports is None:
+            close_way(self._settings, self._record.name)
+        else:
+            ports = choose_ports(self._settings, self._record, self._connection)
+            self._record = dataclasses.replace(self._record, ports=ports)
+
+    def _files(self, host: Host, home: Mapping[str, bytes], installed: str) -> dict[str, bytes]:
+        values = {
+            "NAME": self._record.name,
+            "VIA": str(self._record.via),
+            "CAPABILITIES": ",".join(one.capability for one in nodes_of(self._record.capabilities)),
+            "PYTHON": self._record.python,
+            "GPUS": "all" if host.gpus else "",
+            "INSTALLED": installed,
+        }
+        lines = "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
+        return {"control.sh": bundle.script("control.sh").encode(), "deployed.conf": lines.encode(), **home}
+
+    def _copy(self, files: Mapping[str, bytes], has_new_source: bool) -> None:
+        self._tell("copying Hive and the worker's identity" if has_new_source else "copying the worker's settings")
+        self._control("prepare")
+        if has_new_source:
+            self._connection.send(bundle.archive(bundle.source(), "source.new/"), self._record.name)
+        self._connection.send(bundle.archive(files), self._record.name)
+        if has_new_source:
+            self._tell(f"installing for {self._record.capabilities}")
+            self._control("install", _INSTALL_S)
+
+    def _control(self, action: str, timeout_s: float = 120.0) -> None:
+        values = {"HIVE_DEPLOY_NAME": self._record.name, "HIVE_DEPLOY_ACTION": action}
+        self._connection.run(bundle.script("control.sh"), values, on_line=self._tell, timeout_s=timeout_s)
+
+
+def _assignment(name: str, value: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The settings of control.sh with one more."""
+    return {"deployed.conf": files["deployed.conf"] + f"{name}={shlex.quote(value)}\n".encode()}

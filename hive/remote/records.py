@@ -1,0 +1,184 @@
+"""What is remembered of deployed machines, and the identity that each one has."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from hive.errors import DeployError, NotFoundError
+from hive.home import access
+from hive.home.network import opened
+from hive.home.service import HOST
+from hive.remote.host import nodes_of
+from hive.settings import ROLES, VARIABLES, Settings, write_private
+from hive.versions import store_kind
+
+
+@dataclass(frozen=True)
+class Record:
+    """One deployment. `ports` are those at which its tunnel ends there, for Redis and the gateway; None: no tunnel.
+
+    `more` are settings of the worker there, by the name of their field: a rented machine's say when it ends. `is_left`
+    says that the deployment was taken back while the machine was away, which still has its files.
+    """
+
+    name: str
+    destination: str
+    ssh_config: str
+    capabilities: str
+    via: str
+    python: str
+    allows_scripts: bool
+    ports: tuple[int, int] | None
+    is_left: bool = False
+    more: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields that `--json` shows."""
+        names = ("name", "destination", "capabilities", "via")
+        return {name: getattr(self, name) for name in names} | {"is_left": self.is_left}
+
+
+def find(settings: Settings, name: str) -> Record | None:
+    """The deployment of that name; None where there is none."""
+    file = _file(settings, name)
+    return _read(file) if file.exists() else None
+
+
+def find_all(settings: Settings) -> list[Record]:
+    """All deployments, by name."""
+    return [_read(file) for file in sorted(_folder(settings).glob("*.json"))]
+
+
+def find_or_refuse(settings: Settings, name: str) -> Record:
+    """The deployment of that name.
+
+    Raises
+    ------
+    NotFoundError
+        Lists those that there are.
+    """
+    found = find(settings, name)
+    if found is None:
+        known = ", ".join(one.name for one in find_all(settings)) or "none"
+        raise NotFoundError(f"Nothing is deployed as {name!r}. Known are: {known}.")
+    return found
+
+
+def keep(settings: Settings, record: Record) -> None:
+    """Write a deployment down."""
+    write_private(_file(settings, record.name), json.dumps(asdict(record)))
+
+
+def forget(settings: Settings, name: str) -> None:
+    """Forget a deployment."""
+    _file(settings, name).unlink(missing_ok=True)
+
+
+def _read(file: Path) -> Record:
+    read = json.loads(file.read_text())
+    return Record(**{**read, "ports": read["ports"] and (read["ports"][0], read["ports"][1])})
+
+
+def _folder(settings: Settings) -> Path:
+    return settings.home / "deployed"
+
+
+def _file(settings: Settings, name: str) -> Path:
+    return _folder(settings) / f"{name}.json"
+
+
+_HERE = ("folder", "gateway")  # kinds of stores that the gateway serves
+# Both sides must agree on these.
+_SHARED = ("lease_s", "max_attempts")
+_CERTIFICATE = "cert.pem"
+
+
+def is_outdated(settings: Settings, record: Record) -> bool:
+    """Whether the worker needs another identity: it shall serve other capabilities, or come by another way."""
+    queues = [one.capability for one in nodes_of(record.capabilities)]
+    known = {one.name: list(one.queues) for one in access.listed(settings)}
+    return known.get(record.name) != queues or not _fits(settings, _identity_folder(settings, record))
+
+
+def identity_for(settings: Settings, record: Record) -> Path:
+    """The folder of the worker's identity, made anew where that is outdated."""
+    if not is_outdated(settings, record):
+        return _identity_folder(settings, record)
+    revoke(settings, record.name)
+    return access.add(settings, record.name, [one.capability for one in nodes_of(record.capabilities)])
+
+
+def refuse_foreign(settings: Settings, name: str) -> None:
+    """Refuse a name that is a role's, or that was given to a machine by hand.
+
+    Raises
+    ------
+    DeployError
+        Says how to choose another one.
+    """
+    if name in (*ROLES, "default"):
+        raise DeployError(f"A worker cannot be called {name}. Choose another name: --name NAME.")
+    if name in {one.name for one in access.listed(settings)}:
+        raise DeployError(f"{name} is an identity of `hive access add`. Choose another name: --name NAME.")
+
+
+def revoke(settings: Settings, name: str) -> None:
+    """Take an identity back, if it is there."""
+    try:
+        access.remove(settings, name)
+    except NotFoundError:
+        return
+
+
+def home_files(settings: Settings, record: Record, folder: Path) -> Mapping[str, bytes]:
+    """What goes into the HIVE_HOME of the machine: the identity, with settings that fit its way to this one."""
+    files = {f"home/{path.name}": path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+    given = files["home/config.toml"].decode().splitlines()
+    values = _values(settings, record)
+    kept = [line for line in given if line.partition("=")[0].strip() not in values]
+    lines = [*kept, *(f"{name} = {toml(value)}" for name, value in values.items()), ""]
+    return files | {"home/config.toml": "\n".join(lines).encode()}
+
+
+def _identity_folder(settings: Settings, record: Record) -> Path:
+    return settings.home / "access" / record.name
+
+
+def _values(settings: Settings, record: Record) -> dict[str, object]:
+    values: dict[str, object] = {"worker_capabilities": record.capabilities}
+    if record.ports is not None:
+        redis, gateway = record.ports
+        secure = "s" if opened(settings) else ""
+        values["broker_url"] = f"redis{secure}://{record.name}@{HOST}:{redis}/0"
+        values["gateway_url"] = f"http{secure}://{HOST}:{gateway}"
+    if record.allows_scripts:
+        values["allow_scripts"] = True
+    if store_kind(settings.store) not in _HERE:
+        values["store"] = settings.store
+    return values | changed(settings, _SHARED) | dict(record.more)
+
+
+def changed(settings: Settings, names: Sequence[str]) -> dict[str, object]:
+    """Those settings that are not as they are by default."""
+    defaults = {one.name: one.default for one in VARIABLES}
+    return {name: getattr(settings, name) for name in names if getattr(settings, name) != defaults[name]}
+
+
+def toml(value: object) -> str:
+    """A value as config.toml has it."""
+    return json.dumps(value, ensure_ascii=False)  # strings, numbers and booleans are the same in both
+
+
+def _fits(settings: Settings, folder: Path) -> bool:
+    """Whether an identity was made for the way that is open now."""
+    config = folder / "config.toml"
+    if not config.exists():
+        return False
+    found = opened(settings)
+    if found is None:
+        return not (folder / _CERTIFICATE).exists()
+    broker = next((line for line in config.read_text().splitlines() if line.startswith("broker_url")), "")
+    return (folder / _CERTIFICATE).exists() and urlsplit(broker.partition('"')[2].rstrip('"')).hostname == found.name

@@ -1,0 +1,275 @@
+"""Keeping jobs in Redis: create, start, finish, look up, watch."""
+
+import json
+import re
+import secrets
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from hive.errors import BadParameterError, NotFoundError
+from hive.store import scripts
+from hive.task.values import Json
+from hive.wire.job import Job, Specification, State, job_from_hash
+
+if TYPE_CHECKING:
+    import redis
+    from redis.commands.core import Script
+
+# A watcher looks at the record this often even where no message came: a message can be lost with its connection.
+_LOOK_AGAIN_S = 5.0
+_ID_BYTES = 8
+_AT_ONCE = 1000
+# What may be the beginning of an id, and holds no mark that Redis would take for a pattern.
+_IS_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
+_SCANNED = 5_000
+_NAMED = 5
+# Jobs that are created by one script: others wait for Redis no longer than some 20 ms.
+BATCH = 500
+T = TypeVar("T")
+
+
+def new_id() -> str:
+    """Make an id: random, so that a short prefix already tells jobs apart."""
+    return secrets.token_hex(_ID_BYTES)
+
+
+def in_batches(many: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Cut a list into batches of as many jobs as are sent at once."""
+    for start in range(0, len(many), BATCH):
+        yield many[start : start + BATCH]
+
+
+def _key(job_id: str) -> str:
+    return f"hive:job:{job_id}"
+
+
+def _by_queue(
+    jobs: Sequence[tuple[str, Specification]],
+) -> dict[tuple[str, int], list[tuple[str, Specification]]]:
+    """Jobs by their queue and by the starts that each may have; mostly all are alike."""
+    found: dict[tuple[str, int], list[tuple[str, Specification]]] = {}
+    for job_id, asked in jobs:
+        found.setdefault((asked.queue, asked.limits.attempts or 1), []).append((job_id, asked))
+    return found
+
+
+def _compact(values: Mapping[str, Json]) -> str:
+    return json.dumps(values, separators=(",", ":"))
+
+
+class JobStore:
+    """The records of all jobs of one Hive."""
+
+    def __init__(self, client: "redis.Redis") -> None:
+        self._redis = client
+        self._create = client.register_script(scripts.CREATE)
+        self._forget = client.register_script(scripts.FORGET)
+        self._start = client.register_script(scripts.START)
+        self._checkpoint = client.register_script(scripts.CHECKPOINT)
+        self._finish = client.register_script(scripts.FINISH)
+        self._lose = client.register_script(scripts.LOSE)
+        self._release = client.register_script(scripts.RELEASE)
+        self._divide = client.register_script(scripts.DIVIDE)
+        self._cancel = client.register_script(scripts.CANCEL)
+        self._retry = client.register_script(scripts.RETRY)
+
+    def create(self, job_id: str, asked: Specification) -> None:
+        """Write the record of a new job; this comes before its message is sent.
+
+        Raises
+        ------
+        BadParameterError
+            The id is taken.
+        """
+        if not self.create_many([(job_id, asked)]):
+            raise BadParameterError(f"There is a job {job_id} already.")
+
+    def create_many(self, jobs: Sequence[tuple[str, Specification]]) -> list[str]:
+        """Write the records of new jobs, in order. Returns the ids that were free; the others stay as they are."""
+        created: list[str] = []
+        for batch in in_batches(jobs):
+            for (queue, attempts), alike in _by_queue(batch).items():
+                arguments = [part for job_id, asked in alike for part in (job_id, asked.to_json())]
+                created += self._create(keys=[_key(job_id) for job_id, _ in alike], args=[queue, attempts, *arguments])
+        return created
+
+    def forget(self, *job_ids: str) -> None:
+        """Remove the records of jobs whose messages could not be sent."""
+        self._in_pipeline(self._forget, job_ids)
+
+    def _in_pipeline(self, script: "Script", job_ids: Sequence[str]) -> list[int]:
+        """Run a script on each of many jobs; returns its answers."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for job_id in job_ids:
+            script(keys=[_key(job_id)], args=[job_id], client=pipeline)
+        return [int(answer) for answer in pipeline.execute()]
+
+    def start(self, job_id: str, worker: str, host: str, lease_s: float, slot_usd_per_h: float | None = None) -> int:
+        """Begin an attempt on a slot of that price. Returns its number, or 0 where there is nothing to do.
+
+        That is so where the job is finished, unknown or being worked on.
+        """
+        price = "" if slot_usd_per_h is None else f"{slot_usd_per_h:.12g}"
+        return int(self._start(keys=[_key(job_id)], args=[job_id, worker, host, int(lease_s * 1000), price]))
+
+    def finish(
+        self,
+        job_id: str,
+        attempt: int,
+        state: State,
+        outputs: Mapping[str, Json] | None = None,
+        measures: Mapping[str, Json] | None = None,
+        error: Mapping[str, str] | None = None,
+        input_bytes: int | None = None,
+    ) -> bool:
+        """End an attempt. Returns False where a newer attempt has taken over and this result is dropped."""
+        kept = (_compact(outputs or {}), _compact(measures or {}), json.dumps(error) if error else "")
+        size = "" if input_bytes is None else input_bytes
+        return bool(self._finish(keys=[_key(job_id)], args=[job_id, attempt, str(state), *kept, size]))
+
+    def keep_checkpoint(self, job_id: str, attempt: int, checkpoint: Mapping[str, str]) -> bool:
+        """Keep where an attempt's checkpoint files are, for the attempt that may follow."""
+        return bool(self._checkpoint(keys=[_key(job_id)], args=[attempt, json.dumps(checkpoint)]))
+
+    def checkpoint(self, job_id: str) -> dict[str, str]:
+        """Where the checkpoint files of the last attempt are; empty where there are none."""
+        kept = cast(str | None, self._redis.hget(_key(job_id), "checkpoint"))
+        return dict(json.loads(kept)) if kept else {}
+
+    def lose(self, job_id: str, attempt: int, reason: str) -> bool:
+        """End an attempt that died; the job waits again, or is failed where that was its last one."""
+        return bool(self._lose(keys=[_key(job_id)], args=[job_id, attempt, reason]))
+
+    def release(self, job_id: str, attempt: int, reason: str) -> bool:
+        """End an attempt that was stopped on purpose; it does not count."""
+        return bool(self._release(keys=[_key(job_id)], args=[job_id, attempt, reason]))
+
+    def divide(self, job_id: str, attempt: int, plans: Sequence[Sequence[str]]) -> bool:
+        """End an attempt that has planned parts: the job waits for those of its last plan without holding a slot."""
+        return bool(self._divide(keys=[_key(job_id)], args=[job_id, attempt, json.dumps(plans), *plans[-1]]))
+
+    def cancel(self, job_id: str) -> bool:
+        """Cancel a job that waits or runs. Returns False where it had ended before."""
+        return bool(self._cancel(keys=[_key(job_id)], args=[job_id]))
+
+    def retry(self, job_id: str) -> bool:
+        """Let a failed or cancelled job wait again. Returns False where it is neither."""
+        return bool(self.retry_many([job_id]))
+
+    def retry_many(self, job_ids: Sequence[str]) -> list[str]:
+        """Let failed or cancelled jobs wait again. Returns those that do; the others are neither."""
+        answers = self._in_pipeline(self._retry, job_ids)
+        return [job_id for job_id, answer in zip(job_ids, answers, strict=True) if answer]
+
+    def get(self, job_id: str) -> Job:
+        """Look up a job by its whole id, with its story.
+
+        Raises
+        ------
+        NotFoundError
+            There is no such job.
+        """
+        kept = cast(dict[str, str], self._redis.hgetall(_key(job_id)))
+        if not kept:
+            raise NotFoundError(f"There is no job {job_id!r}. List them: hive jobs.")
+        return job_from_hash(job_id, kept, with_story=True)
+
+    def get_many(self, job_ids: Sequence[str]) -> list[Job | None]:
+        """Look up many jobs by their whole ids, without their stories; None for a job that has no record."""
+        found: list[Job | None] = []
+        for batch in in_batches(job_ids):
+            pipeline = self._redis.pipeline(transaction=False)
+            for job_id in batch:
+                pipeline.hgetall(_key(job_id))
+            kept = pipeline.execute()
+            found += [job_from_hash(job_id, one) if one else None for job_id, one in zip(batch, kept, strict=True)]
+        return found
+
+    def now_ms(self) -> float:
+        """The time by Redis' clock, which all times of a record are of [ms since 1970]."""
+        seconds, micros = self._redis.time()
+        return seconds * 1000 + micros / 1000
+
+    def changes(self, since_ms: float, queues: Sequence[str]) -> tuple[dict[str, float], set[str]]:
+        """All jobs of some queues that have ended since a time, with the times of their ends, and all that run there.
+
+        One round trip, which costs by what happens and not by how many jobs there are.
+        """
+        pipeline = self._redis.pipeline(transaction=False)
+        for queue in queues:
+            pipeline.zrange(f"hive:finished:{queue}", since_ms, "+inf", byscore=True, withscores=True)
+            pipeline.zrange(f"hive:running:{queue}", 0, -1)
+        found = pipeline.execute()
+        return dict(one for pairs in found[::2] for one in pairs), {job_id for ids in found[1::2] for job_id in ids}
+
+    def states(self, job_ids: Sequence[str]) -> list[State | None]:
+        """Where many jobs stand, in the order of their ids; None for a job that has no record."""
+        found: list[str | None] = []
+        for start in range(0, len(job_ids), _AT_ONCE):
+            pipeline = self._redis.pipeline(transaction=False)
+            for job_id in job_ids[start : start + _AT_ONCE]:
+                pipeline.hget(_key(job_id), "state")
+            found += pipeline.execute()
+        return [None if state is None else State(state) for state in found]
+
+    def find(self, prefix: str) -> Job:
+        """Look up a job by any unique beginning of its id.
+
+        Raises
+        ------
+        NotFoundError
+            No job or more than one job has such an id.
+        """
+        found = self._beginning_with(prefix)
+        if not found:
+            raise NotFoundError(f"There is no job {prefix!r}. List them: hive jobs.")
+        if len(found) > 1 and prefix not in found:
+            several = ", ".join(sorted(found)[:_NAMED])
+            raise NotFoundError(f"{prefix!r} begins the ids of several jobs: {several}. Write more of it.")
+        return self.get(prefix if prefix in found else found.pop())
+
+    def _beginning_with(self, prefix: str) -> set[str]:
+        """The ids that begin so; an index for this would take a tenth of all memory that Redis needs for a job."""
+        if not _IS_ID.fullmatch(prefix):
+            return set()
+        if self._redis.exists(_key(prefix)):
+            return {prefix}
+        found = self._among("hive:jobs", prefix)
+        if not found:  # parts are listed with their queue only
+            queues = cast(set[str], self._redis.smembers("hive:queues"))
+            kept = [f"hive:{kind}:{queue}" for queue in queues for kind in ("finished", "waiting", "running")]
+            found = set().union(*(self._among(key, prefix) for key in kept))
+        return found
+
+    def _among(self, key: str, prefix: str) -> set[str]:
+        members = self._redis.zscan_iter(key, match=f"{prefix}*", count=_SCANNED)
+        return {job_id for job_id, _ in members}
+
+    def recent(self, limit: int) -> list[Job]:
+        """List the newest jobs, newest first."""
+        ids = cast(list[str], self._redis.zrange("hive:jobs", 0, limit - 1, desc=True))
+        pipeline = self._redis.pipeline(transaction=False)
+        for job_id in ids:
+            pipeline.hgetall(_key(job_id))
+        kept = pipeline.execute()
+        return [job_from_hash(job_id, one) for job_id, one in zip(ids, kept, strict=True) if one]
+
+    def watch(self, job_id: str, timeout_s: float | None = None) -> Iterator[Job]:
+        """Give the job now and after every change, until it is finished or the time is over.
+
+        Nothing is polled: Redis tells of changes, and every few seconds the record is read all the same.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        with self._redis.pubsub() as subscription:  # type: ignore[no-untyped-call]  # redis-py
+            subscription.subscribe(_key(job_id))
+            subscription.get_message(timeout=_LOOK_AGAIN_S)  # from the confirmation on, no change is missed
+            while True:
+                job = self.get(job_id)
+                yield job
+                if job.state.is_final or (deadline is not None and time.monotonic() >= deadline):
+                    return
+                left = _LOOK_AGAIN_S if deadline is None else min(_LOOK_AGAIN_S, deadline - time.monotonic())
+                wake = time.monotonic() + max(left, 0.0)
+                while (pause := wake - time.monotonic()) > 0 and not subscription.get_message(timeout=pause):
+                    pass

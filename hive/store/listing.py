@@ -1,0 +1,266 @@
+"""Lists of jobs: page by page, by what has changed since the last look, and by the minute.
+
+Nothing is written down for it: it is read from the times that Redis keeps anyway, when somebody looks.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from hive.errors import NotFoundError
+from hive.store.jobs import BATCH, JobStore
+from hive.task.values import Json
+from hive.wire.job import Job, State, from_milliseconds, rfc3339
+
+if TYPE_CHECKING:
+    import redis
+
+# Jobs that one page looks at: so a rare word among a million jobs costs a fraction of a second, not a minute.
+_MOST_LOOKED_AT = 20_000
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is looked for: jobs in one of some states, of a capability, with a text in what names them."""
+
+    states: frozenset[State] = frozenset()
+    capability: str = ""
+    text: str = ""
+
+    def admits(self, job: Job) -> bool:
+        """Whether a job is one of these.
+
+        The text is looked for, in capitals or not, in the id, the task, the worker, its host, the names of the files
+        and the sentence that says why it failed.
+        """
+        return (
+            (not self.states or job.state in self.states)
+            and self.capability in ("", job.specification.capability)
+            and (not self.text or any(self.text.lower() in one.lower() for one in _words(job)))
+        )
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some jobs, and the id after which the next page goes on; empty at the end."""
+
+    jobs: list[Job]
+    after: str = ""
+
+
+class Listing:
+    """The list of all jobs, newest first; parts of other jobs are not in it."""
+
+    def __init__(self, client: "redis.Redis", jobs: JobStore) -> None:
+        self._redis = client
+        self._jobs = jobs
+
+    def page(self, wanted: Wanted, limit: int, after: str = "") -> Page:
+        """Give as many of the jobs that are wanted.
+
+        There may be fewer, and still a next page, where many had to be looked at.
+
+        Raises
+        ------
+        NotFoundError
+            There is no such job to go on after.
+        """
+        found: list[Job] = []
+        last = after
+        for ids in self._batches(after, BATCH if wanted != Wanted() else limit):
+            for job in self._read(ids, wanted):
+                found.append(job)
+                if len(found) == limit:
+                    return Page(found, job.id)
+            last = ids[-1]
+        return Page(found, last if self._is_before_the_end(last) else "")
+
+    def _batches(self, after: str, size: int) -> Iterator[list[str]]:
+        start = self._rank(after) + 1 if after else 0
+        for first in range(start, start + _MOST_LOOKED_AT, size):
+            ids = cast(list[str], self._redis.zrange("hive:jobs", first, first + size - 1, desc=True))
+            if ids:
+                yield ids
+            if len(ids) < size:
+                return
+
+    def _read(self, ids: Sequence[str], wanted: Wanted) -> Iterator[Job]:
+        """Read the jobs that are wanted; where states are, the others are not read at all."""
+        if wanted.states:
+            states = self._jobs.states(ids)
+            ids = [job_id for job_id, state in zip(ids, states, strict=True) if state in wanted.states]
+        return (job for job in self._jobs.get_many(ids) if job is not None and wanted.admits(job))
+
+    def _rank(self, job_id: str) -> int:
+        rank = cast(int | None, self._redis.zrevrank("hive:jobs", job_id))
+        if rank is None:
+            raise NotFoundError(f"There is no job {job_id!r} to go on after. List them: hive jobs.")
+        return rank
+
+    def _is_before_the_end(self, last: str) -> bool:
+        return last not in ("", *cast(list[str], self._redis.zrange("hive:jobs", 0, 0)))
+
+
+def _words(job: Job) -> Iterator[str]:
+    """What people may look for."""
+    asked = job.specification
+    yield from (job.id, asked.task, job.worker or "", job.host or "", (job.error or {}).get("message", ""))
+    for value in (*asked.inputs.values(), *asked.outputs.values()):
+        yield from _names(value)
+
+
+def _names(value: Json) -> Iterator[str]:
+    """Names of files, without the digests of references."""
+    for one in value if isinstance(value, list) else [value]:
+        yield str(one).partition("/")[2] if str(one).startswith("sha256:") else str(one)
+
+
+# Of more changes in one look only the newest are told one by one.
+MOST_TOLD = 200
+_MARKS = ("state", "attempts", "progress", "divided")
+
+
+@dataclass(frozen=True)
+class Happened:
+    """Jobs to which something happened since the last look; `is_all` says that no others were left out."""
+
+    jobs: list[Job] = field(default_factory=list)
+    is_all: bool = True
+
+
+class Changes:
+    """Looks again and again; a look costs by what happens and by how many jobs run, not by how many there are.
+
+    Not to be used by two threads at the same time.
+    """
+
+    def __init__(self, client: "redis.Redis", jobs: JobStore) -> None:
+        self._redis = client
+        self._jobs = jobs
+        self._since_ms = 0.0
+        self._active: dict[str, tuple[Any, ...]] = {}
+
+    def begin(self, queues: Sequence[str]) -> None:
+        """Take everything that has happened until now as known."""
+        self._active = {}
+        self._since_ms = self._jobs.now_ms()
+        self.look(queues)
+
+    def look(self, queues: Sequence[str]) -> Happened:
+        """Give the jobs that were sent, started, got further, ended or wait again since the last look."""
+        ended, waiting, running = self._moved(queues)
+        touched = [*ended, *waiting, *self._advanced({*running, *self._active})]
+        ids = list(dict.fromkeys(touched))
+        jobs = self._read(ids[:MOST_TOLD])
+        # A whole that waits for its parts is in no list of running jobs; it gets further when one of them ends.
+        wholes = {job.specification.parent for job in jobs} - {"", *ids}
+        return Happened(jobs + self._read(wholes), len(ids) <= MOST_TOLD)
+
+    def _moved(self, queues: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+        """Jobs that have ended or begun to wait since the last look, newest first, and all that run."""
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.time()
+        for queue in queues:
+            finished = f"hive:finished:{queue}"
+            pipeline.zrevrangebyscore(finished, "+inf", self._since_ms, start=0, num=MOST_TOLD + 1, withscores=True)
+            pipeline.zrevrangebyscore(f"hive:waiting:{queue}", "+inf", self._since_ms, start=0, num=MOST_TOLD + 1)
+            pipeline.zrange(f"hive:running:{queue}", 0, -1)
+        (seconds, micros), *lists = pipeline.execute()
+        self._since_ms = seconds * 1000 + micros // 1000
+        ended = sorted((one for pairs in lists[::3] for one in pairs), key=lambda one: -one[1])
+        waiting, running = ([job_id for ids in lists[start::3] for job_id in ids] for start in (1, 2))
+        return [job_id for job_id, _ in ended], waiting, running
+
+    def _advanced(self, ids: Iterable[str]) -> list[str]:
+        """Which of these jobs are not as they were; from now on those are looked at that run."""
+        looked_at = list(ids)
+        pipeline = self._redis.pipeline(transaction=False)
+        for job_id in looked_at:
+            pipeline.hmget(f"hive:job:{job_id}", _MARKS)
+        marks = dict(zip(looked_at, map(tuple, pipeline.execute()), strict=True))
+        advanced = [job_id for job_id, mark in marks.items() if mark != self._active.get(job_id)]
+        self._active = {job_id: mark for job_id, mark in marks.items() if mark[0] == State.RUNNING}
+        return advanced
+
+    def _read(self, ids: Iterable[str]) -> list[Job]:
+        return [job for job in self._jobs.get_many(list(ids)) if job is not None]
+
+
+MINUTES = 60
+_MINUTE_MS = 60_000
+# Of more jobs that ended within the hour every n-th is read, and stands for n.
+_MOST_READ = 2_000
+
+
+class Hour:
+    """The picture of the last hour, and how it goes on."""
+
+    def __init__(self, client: "redis.Redis", jobs: JobStore) -> None:
+        self._redis = client
+        self._jobs = jobs
+
+    def read(self, queues: Sequence[str]) -> list[dict[str, Any]]:
+        """Give one entry for each of the last 60 minutes, the present one last.
+
+        `waiting` is counted at the end of each minute. A job that ran more than once counts as waiting until its last
+        start.
+        """
+        now_ms = self._jobs.now_ms()
+        starts = [(int(now_ms) // _MINUTE_MS - back) * _MINUTE_MS for back in reversed(range(MINUTES))]
+        ends = [*starts[1:], now_ms]
+        finished, still = self._counts(starts, ends, queues)
+        done = self._spans(starts[0], queues)
+        return [_entry(starts[number], finished[number], still[number] + done[number]) for number in range(len(starts))]
+
+    def now(self, queues: Sequence[str], waiting: int) -> dict[str, Any]:
+        """Give the entry of the present minute."""
+        start = int(self._jobs.now_ms()) // _MINUTE_MS * _MINUTE_MS
+        pipeline = self._redis.pipeline(transaction=False)
+        for queue in queues:
+            pipeline.zcount(f"hive:finished:{queue}", start, "+inf")
+        return _entry(start, sum(pipeline.execute()), waiting)
+
+    def _counts(self, starts: list[int], ends: list[float], queues: Sequence[str]) -> tuple[list[int], list[int]]:
+        """How many jobs ended within each minute, and how many of those that wait now waited at its end already."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for start, end in zip(starts, ends, strict=True):
+            for queue in queues:
+                pipeline.zcount(f"hive:finished:{queue}", start, f"({end}")
+                pipeline.zcount(f"hive:waiting:{queue}", "-inf", end)
+        counts, step = pipeline.execute(), 2 * len(queues)
+        minutes = [counts[number * step : (number + 1) * step] for number in range(len(starts))]
+        return [sum(one[::2]) for one in minutes], [sum(one[1::2]) for one in minutes]
+
+    def _spans(self, since_ms: float, queues: Sequence[str]) -> list[int]:
+        """How many of the jobs that run or ended within the hour waited at the end of each minute."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for queue in queues:
+            pipeline.zrange(f"hive:finished:{queue}", since_ms, "+inf", byscore=True)
+            pipeline.zrange(f"hive:running:{queue}", 0, -1)
+        lists = pipeline.execute()
+        ended, running = [one for ids in lists[::2] for one in ids], lists[1::2]
+        every = max(1, -(-len(ended) // _MOST_READ))
+        spans = self._waits(ended[::every], every) + self._waits([one for ids in running for one in ids], 1)
+        ends = [since_ms + _MINUTE_MS * number for number in range(1, MINUTES + 1)]
+        waiting = [0] * MINUTES
+        for begin, end, weight in spans:
+            for number in range(bisect_left(ends, begin), bisect_left(ends, end)):
+                waiting[number] += weight
+        return waiting
+
+    def _waits(self, ids: Sequence[str], weight: int) -> list[tuple[float, float, int]]:
+        """From when until when each job waited [ms]."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for job_id in ids:
+            pipeline.hmget(f"hive:job:{job_id}", "submitted_ms", "started_ms", "finished_ms")
+        kept = cast(list[list[str | None]], pipeline.execute())
+        return [
+            (float(submitted), float(started or finished or submitted), weight)
+            for submitted, started, finished in kept
+            if submitted is not None
+        ]
+
+
+def _entry(start_ms: int, finished: int, waiting: int) -> dict[str, Any]:
+    return {"at": rfc3339(from_milliseconds(start_ms)), "finished": finished, "waiting": waiting}

@@ -1,0 +1,1 @@
+"""What crosses a wire: job records, messages and their signatures."""

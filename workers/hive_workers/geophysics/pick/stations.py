@@ -1,0 +1,228 @@
+"""One station after the other: choose its channels, take the longest stretch without a gap, pick."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from obspy import Trace, UTCDateTime
+
+from hive.errors import InputError
+from hive.task import progress
+from hive_workers.geophysics._seismic.columns import PLAIN, UNKNOWN_START, Columns
+from hive_workers.geophysics._seismic.pieces import Pieces, cut_at_gaps
+from hive_workers.geophysics._seismic.reading import (
+    Header,
+    best_channel,
+    by_channel,
+    by_station,
+    read_headers,
+    read_samples,
+)
+from hive_workers.geophysics.pick.onsets import Onset, pick_ar, pick_baer, reason_against_ar, reason_against_baer
+from hive_workers.geophysics.pick.settings import ArSettings, BaerSettings
+
+logger = logging.getLogger(__name__)
+_HORIZONTAL = (("N", "E"), ("1", "2"), ("2", "3"))  # named by direction, or by number where that is not true north
+_DEAD_S = 5.0  # a trace that stays on one value for so long holds no signal there
+_Span = tuple[UTCDateTime, UTCDateTime]
+
+
+@dataclass(frozen=True)
+class Picked:
+    """One station after its work.
+
+    Parameters
+    ----------
+    station : its name
+    traces : the stretch that was worked on, the vertical component first
+    start : time of the first sample of the whole record, from which seconds count
+    onsets : counted in samples of the stretch
+    missing : what was not found, and why; empty where all was
+    """
+
+    station: str
+    traces: tuple[Trace, ...]
+    start: UTCDateTime
+    onsets: tuple[Onset, ...]
+    missing: str
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether the record says when it began."""
+        return bool(self.start != UNKNOWN_START)
+
+    def time(self, onset: Onset) -> UTCDateTime:
+        """When an onset was."""
+        first = self.traces[0].stats
+        return first.starttime + onset.sample / first.sampling_rate
+
+    def after_start(self, onset: Onset) -> float:
+        """When an onset was, after the first sample of the record [s]."""
+        first = self.traces[0].stats
+        return float(first.starttime - self.start) + onset.sample / float(first.sampling_rate)
+
+    def trace_of(self, onset: Onset) -> Trace:
+        """The trace on which an onset is seen."""
+        return self.traces[onset.channel]
+
+
+@dataclass(frozen=True)
+class Picking:
+    """All stations after their work; `left_out` says why there is nothing of the others."""
+
+    picked: tuple[Picked, ...]
+    left_out: dict[str, str]
+    traces: int
+
+
+def pick_stations(
+    waveforms: Sequence[Path], columns: Columns | None, component: str, settings: ArSettings | BaerSettings
+) -> Picking:
+    """Read the headers of all files, then pick station by station.
+
+    Raises
+    ------
+    InputError
+        A file cannot be read, or no station can be worked on.
+    """
+    headers: list[Header] = []
+    for number, file in enumerate(waveforms):
+        progress(number, len(waveforms), "files", "reading the headers")
+        headers += read_headers(file, columns)
+    _refuse_two_of_one(headers)
+    stations = by_station(headers)
+    picked: list[Picked] = []
+    left_out: dict[str, str] = {}
+    for number, (station, of_station) in enumerate(stations.items()):
+        progress(number, len(stations), "stations", f"picking {station}")
+        found = _pick_station(station, of_station, columns, component, settings)
+        if isinstance(found, str):
+            left_out[station] = found
+            logger.warning("%s is left out: %s", station, found)
+        else:
+            picked.append(found)
+            if found.missing:
+                logger.warning("%s: %s", station, found.missing)
+    if not picked:
+        raise InputError(f"No station can be picked: {'; '.join(f'{name} {why}' for name, why in left_out.items())}.")
+    return Picking(tuple(picked), left_out, len(headers))
+
+
+def _refuse_two_of_one(headers: Sequence[Header]) -> None:
+    """Plain columns do not say what they are, so two of them may be taken for one trace."""
+    for trace_id, same in by_channel([one for one in headers if one.format == PLAIN]).items():
+        if len(same) > 1:
+            component = trace_id[-1:].strip(".") or "no component in its name"
+            raise InputError(
+                f"{same[0].file.name} and {same[1].file.name} are plain columns of one station with {component}. End "
+                "their names in .z, .n and .e, or submit one station at a time."
+            )
+
+
+def _pick_station(
+    station: str,
+    headers: Sequence[Header],
+    columns: Columns | None,
+    component: str,
+    settings: ArSettings | BaerSettings,
+) -> Picked | str:
+    """Pick one station; a text says why it cannot be."""
+    chosen = _three(headers) if isinstance(settings, ArSettings) else _one(headers, component)
+    if isinstance(chosen, str):
+        return chosen
+    channels = [cut_at_gaps(read_samples(one, columns), _DEAD_S) for one in chosen]
+    for header, pieces in zip(chosen, channels, strict=True):
+        if pieces.nothing:
+            return f"{header[0].id.strip('.')}: {pieces.nothing}"
+    traces = longest_stretch(channels)
+    if not traces:
+        return "its components have no time in common"
+    rates = {one.stats.sampling_rate for one in traces}
+    if len(rates) > 1:
+        return f"its components are sampled at different rates: {', '.join(f'{rate:g} Hz' for rate in sorted(rates))}"
+    rate = float(rates.pop())
+    seconds = traces[0].stats.npts / rate
+    if isinstance(settings, ArSettings):
+        if why := reason_against_ar(seconds, rate, settings):
+            return why
+        onsets, missing = pick_ar(np.stack([one.data for one in traces]), rate, settings)
+    else:
+        if why := reason_against_baer(seconds, rate, settings):
+            return why
+        onsets, missing = pick_baer(traces[0].data, rate, settings)
+    start = min(one.start for one in chosen[0])
+    return Picked(station, tuple(traces), start, tuple(onsets), missing)
+
+
+def _three(headers: Sequence[Header]) -> list[list[Header]] | str:
+    """The channels of one instrument, vertical first; of several instruments that with most data."""
+    channels = by_channel(headers)
+    found = [
+        [channels[instrument + letter] for letter in ("Z", *pair)]
+        for instrument in sorted({trace_id[:-1] for trace_id in channels})
+        for pair in _HORIZONTAL
+        if all(instrument + letter in channels for letter in ("Z", *pair))
+    ]
+    if not found:
+        there = ", ".join(sorted({one.component or "one without a name" for one in headers}))
+        return f"ar needs the components Z, N and E (or Z, 1 and 2), and there is {there}; baer needs one"
+    return max(found, key=lambda three: sum(one.span for one in three[0]))
+
+
+def _one(headers: Sequence[Header], component: str) -> list[list[Header]] | str:
+    """The channel of the wanted component; a single channel without a name will do."""
+    wanted = [one for one in headers if one.component == component.upper()]
+    unnamed = [one for one in headers if not one.component]
+    if wanted or unnamed:
+        return [best_channel(wanted or unnamed)]
+    return f"no component {component.upper()}, only {', '.join(sorted({one.component for one in headers}))}"
+
+
+def longest_stretch(channels: Sequence[Pieces]) -> list[Trace]:
+    """The longest time in which every channel has a piece without a gap, cut out of each; equally long arrays."""
+    spans: list[_Span] = [(UTCDateTime(0) - 1e10, UTCDateTime(0) + 1e10)]
+    for pieces in channels:
+        spans = _in_both(spans, [(one.stats.starttime, one.stats.endtime) for one in pieces.traces])
+    if not spans:
+        return []
+    start, end = max(spans, key=lambda span: span[1] - span[0])
+    cut = [
+        next(one for one in pieces.traces if one.stats.starttime <= start and one.stats.endtime >= end)
+        for pieces in channels
+    ]
+    cut = [one.slice(start, end) for one in cut]
+    _report_rest(channels, cut)
+    shortest = min(one.stats.npts for one in cut)  # samples of the channels may lie beside each other
+    for one in cut:
+        one.data = one.data[:shortest]
+    return cut
+
+
+def _in_both(some: Sequence[_Span], others: Sequence[_Span]) -> list[_Span]:
+    """Times that are in a span of both lists, both in order of time."""
+    found: list[_Span] = []
+    first = second = 0
+    while first < len(some) and second < len(others):
+        start, end = max(some[first][0], others[second][0]), min(some[first][1], others[second][1])
+        if start < end:
+            found.append((start, end))
+        if some[first][1] < others[second][1]:
+            first += 1
+        else:
+            second += 1
+    return found
+
+
+def _report_rest(channels: Sequence[Pieces], cut: Sequence[Trace]) -> None:
+    for pieces, used in zip(channels, cut, strict=True):
+        rest = sum(one.stats.npts for one in pieces.traces) - used.stats.npts
+        if rest > used.stats.sampling_rate:
+            logger.warning(
+                "%s: only the longest stretch without a gap is picked, %s to %s; %g s are left out",
+                used.id,
+                used.stats.starttime,
+                used.stats.endtime,
+                rest / used.stats.sampling_rate,
+            )

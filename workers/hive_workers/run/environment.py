@@ -1,0 +1,125 @@
+"""The Python environments of scripts: made by uv, kept by what they are made from, the last used ones stay.
+
+An environment cannot be moved, so it is made where it stays. The file `ready` beside it is written last: without it,
+nobody uses what is there.
+"""
+
+import fcntl
+import hashlib
+import shutil
+import sys
+import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from hive.errors import EngineError
+from hive.task import progress
+from hive_workers.run.needs import Needs
+from hive_workers.run.process import run_program
+from hive_workers.run.variables import search_path, uv_variables
+
+# As many are kept on a machine; each job that uses one makes it the newest.
+_MOST = 20
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the environment of some needs is, and what is beside it."""
+
+    root: Path
+    key: str
+
+    @property
+    def folder(self) -> Path:
+        return self.root / "made" / self.key
+
+    @property
+    def environment(self) -> Path:
+        return self.folder / "venv"
+
+    @property
+    def ready(self) -> Path:
+        return self.folder / "ready"
+
+    @property
+    def last_used(self) -> float:
+        """When it was used last, as seconds since 1970; 0 for one that was never finished."""
+        with suppress(FileNotFoundError):
+            return self.ready.stat().st_mtime
+        return 0.0
+
+    @contextmanager
+    def held(self, how: int) -> Iterator[None]:
+        """Hold its lock, which ends with this process: shared by those who use it, alone to change it."""
+        file = self.root / "locks" / self.key
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("w") as opened:
+            fcntl.flock(opened, how)
+            yield
+
+
+@contextmanager
+def environment(root: Path, needs: Needs) -> Iterator[Path]:
+    """Give the environment that a script needs, made where this machine has none; it stays while the block runs.
+
+    Raises
+    ------
+    EngineError
+        uv is not here, or could not make it; with uv's own words.
+    """
+    place = _Place(root, _key(needs))
+    while True:
+        with place.held(fcntl.LOCK_SH):
+            if place.ready.exists():
+                place.ready.touch()
+                yield place.environment
+                return
+        with place.held(fcntl.LOCK_EX):
+            if not place.ready.exists():
+                _make(place, needs)
+        _forget_old(root)
+
+
+def _key(needs: Needs) -> str:
+    """What tells environments apart: all that decides what is in them, and the Python and system that they are for."""
+    digest = hashlib.sha256()
+    for part in (sys.version, sysconfig.get_platform(), *needs.decisive):
+        digest.update(hashlib.sha256(part.encode()).digest())
+    return digest.hexdigest()
+
+
+def _make(place: _Place, needs: Needs) -> None:
+    progress(0, 2, "steps", "making the environment")
+    shutil.rmtree(place.folder, ignore_errors=True)  # what an attempt that was killed has left
+    place.folder.mkdir(parents=True)
+    try:
+        _uv(place, "venv", "--no-project", "--python", sys.executable, str(place.environment))
+        if needs.install:
+            _uv(place, *needs.install)
+    except BaseException:
+        shutil.rmtree(place.folder, ignore_errors=True)
+        raise
+    place.ready.touch()
+
+
+def _uv(place: _Place, *words: str) -> None:
+    program = shutil.which("uv", path=search_path())
+    if program is None:
+        raise EngineError("This worker has no uv, which makes the environments of scripts: pip install uv.")
+    variables = uv_variables(place.environment, place.root / "uv")
+    ended = run_program([program, *words], variables, place.folder)
+    if ended.code != 0:
+        first = next((number for number, line in enumerate(ended.errors) if line.startswith("error:")), 0)
+        said = " ".join(ended.errors[first:])[:1000] or f"exit code {ended.code}"
+        raise EngineError(f"uv could not make the environment: {said.removeprefix('error:').strip()}")
+
+
+def _forget_old(root: Path) -> None:
+    """Remove the environments that were not used for longest, where nobody uses them now."""
+    places = [_Place(root, folder.name) for folder in (root / "made").iterdir()]
+    for place in sorted(places, key=lambda one: one.last_used, reverse=True)[_MOST:]:
+        with suppress(BlockingIOError), place.held(fcntl.LOCK_EX | fcntl.LOCK_NB):
+            place.ready.unlink(missing_ok=True)
+            shutil.rmtree(place.folder, ignore_errors=True)
