@@ -6,9 +6,9 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hive.client import RemoteJob, RemoteJobs, map, options, submit
+    from hive.client import Job, Jobs, map, options, submit
 
-__all__ = ["RemoteJob", "RemoteJobs", "map", "options", "submit"]
+__all__ = ["Job", "Jobs", "map", "options", "submit"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  PEP 562

@@ -12,8 +12,8 @@ from hive.cli.common import Amount, json_option, open_session, print_json
 from hive.errors import BadFileError, HiveError, SettingError
 
 if TYPE_CHECKING:
-    from hive.client import Session
-    from hive.machines import Plan, Provider, Wish
+    from hive.client import Client
+    from hive.machines import LaunchPlan, LaunchRequest, Provider
     from hive.machines.autoscale import Bounds, Decision
     from hive.providers.first_start import Installer
     from hive.settings import Settings
@@ -48,14 +48,14 @@ def with_options(options: Sequence[Callable[[F], F]]) -> Callable[[F], F]:
     return add
 
 
-def wish_of(settings: "Settings", type_: str, asked: dict[str, Any]) -> "Wish":
+def wish_of(settings: "Settings", type_: str, asked: dict[str, Any]) -> "LaunchRequest":
     """What is wanted, from the options of a command; names that there are not are refused."""
-    from hive.machines import Wish
+    from hive.machines import LaunchRequest
     from hive.remote.host import nodes_of
 
     capabilities = asked["capabilities"] or settings.fleet_capabilities
     nodes_of(capabilities)  # names that there are not, or twice, are refused
-    return Wish(
+    return LaunchRequest(
         type=type_,
         count=asked["count"],
         capabilities=capabilities.replace(" ", ""),
@@ -140,13 +140,13 @@ def auto(budget: str, every_s: float, once: bool, dry_run: bool, as_json: bool, 
         time.sleep(every_s)
 
 
-def _wish(session: "Session", asked: dict[str, Any]) -> "Wish":
+def _wish(session: "Client", asked: dict[str, Any]) -> "LaunchRequest":
     """One machine as each of them will be."""
     ours = {"count": 1, "is_spot": asked["spot"], "budget": None, "accept_unknown_price": False, "disk": 100}
     return wish_of(session.settings, asked["type_"], asked | ours)
 
 
-def _look(session: "Session", provider: "Provider", plan: "Plan", bounds: "Bounds") -> "list[Decision]":
+def _look(session: "Client", provider: "Provider", plan: "LaunchPlan", bounds: "Bounds") -> "list[Decision]":
     from hive.machines import Records, rows
     from hive.machines.autoscale import decide
     from hive.providers.machine import now
@@ -163,9 +163,9 @@ def _look(session: "Session", provider: "Provider", plan: "Plan", bounds: "Bound
 
 
 def _carry_out(
-    session: "Session",
+    session: "Client",
     provider: "Provider",
-    plan: "Plan",
+    plan: "LaunchPlan",
     installer: "Installer",
     decisions: "list[Decision]",
     *,

@@ -14,7 +14,7 @@ from hive.cli.report import progress_text
 from hive.client import Observer
 from hive.client.explain import starter
 from hive.task import Progress as JobProgress
-from hive.wire.job import Job, State
+from hive.wire.job import JobRecord, State
 
 NOUNS = {"hash": "reading", "upload": "sending", "download": "bringing"}
 # Without a terminal a line comes with each new message, and this often where only the numbers change.
@@ -91,7 +91,7 @@ class Display(TellsOfOutages, Observer):
         """Name the job, so that it can be found again."""
         self._say(f"job {job_id[:8]} submitted")
 
-    def changed(self, job: Job) -> None:
+    def changed(self, job: JobRecord) -> None:
         """Show the job's state and progress."""
         if job.state is State.RUNNING and job.attempts > max(self._attempts, 1):
             self._say(f"attempt {job.attempts}: the worker of the last one was lost")
@@ -102,7 +102,7 @@ class Display(TellsOfOutages, Observer):
         if job.progress and (job.state is State.RUNNING or (job.state.is_final and was_seen)):
             self._progress(job.progress, is_last=job.state.is_final)
 
-    def _enter(self, job: Job) -> None:
+    def _enter(self, job: JobRecord) -> None:
         self._hide()
         if job.state.is_final:
             return

@@ -11,7 +11,7 @@ from hive.cli.autoscale import MOST_HOURS, WAY_OPTIONS, auto, wish_of, with_opti
 from hive.cli.common import Amount, current_settings, json_option, open_session, print_json, print_table
 
 if TYPE_CHECKING:
-    from hive.machines import Machine, Plan, Provider, Wish
+    from hive.machines import LaunchPlan, LaunchRequest, Machine, Provider
     from hive.settings import Settings
 
 
@@ -108,7 +108,9 @@ def _start(provider_name: str, region: str | None, type_: str, **asked: Any) -> 
     return 0
 
 
-def _plan(settings: "Settings", provider_name: str, region: str | None, wish: "Wish") -> "tuple[Provider, Plan]":
+def _plan(
+    settings: "Settings", provider_name: str, region: str | None, wish: "LaunchRequest"
+) -> "tuple[Provider, LaunchPlan]":
     """Look up what is wanted, and say what it costs."""
     from hive.machines import make_plan, open_provider
 
@@ -123,7 +125,7 @@ def _plan(settings: "Settings", provider_name: str, region: str | None, wish: "W
     return provider, plan
 
 
-def _is_wanted(plan: "Plan", is_yes: bool) -> bool:
+def _is_wanted(plan: "LaunchPlan", is_yes: bool) -> bool:
     if is_yes:
         return True
     if not sys.stdin.isatty():

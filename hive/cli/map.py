@@ -111,13 +111,13 @@ def _callback(task: Task[Any, Any]) -> Callable[..., int]:
 
 def _carry_out(plan: "Plan", budget: float | None, *, again: bool, force: bool, detach: bool, as_json: bool) -> int:
     from hive.cli.map_display import MapDisplay
-    from hive.client import Session
+    from hive.client import Client
     from hive.client.client import check_budget
     from hive.client.map import gather, send_items
     from hive.client.plan import make_items
 
     items = make_items(plan)
-    session, display = Session(current_settings()), MapDisplay()
+    session, display = Client(current_settings()), MapDisplay()
     check_budget(session, [one.request for one in items], budget, say)
     begin = time.monotonic()
     try:

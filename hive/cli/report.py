@@ -10,13 +10,13 @@ from hive.costs.money import dollars
 from hive.errors import HiveError
 from hive.task import Progress
 from hive.task.values import Json, Kind
-from hive.wire.job import Job, State, rfc3339
+from hive.wire.job import JobRecord, State, rfc3339
 
 # What says nothing is not shown; 0 and "no" say something.
 _NOTHING: tuple[Json, ...] = (None, "", [], {})
 
 
-def measures_text(job: Job) -> str:
+def measures_text(job: JobRecord) -> str:
     """A job's measures with their units, as its task declares them."""
     try:
         units = {measure.name: measure.unit for measure in find_task(job.specification.task).measures}
@@ -27,7 +27,7 @@ def measures_text(job: Job) -> str:
     )
 
 
-def parameters_text(job: Job) -> str:
+def parameters_text(job: JobRecord) -> str:
     """A job's parameters with their units, as its task declares them; those that are not set are left out."""
     try:
         kinds = {parameter.name: parameter.kind for parameter in find_task(job.specification.task).parameters}
@@ -55,12 +55,12 @@ def _with_unit(value: Json, unit: str) -> str:
     return printable(str(value))
 
 
-def cost_text(job: Job, with_parts_usd: float | None = None) -> str:
+def cost_text(job: JobRecord, with_parts_usd: float | None = None) -> str:
     """What a job has cost; of one that was divided also what it and its parts did."""
     return f"{dollars(job.cost_usd)}, {dollars(with_parts_usd)} with its parts" if job.plans else dollars(job.cost_usd)
 
 
-def outcome_text(job: Job, with_parts_usd: float | None = None) -> str:
+def outcome_text(job: JobRecord, with_parts_usd: float | None = None) -> str:
     """One line on how a finished job ended."""
     if job.state is not State.SUCCEEDED:
         return f"job {job.short_id} {job.state}: {printable(failure_of(job))}"
@@ -90,7 +90,7 @@ def progress_text(progress: Progress) -> str:
     return printable(f"{progress.done:g}{total}{unit}  {progress.message}".rstrip())
 
 
-def story_text(job: Job) -> str:
+def story_text(job: JobRecord) -> str:
     """Everything that happened to a job, in order."""
     lines = []
     for event in job.story:
@@ -99,7 +99,7 @@ def story_text(job: Job) -> str:
     return "\n".join(lines)
 
 
-def job_text(job: Job, with_parts_usd: float | None = None) -> str:
+def job_text(job: JobRecord, with_parts_usd: float | None = None) -> str:
     """One job's whole story."""
     asked = job.specification
     took = duration(job.finished_at - job.started_at) if job.started_at and job.finished_at else None

@@ -14,7 +14,7 @@ from hive.task import Capability, Task, Written
 from hive.task.parameter import Parameter
 
 if TYPE_CHECKING:
-    from hive.client import Request, Session
+    from hive.client import Client, Request
 
 _OWN_OPTIONS = ("detach", "as_json", "queue", "priority", "budget", "force")
 BUDGET_HELP = "Send nothing where it will cost more than that, by the history of the task [US$]."
@@ -206,12 +206,12 @@ def _carry_out(
     force: bool,
 ) -> int:
     from hive.cli.waiting import wait_and_fetch
-    from hive.client import Session, make_request
+    from hive.client import Client, make_request
     from hive.client.client import check_budget
     from hive.wire.job import Priority
 
     request = make_request(task, values, queue, priority or Priority.NORMAL)
-    session = Session(current_settings())
+    session = Client(current_settings())
     check_budget(session, [request], budget, say)
     job_id = _send(session, request)
     if detach:
@@ -220,7 +220,7 @@ def _carry_out(
     return wait_and_fetch(session, job_id, as_json=as_json, force=force)
 
 
-def _send(session: "Session", request: "Request") -> str:
+def _send(session: "Client", request: "Request") -> str:
     from hive.cli.display import Display
 
     with Display() as display:

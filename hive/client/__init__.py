@@ -1,16 +1,16 @@
 """The submitting side: check a call, stage its files, send it, wait, bring back."""
 
-from hive.client.client import Session
-from hive.client.job import RemoteJob, RemoteJobs, failure_of, map, options, submit
+from hive.client.client import Client
+from hive.client.job import Job, Jobs, failure_of, map, options, submit
 from hive.client.observer import Observer
 from hive.client.request import Request, make_request
 
 __all__ = [
+    "Client",
+    "Job",
+    "Jobs",
     "Observer",
-    "RemoteJob",
-    "RemoteJobs",
     "Request",
-    "Session",
     "failure_of",
     "make_request",
     "map",

@@ -25,10 +25,10 @@ from hive.staging.contents import Digests
 from hive.store import JobStore, LogStore, Registry, new_id
 from hive.store.connection import connect, public_address, reachable
 from hive.task.values import Json
-from hive.wire.job import Job, Specification
+from hive.wire.job import JobRecord, Specification
 
 
-class Session:
+class Client:
     """One Hive as seen from here: its broker, its store, and what was submitted from this machine."""
 
     def __init__(self, settings: Settings) -> None:
@@ -148,19 +148,19 @@ class Session:
             self.ledger.strike(job_id)
             raise
 
-    def find(self, prefix: str) -> Job:
+    def find(self, prefix: str) -> JobRecord:
         """Look up a job by any unique beginning of its id."""
         with reachable(self.settings):
             return self._seen(self.jobs.find(prefix))
 
-    def watch(self, job_id: str, observer: Observer | None = None, timeout_s: float | None = None) -> Job:
+    def watch(self, job_id: str, observer: Observer | None = None, timeout_s: float | None = None) -> JobRecord:
         """Wait until a job is finished or the time [s] is over; returns its newest record.
 
         A broker that is away is waited for. A job of this machine that it has lost is sent again.
         """
         return self._seen(watch(self, job_id, observer or Observer(), timeout_s))
 
-    def cost_with_parts(self, job: Job) -> float | None:
+    def cost_with_parts(self, job: JobRecord) -> float | None:
         """What a job and all its parts cost together; None where nobody knows it of one of them."""
         ids = list(dict.fromkeys(part for plan in job.plans for part in plan))
         with reachable(self.settings):
@@ -169,7 +169,7 @@ class Session:
         known = [usd for usd in costs if usd is not None]
         return sum(known) if len(known) == len(costs) else None
 
-    def _seen(self, job: Job) -> Job:
+    def _seen(self, job: JobRecord) -> JobRecord:
         """Note in the ledger what has ended, so that it is not run again."""
         if is_over(job.state, job.specification):
             self.note_finished(job.id)
@@ -181,7 +181,7 @@ class Session:
             self.ledger.finish(job_id)
 
     def fetch(
-        self, job: Job, folder: Path | None = None, *, force: bool = False, observer: Observer | None = None
+        self, job: JobRecord, folder: Path | None = None, *, force: bool = False, observer: Observer | None = None
     ) -> dict[str, Path]:
         """Bring a job's written files back: into `folder`, or where they were wanted when it was submitted here.
 
@@ -205,7 +205,7 @@ class Session:
         return places
 
 
-def cancel(session: Session, job: Job) -> None:
+def cancel(session: Client, job: JobRecord) -> None:
     """Cancel a job that waits or runs; its worker ends the processes of one that runs, within seconds.
 
     Raises
@@ -222,7 +222,7 @@ def cancel(session: Session, job: Job) -> None:
     session.note_finished(job.id)
 
 
-def retry(session: Session, job: Job) -> None:
+def retry(session: Client, job: JobRecord) -> None:
     """Give a failed or cancelled job a new series of attempts, under the same id.
 
     Raises
@@ -248,7 +248,7 @@ def retry(session: Session, job: Job) -> None:
 
 
 def check_budget(
-    session: "Session", requests: Sequence[Request], budget_usd: float | None, warn: Callable[[str], None]
+    session: "Client", requests: Sequence[Request], budget_usd: float | None, warn: Callable[[str], None]
 ) -> None:
     """Refuse requests of one task that will cost more than they may; what nobody can predict is let through and said.
 
@@ -269,7 +269,7 @@ def check_budget(
     budgets.check(session.settings, usd, budget_usd)
 
 
-def _forecast(session: "Session", requests: Sequence[Request]) -> tuple[Forecast | None, str]:
+def _forecast(session: "Client", requests: Sequence[Request]) -> tuple[Forecast | None, str]:
     """What requests will cost, or why that cannot be said."""
     sizes: list[int] = []
     for request in requests:

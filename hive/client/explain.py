@@ -7,18 +7,18 @@ from functools import cache
 from typing import Any, cast
 
 from hive.catalog import find_capability, find_task
-from hive.client.client import Session
+from hive.client.client import Client
 from hive.errors import HiveError
 from hive.staging import Reference
 from hive.store import QueueReport
 from hive.store.connection import reachable
 from hive.task import Written
-from hive.wire.job import Job, Priority, State
+from hive.wire.job import JobRecord, Priority, State
 
 _Schemas = Mapping[str, Mapping[str, Any]]
 
 
-def previews(job: Job) -> dict[str, Reference]:
+def previews(job: JobRecord) -> dict[str, Reference]:
     """The previews that a job has written, by the parameters that name them."""
     found = {}
     for name in _declared(job.specification.task).previews:
@@ -28,12 +28,12 @@ def previews(job: Job) -> dict[str, Reference]:
     return found
 
 
-def shown(job: Job) -> dict[str, Any]:
+def shown(job: JobRecord) -> dict[str, Any]:
     """A job as lists show it: its record, and which of its files are previews."""
     return job.to_json() | {"previews": list(previews(job))}
 
 
-def shown_whole(job: Job) -> dict[str, Any]:
+def shown_whole(job: JobRecord) -> dict[str, Any]:
     """A job with its story, as `hive show --json` and the HTTP API show it."""
     return shown(job) | {"story": list(job.story), "units": dict(_declared(job.specification.task).units)}
 
@@ -112,7 +112,7 @@ class Reason:
     todo: str
 
 
-def look_around(session: Session, job: Job) -> Surroundings:
+def look_around(session: Client, job: JobRecord) -> Surroundings:
     """See what is around a job now.
 
     Raises
@@ -127,7 +127,7 @@ def look_around(session: Session, job: Job) -> Surroundings:
         return Surroundings(session.registry.workers(), queues.get(name), ahead, datetime.now(UTC))
 
 
-def explain(job: Job, around: Surroundings) -> Reason:
+def explain(job: JobRecord, around: Surroundings) -> Reason:
     """Say why a job waits, runs, failed or ended, and what to do."""
     if job.state is State.QUEUED:
         reason = _queued(job, around)
@@ -150,7 +150,7 @@ def starter(queue: str) -> str:
         return f"celery -A hive worker -Q {queue} -c 2"
 
 
-def _queued(job: Job, around: Surroundings) -> Reason:
+def _queued(job: JobRecord, around: Surroundings) -> Reason:
     queue = job.specification.queue
     serving = [worker for worker in around.workers if queue in worker["capabilities"]]
     if not serving:
@@ -164,7 +164,7 @@ def _queued(job: Job, around: Surroundings) -> Reason:
     return _about_to_start(job, around.now, serving)
 
 
-def _in_line(job: Job, ahead: int, busy: int, slots: int) -> Reason:
+def _in_line(job: JobRecord, ahead: int, busy: int, slots: int) -> Reason:
     queue = job.specification.queue
     load = "the only slot is busy" if busy == slots == 1 else f"{busy} of {_count(slots, 'slot')} are busy"
     place = f"It is number {ahead + 1} in the line of {queue!r}, where {load}."
@@ -176,7 +176,7 @@ def _in_line(job: Job, ahead: int, busy: int, slots: int) -> Reason:
     return Reason(place + rule, f"Nothing: it starts by itself. To be faster, start another worker: {starter(queue)}")
 
 
-def _about_to_start(job: Job, now: datetime, serving: Sequence[Mapping[str, Any]]) -> Reason:
+def _about_to_start(job: JobRecord, now: datetime, serving: Sequence[Mapping[str, Any]]) -> Reason:
     waited_s = (now - _waits_since(job)).total_seconds()
     if waited_s < _SOON_S:
         return Reason(
@@ -191,7 +191,7 @@ def _about_to_start(job: Job, now: datetime, serving: Sequence[Mapping[str, Any]
     )
 
 
-def _divided(job: Job) -> Reason:
+def _divided(job: JobRecord) -> Reason:
     done, total = (job.progress.done, job.progress.total) if job.progress else (0, len(job.plans[-1]))
     return Reason(
         f"It waits for its parts, without holding a slot: {done:g} of its {total:g} parts are done.",
@@ -199,7 +199,7 @@ def _divided(job: Job) -> Reason:
     )
 
 
-def _running(job: Job, around: Surroundings) -> Reason:
+def _running(job: JobRecord, around: Surroundings) -> Reason:
     if job.is_divided:
         return _divided(job)
     where = f"on {job.worker} ({job.host})" if job.host else f"on {job.worker}"
@@ -211,7 +211,7 @@ def _running(job: Job, around: Surroundings) -> Reason:
     return Reason(" ".join(words), f"Wait for it: hive wait {job.short_id}. Or stop it: hive cancel {job.short_id}")
 
 
-def _progress(job: Job) -> str:
+def _progress(job: JobRecord) -> str:
     progress = job.progress
     if progress is None:
         return "it has reported no progress yet"
@@ -219,7 +219,7 @@ def _progress(job: Job) -> str:
     return " ".join(filter(None, [f"so far {progress.done:g}{total}", progress.unit, progress.message]))
 
 
-def _failed(job: Job) -> Reason:
+def _failed(job: JobRecord) -> Reason:
     error = job.error or {"kind": "error", "message": "It has left no reason."}
     started = f"started {_count(job.attempts, 'time')}"
     why = f"It failed at {_at(job.finished_at)} ({error['kind']}, {started}): {error['message'].rstrip('.')}."
@@ -228,16 +228,16 @@ def _failed(job: Job) -> Reason:
     return Reason(why, todo)
 
 
-def _cancelled(job: Job) -> Reason:
+def _cancelled(job: JobRecord) -> Reason:
     return Reason(f"It was cancelled at {_at(job.finished_at)}.", f"Run it after all: hive retry {job.short_id}")
 
 
-def _succeeded(job: Job) -> Reason:
+def _succeeded(job: JobRecord) -> Reason:
     todo = f"Bring its files: hive fetch {job.short_id}" if job.outputs else f"See it: hive show {job.short_id}"
     return Reason(f"It succeeded at {_at(job.finished_at)} on {job.worker}.", todo)
 
 
-def _history(job: Job) -> list[str]:
+def _history(job: JobRecord) -> list[str]:
     """A sentence on each of the last attempts that ended without a result."""
     told = [event for event in job.story if event["event"] in ("lost", "stopped")]
     return [
@@ -250,7 +250,7 @@ def _on(event: Mapping[str, Any]) -> str:
     return f" on {event['worker']}" if event.get("worker") else ""
 
 
-def _waits_since(job: Job) -> datetime:
+def _waits_since(job: JobRecord) -> datetime:
     """When the job began to wait: with its last change, for it is queued."""
     times = [time for event in job.story if (time := _time(event)) is not None]
     return times[-1] if times else job.submitted_at
@@ -268,7 +268,7 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _file_names(job: Job) -> list[str]:
+def _file_names(job: JobRecord) -> list[str]:
     """The names of the files that a job reads; a reference is `sha256:<hex>/<file name>`."""
     given = [
         one for value in job.specification.inputs.values() for one in (value if isinstance(value, list) else [value])

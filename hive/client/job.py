@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Generic, ParamSpec, Self, TypeVar, overload
 
 from hive.client import client, wait
-from hive.client.client import Session, check_budget
+from hive.client.client import Client, check_budget
 from hive.client.map import Mapped, Outcome, gather, send_items
 from hive.client.observer import Observer
 from hive.client.plan import Plan, make_items
@@ -33,20 +33,20 @@ from hive.settings import load_settings
 from hive.store import LogEntry
 from hive.store.connection import reachable
 from hive.task import Progress, Task
-from hive.wire.job import Job, Priority, State
+from hive.wire.job import JobRecord, Priority, State
 
 logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class RemoteJob(Generic[R]):
+class Job(Generic[R]):
     """A job that was submitted; `R` is what its task returns, `name` the input that it was mapped over.
 
     A notebook shows it by its state. Interrupting a cell that waits leaves the job alone.
     """
 
-    def __init__(self, session: Session, task: Task[..., R], job_id: str, name: str = "") -> None:
+    def __init__(self, session: Client, task: Task[..., R], job_id: str, name: str = "") -> None:
         self._session = session
         self._task = task
         self.id = job_id
@@ -73,7 +73,7 @@ class RemoteJob(Generic[R]):
         return f"{job.state}. {failure_of(job)}" if job.error else str(job.state)
 
     @property
-    def record(self) -> Job:
+    def record(self) -> JobRecord:
         """The job's record as it is now."""
         return self._session.find(self.id)
 
@@ -106,7 +106,7 @@ class RemoteJob(Generic[R]):
         job = self.record
         return failure_of(job) if job.state in (State.FAILED, State.CANCELLED) else None
 
-    def wait(self, timeout_s: float | None = None) -> Job:
+    def wait(self, timeout_s: float | None = None) -> JobRecord:
         """Wait until the job is finished, or the time [s] is over; returns its record."""
         return self._session.watch(self.id, timeout_s=timeout_s)
 
@@ -164,7 +164,7 @@ class Options:
     queue: str | None = None
     budget_usd: float | None = None
 
-    def submit(self, task: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> RemoteJob[R]:
+    def submit(self, task: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> Job[R]:
         """Submit a task with the arguments of its function; they are checked as its signature says.
 
         Raises
@@ -176,10 +176,10 @@ class Options:
         UnreachableError
             Broker or store do not answer; nothing was sent.
         """
-        session = Session(load_settings())
+        session = Client(load_settings())
         request = make_request(task, task.bind(*args, **kwargs), self.queue, self.priority)
         check_budget(session, [request], self.budget_usd, logger.warning)
-        return RemoteJob(session, task, session.submit(request))
+        return Job(session, task, session.submit(request))
 
     def map(
         self,
@@ -191,7 +191,7 @@ class Options:
         count: int | None = None,
         again: bool = False,
         **values: object,
-    ) -> "RemoteJobs[R]":
+    ) -> "Jobs[R]":
         """Submit one job for each file, or the same one `count` times; see `hive.map`."""
         plan = Plan(
             task=task,
@@ -202,10 +202,10 @@ class Options:
             queue=self.queue,
             priority=self.priority,
         )
-        session, items = Session(load_settings()), make_items(plan)
+        session, items = Client(load_settings()), make_items(plan)
         check_budget(session, [one.request for one in items], self.budget_usd, logger.warning)
         mapped = send_items(session, items, again=again)
-        return RemoteJobs(session, task, mapped, [RemoteJob(session, task, one.id, one.name) for one in mapped])
+        return Jobs(session, task, mapped, [Job(session, task, one.id, one.name) for one in mapped])
 
 
 def options(*, priority: str = Priority.NORMAL, queue: str | None = None, budget_usd: float | None = None) -> Options:
@@ -213,7 +213,7 @@ def options(*, priority: str = Priority.NORMAL, queue: str | None = None, budget
     return Options(priority, queue, budget_usd)
 
 
-def submit(task: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> RemoteJob[R]:
+def submit(task: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> Job[R]:
     """Submit a task with the arguments of its function; they are checked as its signature says.
 
     Raises
@@ -235,7 +235,7 @@ def map(
     count: int | None = None,
     again: bool = False,
     **values: object,
-) -> "RemoteJobs[R]":
+) -> "Jobs[R]":
     """Submit one job for each file; what an earlier call has done or sent is not sent again.
 
     Parameters
@@ -257,21 +257,21 @@ def map(
     return Options().map(task, files, out=out, count=count, again=again, **values)
 
 
-def failure_of(job: Job) -> str:
+def failure_of(job: JobRecord) -> str:
     """One sentence on why a job did not succeed."""
     if job.error:
         return job.error["message"]
     return f"The job {job.short_id} is {job.state}."
 
 
-class RemoteJobs(Sequence["RemoteJob[R]"]):
+class Jobs(Sequence["Job[R]"]):
     """Jobs that were submitted together, in the order of their inputs; `R` is what their task returns.
 
     A notebook shows how many have ended. Interrupting a cell that waits leaves the jobs alone.
     """
 
     def __init__(
-        self, session: "Session", task: Task[..., R], mapped: Sequence[Mapped], jobs: Sequence["RemoteJob[R]"]
+        self, session: "Client", task: Task[..., R], mapped: Sequence[Mapped], jobs: Sequence["Job[R]"]
     ) -> None:
         self._session = session
         self._task = task
@@ -284,16 +284,16 @@ class RemoteJobs(Sequence["RemoteJob[R]"]):
         return len(self._jobs)
 
     @overload
-    def __getitem__(self, number: int) -> "RemoteJob[R]": ...
+    def __getitem__(self, number: int) -> "Job[R]": ...
 
     @overload
-    def __getitem__(self, number: slice) -> Sequence["RemoteJob[R]"]: ...
+    def __getitem__(self, number: slice) -> Sequence["Job[R]"]: ...
 
-    def __getitem__(self, number: int | slice) -> "RemoteJob[R] | Sequence[RemoteJob[R]]":
+    def __getitem__(self, number: int | slice) -> "Job[R] | Sequence[Job[R]]":
         """The job of an input."""
         return self._jobs[number]
 
-    def as_finished(self, timeout_s: float | None = None) -> Iterator["RemoteJob[R]"]:
+    def as_finished(self, timeout_s: float | None = None) -> Iterator["Job[R]"]:
         """Give each job once it has ended and its files are in place, those that have ended before first.
 
         Raises
@@ -343,7 +343,7 @@ class RemoteJobs(Sequence["RemoteJob[R]"]):
             yield self._task.result_from(outcome.job.measures)
 
     @property
-    def failed(self) -> list["RemoteJob[R]"]:
+    def failed(self) -> list["Job[R]"]:
         """Those of the jobs waited for that did not succeed, or whose files could not be brought back."""
         return [job for job in self._jobs if job.id in self._outcomes and self._outcomes[job.id].error is not None]
 

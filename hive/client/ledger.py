@@ -19,7 +19,7 @@ from hive.store.connection import reachable
 from hive.wire.job import Specification, State, rfc3339
 
 if TYPE_CHECKING:
-    from hive.client.client import Session
+    from hive.client.client import Client
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS job (
@@ -190,7 +190,7 @@ def _mv(file: Path) -> str:
     return shlex.join(["mv", str(file), f"{file}.damaged"])
 
 
-def send_missing(session: "Session") -> list[str]:
+def send_missing(session: "Client") -> list[str]:
     """Send every unfinished job of this machine again of which Redis has no record, under its old id.
 
     Jobs that have ended meanwhile, with no file to fetch, are noted as finished. Returns the ids that were sent.
@@ -215,7 +215,7 @@ def send_missing(session: "Session") -> list[str]:
     return sent
 
 
-def send_again(session: "Session", job_id: str) -> bool:
+def send_again(session: "Client", job_id: str) -> bool:
     """Send one job again of which Redis has no record. Returns False where it is not an unfinished one of this machine.
 
     Raises
@@ -237,13 +237,13 @@ def is_over(state: State, asked: Specification) -> bool:
     return state.is_final and not (state is State.SUCCEEDED and asked.outputs)
 
 
-def _unfinished(session: "Session") -> dict[str, Specification]:
+def _unfinished(session: "Client") -> dict[str, Specification]:
     """Jobs that Redis must still have: what ended longer ago than HIVE_KEEP_DAYS, workers have forgotten on purpose."""
     since = datetime.now(UTC) - timedelta(days=session.settings.keep_days)
     return session.ledger.unfinished(session.broker_name, since)
 
 
-def _send(session: "Session", job_id: str, asked: Specification) -> bool:
+def _send(session: "Client", job_id: str, asked: Specification) -> bool:
     """Send one job; returns False where somebody else has brought it back meanwhile."""
     asked = session.sender.signed(job_id, asked)
     try:

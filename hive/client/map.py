@@ -27,10 +27,10 @@ from hive.store import new_id
 from hive.store.connection import reachable
 from hive.task.values import Json
 from hive.versions import code_version
-from hive.wire.job import Job, Specification, State
+from hive.wire.job import JobRecord, Specification, State
 
 if TYPE_CHECKING:
-    from hive.client.client import Session
+    from hive.client.client import Client
 
 # A batch has at most so many bytes of files, so that large ones do not keep the workers waiting.
 _BATCH_BYTES = 1 << 30
@@ -49,7 +49,7 @@ class Mapped:
 
 
 def send_items(
-    session: "Session", items: Sequence[Item], watcher: MapObserver | None = None, *, again: bool = False
+    session: "Client", items: Sequence[Item], watcher: MapObserver | None = None, *, again: bool = False
 ) -> list[Mapped]:
     """Send the jobs of a map that an earlier run has not sent; returns all of them, in the order of the items.
 
@@ -86,7 +86,7 @@ class _Ready:
 class _Sending:
     """One pass over the items of a map."""
 
-    session: "Session"
+    session: "Client"
     items: Sequence[Item]
     watcher: MapObserver
     again: bool
@@ -201,7 +201,7 @@ def _contents(named: Json) -> Json:
     return Reference.parse(text).digest if Reference.matches(text) else text
 
 
-def _specify(session: "Session", batch: Sequence[Item], watcher: Observer) -> list[Specification]:
+def _specify(session: "Client", batch: Sequence[Item], watcher: Observer) -> list[Specification]:
     """Send the files of a batch to the store and say what is asked; a request that is repeated is looked at once."""
     requests = {id(item.request): item.request for item in batch}
     made = dict(zip(requests, session.specify(list(requests.values()), watcher), strict=True))
@@ -248,7 +248,7 @@ class Outcome:
     """
 
     mapped: Mapped
-    job: Job | None
+    job: JobRecord | None
     files: Mapping[str, Path]
     error: Mapping[str, str] | None = None
 
@@ -260,7 +260,7 @@ class Outcome:
 
 
 def gather(
-    session: "Session",
+    session: "Client",
     mapped: Sequence[Mapped],
     watcher: MapObserver | None = None,
     *,
@@ -288,7 +288,7 @@ class _Gathering:
     """One wait for many jobs."""
 
     def __init__(
-        self, session: "Session", mapped: Sequence[Mapped], watcher: MapObserver, force: bool, timeout_s: float | None
+        self, session: "Client", mapped: Sequence[Mapped], watcher: MapObserver, force: bool, timeout_s: float | None
     ) -> None:
         self._session = session
         self._watcher = watcher
@@ -326,7 +326,7 @@ class _Gathering:
     def _left_s(self) -> float | None:
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
-    def _ended(self) -> list[tuple[Mapped, Job | None]]:
+    def _ended(self) -> list[tuple[Mapped, JobRecord | None]]:
         """The jobs that have ended since the last look, through everything that may happen to the broker."""
         while self._open:
             try:
@@ -339,7 +339,7 @@ class _Gathering:
                     return []
         return []
 
-    def _look(self) -> list[tuple[Mapped, Job | None]]:
+    def _look(self) -> list[tuple[Mapped, JobRecord | None]]:
         """Ask Redis what has ended and what runs; every now and then, ask for every job."""
         if time.monotonic() >= self._look_at_all:
             ended = self._look_at_each()
@@ -373,7 +373,7 @@ class _Gathering:
                 self._watcher.unserved(queue)
         self._warned = True
 
-    def _bring(self, one: Mapped, job: Job | None) -> Outcome:
+    def _bring(self, one: Mapped, job: JobRecord | None) -> Outcome:
         """Bring a job's files to their places; whatever goes wrong is this job's outcome and stops no other."""
         if job is None:
             words = f"The job {one.id[:8]} is not known any more. Give the same command again."
@@ -401,5 +401,5 @@ class _Gathering:
         yield from outcomes
 
 
-def _is_over(job: Job) -> bool:
+def _is_over(job: JobRecord) -> bool:
     return is_over(job.state, job.specification)

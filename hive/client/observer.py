@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from hive.wire.job import Job
+from hive.wire.job import JobRecord
 
 
 class Observer:
@@ -21,7 +21,7 @@ class Observer:
     def submitted(self, job_id: str) -> None:
         """Say that the job is sent."""
 
-    def changed(self, job: Job) -> None:
+    def changed(self, job: JobRecord) -> None:
         """Say that the job's record has changed."""
 
     def unserved(self, queue: str) -> None:

@@ -25,7 +25,7 @@ from hive.staging import (
 from hive.staging.contents import Digests
 from hive.task.parameter import Parameter
 from hive.task.values import Json
-from hive.wire.job import Job
+from hive.wire.job import JobRecord
 
 # A list of more files than these, of this size at most on average, travels as one.
 _MANY, _SMALL_BYTES = 32, 1 << 20
@@ -166,7 +166,7 @@ class Downloads:
         self._watcher = watcher
         self._force = force
 
-    def bring(self, job: Job, places: Mapping[str, Path]) -> None:
+    def bring(self, job: JobRecord, places: Mapping[str, Path]) -> None:
         """Bring what is not there yet, each to its place by parameter.
 
         Raises
@@ -192,7 +192,7 @@ class Downloads:
         finally:
             self._watcher.end()
 
-    def _bring(self, job: Job, place: Path, reference: Reference) -> None:
+    def _bring(self, job: JobRecord, place: Path, reference: Reference) -> None:
         try:
             if reference.is_folder:
                 self._bring_folder(job, place, reference)
@@ -201,7 +201,7 @@ class Downloads:
         except OSError as error:
             raise StagingError(f"{place} cannot be written: {error.strerror}.") from error
 
-    def _bring_folder(self, job: Job, place: Path, reference: Reference) -> None:
+    def _bring_folder(self, job: JobRecord, place: Path, reference: Reference) -> None:
         """Unpack beside the place, then rename: the whole where nothing is there, otherwise file by file."""
         pack = place.with_name(f".{reference.digest[:16]}.tar")
         self._store.fetch(reference, pack, self._watcher.advance)
@@ -217,7 +217,7 @@ class Downloads:
         finally:
             pack.unlink(missing_ok=True)
 
-    def _merge(self, job: Job, moves: Mapping[Path, Path]) -> None:
+    def _merge(self, job: JobRecord, moves: Mapping[Path, Path]) -> None:
         for file, target in moves.items():
             if not (target.is_file() and digest_of(target) == digest_of(file)):
                 self._refuse_newer(target, job)
@@ -225,7 +225,7 @@ class Downloads:
             target.parent.mkdir(parents=True, exist_ok=True)
             file.replace(target)
 
-    def _refuse_newer(self, place: Path, job: Job) -> None:
+    def _refuse_newer(self, place: Path, job: JobRecord) -> None:
         if not self._force and place.exists() and place.stat().st_mtime > job.submitted_at.timestamp():
             raise BadFileError(
                 f"{place} is newer than the job {job.short_id}. Overwrite it: hive fetch {job.short_id} --force. "

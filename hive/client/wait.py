@@ -12,10 +12,10 @@ from hive.errors import NotFoundError
 from hive.store import LogEntry
 from hive.store.connection import reachable
 from hive.store.logs import BEGINNING
-from hive.wire.job import Job, State
+from hive.wire.job import JobRecord, State
 
 if TYPE_CHECKING:
-    from hive.client.client import Session
+    from hive.client.client import Client
 
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
@@ -24,7 +24,7 @@ REFUSED = (redis.AuthenticationError, redis.exceptions.AuthorizationError)
 AWAY = (redis.ConnectionError, redis.TimeoutError)
 
 
-def watch(session: "Session", job_id: str, watcher: Observer, timeout_s: float | None = None) -> Job:
+def watch(session: "Client", job_id: str, watcher: Observer, timeout_s: float | None = None) -> JobRecord:
     """Wait until a job is finished or the time [s] is over; returns its newest record.
 
     A broker that is away is waited for. A job of this machine that it has lost is sent again.
@@ -46,15 +46,15 @@ def watch(session: "Session", job_id: str, watcher: Observer, timeout_s: float |
 class _Watch:
     """One wait for one job."""
 
-    def __init__(self, session: "Session", job_id: str, watcher: Observer, timeout_s: float | None) -> None:
+    def __init__(self, session: "Client", job_id: str, watcher: Observer, timeout_s: float | None) -> None:
         self._session = session
         self._job_id = job_id
         self._watcher = watcher
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        self._last: Job | None = None
+        self._last: JobRecord | None = None
         self._warned = False
 
-    def run(self) -> Job:
+    def run(self) -> JobRecord:
         """Follow the job as often as it takes."""
         while True:
             try:
@@ -81,7 +81,7 @@ class _Watch:
             return False
         return True
 
-    def _tell(self, job: Job) -> None:
+    def _tell(self, job: JobRecord) -> None:
         self._last = job
         self._watcher.changed(job)
         queue = job.specification.queue
@@ -93,7 +93,7 @@ class _Watch:
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
 
-def outlast(session: "Session", watcher: Observer, left_s: Callable[[], float | None] = lambda: None) -> bool:
+def outlast(session: "Client", watcher: Observer, left_s: Callable[[], float | None] = lambda: None) -> bool:
     """Wait until a broker that is away answers; False where the time [s] that is left is over before."""
     pause = _FIRST_PAUSE_S
     time.sleep(pause)
@@ -109,7 +109,7 @@ def outlast(session: "Session", watcher: Observer, left_s: Callable[[], float | 
     return False
 
 
-def _answers(session: "Session") -> bool:
+def _answers(session: "Client") -> bool:
     try:
         return bool(session.broker.ping())
     except REFUSED:
@@ -118,7 +118,7 @@ def _answers(session: "Session") -> bool:
         return False
 
 
-def follow(session: "Session", job_id: str, watcher: Observer, attempt: int | None = None) -> Iterator[LogEntry]:
+def follow(session: "Client", job_id: str, watcher: Observer, attempt: int | None = None) -> Iterator[LogEntry]:
     """Give every line of a job's log, those that are there and those that come, until the job has ended.
 
     A broker that is away is waited for; each line is given once.

@@ -52,7 +52,7 @@ _SAFE_HEADERS = {
 }
 
 
-class Answer(RequestHandler):
+class Handler(RequestHandler):
     """A handler of Hive's own."""
 
     application: "Gateway"
@@ -111,7 +111,7 @@ class Answer(RequestHandler):
     def _methods(self) -> list[str]:
         """What this handler can be asked."""
         known = ("GET", "HEAD", "POST", "PUT", "DELETE")
-        return [name for name in known if getattr(type(self), name.lower()) is not getattr(Answer, name.lower())]
+        return [name for name in known if getattr(type(self), name.lower()) is not getattr(Handler, name.lower())]
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:  # noqa: ANN401  tornado's own signature
         """Keep tracebacks for mistakes in Hive."""
@@ -119,7 +119,7 @@ class Answer(RequestHandler):
             super().log_exception(typ, value, tb)
 
 
-class Unknown(Answer):
+class Unknown(Handler):
     """Nothing is here."""
 
     def prepare(self) -> None:
@@ -127,7 +127,7 @@ class Unknown(Answer):
         self.refuse(HTTPStatus.NOT_FOUND, "not-found", f"There is nothing at {self.request.path[:200]}.")
 
 
-class Guesser(Answer):
+class RateLimited(Handler):
     """Somebody who has shown too many wrong tokens."""
 
     def prepare(self) -> None:
@@ -136,7 +136,7 @@ class Guesser(Answer):
         self.refuse(HTTPStatus.TOO_MANY_REQUESTS, "access", "Too many wrong tokens came from there. Wait a minute.")
 
 
-class Stranger(Answer):
+class Unauthorized(Handler):
     """Somebody without the token: a browser is sent to the page that asks for it, everybody else is refused."""
 
     def prepare(self) -> None:

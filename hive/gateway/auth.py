@@ -26,7 +26,7 @@ _HARMLESS = ("GET", "HEAD", "OPTIONS")
 _FOR_WORKERS = "/blob/"
 
 
-class Door:
+class Auth:
     """Checks every request, before any handler sees it."""
 
     def __init__(self, token: str, is_identity: Callable[[str], bool]) -> None:

@@ -11,7 +11,7 @@ from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, stream_request_body
 
-from hive.gateway.answers import Answer
+from hive.gateway.answers import Handler
 from hive.gateway.incoming import Incoming
 from hive.staging.upload import OFFSET
 
@@ -29,7 +29,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @stream_request_body
-class Blob(Answer):
+class Blob(Handler):
     """One file by its digest."""
 
     def initialize(self) -> None:
@@ -261,7 +261,7 @@ class Blob(Answer):
         self.finish()
 
 
-class Missing(Answer):
+class Missing(Handler):
     """Which of many files are not here."""
 
     async def post(self) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 from tornado.ioloop import IOLoop
 from tornado.iostream import StreamClosedError
 
-from hive.client import Session
+from hive.client import Client
 from hive.client.explain import shown
 from hive.errors import HiveError
-from hive.gateway.answers import Answer
+from hive.gateway.answers import Handler
 from hive.store import Changes, Hour, Spending
 from hive.store.connection import reachable
 
@@ -21,7 +21,7 @@ Event = tuple[str, Any]
 class View:
     """Looks at Redis for all pages together. Not to be used by two threads at the same time."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Client) -> None:
         self._session = session
         self._changes = Changes(session.broker, session.jobs)
         self._hour = Hour(session.broker, session.jobs)
@@ -185,7 +185,7 @@ _SIGN_OF_LIFE_S = 15.0
 _AGAIN_MS = 2000
 
 
-class Events(Answer):
+class Events(Handler):
     """Everything that happens in this Hive."""
 
     def initialize(self) -> None:

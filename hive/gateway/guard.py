@@ -10,7 +10,7 @@ from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream
 from tornado.web import OutputTransform, stream_request_body
 
-from hive.gateway.answers import Answer
+from hive.gateway.answers import Handler
 
 if TYPE_CHECKING:
     from hive.gateway.server import Gateway
@@ -59,7 +59,7 @@ class SafeHeaders(OutputTransform):
 
 
 @stream_request_body
-class TooLarge(Answer):
+class TooLarge(Handler):
     """A body that is longer than anything this gateway reads at once."""
 
     def prepare(self) -> None:

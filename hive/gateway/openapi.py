@@ -5,7 +5,7 @@ from importlib.metadata import version
 from typing import Any
 
 from hive.catalog import all_tasks
-from hive.gateway.answers import Answer
+from hive.gateway.answers import Handler
 from hive.wire.job import Priority, State
 
 _Document = dict[str, Any]
@@ -16,7 +16,7 @@ _MAYBE_TEXT = {"type": ["string", "null"]}
 _COUNT = {"type": "integer", "minimum": 0}
 
 
-class OpenApi(Answer):
+class OpenApi(Handler):
     """What the gateway can be asked."""
 
     async def get(self) -> None:

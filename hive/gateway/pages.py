@@ -12,7 +12,7 @@ from tornado.web import HTTPError
 
 from hive.client.explain import previews
 from hive.errors import NotFoundError
-from hive.gateway.answers import Answer
+from hive.gateway.answers import Handler
 from hive.gateway.auth import COOKIE, keep
 from hive.staging import BlobStore, Reference
 
@@ -39,7 +39,7 @@ def text_of(name: str) -> bytes:
     return (FOLDER / name).read_bytes()
 
 
-class PageFile(Answer):
+class PageFile(Handler):
     """A stylesheet, a script, a picture."""
 
     def get(self, name: str) -> None:
@@ -58,7 +58,7 @@ _MOST_BYTES = 16 << 20
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
-class Preview(Answer):
+class Preview(Handler):
     """A PNG that the task declares as a preview; nothing else that a job has written is ever shown by a browser."""
 
     async def get(self, job_id: str, name: str | None = None) -> None:
@@ -118,7 +118,7 @@ class Tickets:
         return self._ends.pop(_digest(ticket), 0.0) > time.monotonic()
 
 
-class Ticket(Answer):
+class Ticket(Handler):
     """A new ticket, for somebody who has shown the token."""
 
     def post(self) -> None:
@@ -127,7 +127,7 @@ class Ticket(Answer):
         self.say({"path": f"/enter?ticket={ticket}", "good_for_s": LIFE_S}, HTTPStatus.CREATED)
 
 
-class Enter(Answer):
+class Enter(Handler):
     """The page that takes a ticket."""
 
     def get(self) -> None:
@@ -145,7 +145,7 @@ def _digest(ticket: str) -> str:
     return hashlib.sha256(ticket.encode(errors="replace")).hexdigest()
 
 
-class Home(Answer):
+class Home(Handler):
     """The front page."""
 
     def get(self) -> None:
@@ -154,7 +154,7 @@ class Home(Answer):
         self.finish(text_of("index.html"))
 
 
-class LogIn(Answer):
+class LogIn(Handler):
     """The page that asks for the token."""
 
     def get(self) -> None:
@@ -183,7 +183,7 @@ class LogIn(Answer):
         self.finish(text_of("login.html").replace(b"{said}", said.encode()))
 
 
-class LogOut(Answer):
+class LogOut(Handler):
     """The way out."""
 
     def post(self) -> None:
@@ -192,7 +192,7 @@ class LogOut(Answer):
         self.redirect("/login")
 
 
-class Healthcheck(Answer):
+class Healthcheck(Handler):
     """Whether the gateway answers."""
 
     def get(self) -> None:

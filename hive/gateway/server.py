@@ -18,12 +18,12 @@ from tornado.netutil import bind_sockets
 from tornado.web import url
 
 from hive.celery_adapter import make_application
-from hive.client import Session, client
+from hive.client import Client, client
 from hive.errors import SettingError
 from hive.gateway import blobs, feed, openapi, pages, status, tasks
 from hive.gateway import status as metrics
-from hive.gateway.answers import Guesser, Stranger, Unknown
-from hive.gateway.auth import Door
+from hive.gateway.answers import RateLimited, Unauthorized, Unknown
+from hive.gateway.auth import Auth
 from hive.gateway.feed import Feed, View
 from hive.gateway.guard import SafeHeaders, TooLarge, is_too_large, make_server
 from hive.gateway.incoming import Store
@@ -73,10 +73,10 @@ class Gateway(Flower):  # type: ignore[misc]  # Flower has no types
     """Flower under `/flower/`, everything else Hive's own, and nothing open without the token."""
 
     def __init__(self, settings: Settings, pictures: BlobStore) -> None:
-        self.session = Session(settings)
+        self.session = Client(settings)
         self.pictures = pictures
         self.feed = Feed(View(self.session))
-        self.door = Door(settings.token, lambda name: is_identity(settings, name))
+        self.door = Auth(settings.token, lambda name: is_identity(settings, name))
         self.tickets = pages.Tickets()
         self.store = Store(_folder(settings.store))
         default_options.url_prefix = PREFIX
@@ -96,7 +96,9 @@ class Gateway(Flower):  # type: ignore[misc]  # Flower has no types
         """Let nobody in who does not show the token; Flower's own checks come after that."""
         if request.path not in _OPEN and not self.door.admits(request):
             is_limited = self.door.is_shut(request)
-            return cast(HTTPMessageDelegate, self.get_handler_delegate(request, Guesser if is_limited else Stranger))
+            return cast(
+                HTTPMessageDelegate, self.get_handler_delegate(request, RateLimited if is_limited else Unauthorized)
+            )
         if is_too_large(request) and not _FILE.fullmatch(request.path):
             return cast(HTTPMessageDelegate, self.get_handler_delegate(request, TooLarge))
         return cast(HTTPMessageDelegate, super().find_handler(request, **kwargs))

@@ -11,21 +11,21 @@ from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError
 
 from hive.catalog import find_task
-from hive.client import Session
+from hive.client import Client
 from hive.client.explain import explain, look_around, shown, shown_whole
 from hive.client.request import Request, make_remote_request, with_files
 from hive.errors import BadParameterError
-from hive.gateway.answers import Answer
+from hive.gateway.answers import Handler
 from hive.store import Listing, LogEntry, Wanted
 from hive.store.connection import reachable
 from hive.store.logs import BEGINNING
-from hive.wire.job import Job, Priority, State
+from hive.wire.job import JobRecord, Priority, State
 
 _MOST_LISTED = 1000
 _FIELDS = {"type": str, "params": dict, "queue": str, "priority": str}
 
 
-class Tasks(Answer):
+class Tasks(Handler):
     """All jobs."""
 
     async def get(self) -> None:
@@ -76,13 +76,13 @@ def _limit(text: str) -> int:
     return int(text)
 
 
-def _list(session: Session, wanted: Wanted, limit: int, after: str) -> dict[str, Any]:
+def _list(session: Client, wanted: Wanted, limit: int, after: str) -> dict[str, Any]:
     with reachable(session.settings):
         page = Listing(session.broker, session.jobs).page(wanted, limit, after)
     return {"jobs": [shown(job) for job in page.jobs], "after": page.after or None}
 
 
-class OneTask(Answer):
+class OneTask(Handler):
     """One job."""
 
     async def get(self, job_id: str) -> None:
@@ -91,7 +91,7 @@ class OneTask(Answer):
         self.say(await self.blocking(shown_whole, job))
 
 
-class Why(Answer):
+class Why(Handler):
     """Why a job is where it is."""
 
     async def get(self, job_id: str) -> None:
@@ -101,15 +101,15 @@ class Why(Answer):
         self.say(await self.blocking(_why, session, job))
 
 
-def _why(session: Session, job: Job) -> dict[str, str]:
+def _why(session: Client, job: JobRecord) -> dict[str, str]:
     reason = explain(job, look_around(session, job))
     return {"id": job.id, "state": str(job.state), "why": reason.why, "todo": reason.todo}
 
 
-class Change(Answer):
+class Change(Handler):
     """A job that is to be stopped, or to be run again."""
 
-    def initialize(self, step: Callable[[Session, Job], object]) -> None:
+    def initialize(self, step: Callable[[Client, JobRecord], object]) -> None:
         """Do what `hive.client.client` does for the command of that name."""
         self._step = step
 
@@ -127,7 +127,7 @@ _LOOK_EVERY_S = 0.5
 _SIGN_OF_LIFE_S = 15.0
 
 
-class Logs(Answer):
+class Logs(Handler):
     """The log of one job."""
 
     async def get(self, job_id: str) -> None:

@@ -1,6 +1,6 @@
 """Machines that Hive rents: started, watched and ended, so that none is left running that nobody uses."""
 
-from hive.machines.launch import Launch, Plan, Row, Wish, make_plan, rows
+from hive.machines.launch import Launch, LaunchPlan, LaunchRequest, Row, make_plan, rows
 from hive.machines.sweep import end, sweep
 from hive.providers.machine import Machine, Records
 from hive.providers.provider import PROVIDERS, Order, Provider, Resource, open_provider
@@ -8,14 +8,14 @@ from hive.providers.provider import PROVIDERS, Order, Provider, Resource, open_p
 __all__ = [
     "PROVIDERS",
     "Launch",
+    "LaunchPlan",
+    "LaunchRequest",
     "Machine",
     "Order",
-    "Plan",
     "Provider",
     "Records",
     "Resource",
     "Row",
-    "Wish",
     "end",
     "make_plan",
     "open_provider",

@@ -23,7 +23,7 @@ _ASK_EVERY_S = 15.0
 
 
 @dataclass(frozen=True)
-class Wish:
+class LaunchRequest:
     """What is wanted, in the words of the command line."""
 
     type: str
@@ -40,10 +40,10 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Plan:
+class LaunchPlan:
     """What will be started, and the most that it will cost until its expiry."""
 
-    wish: Wish
+    wish: LaunchRequest
     offer: Offer
     total_usd: float | None
 
@@ -58,7 +58,7 @@ class Plan:
         return f"{hourly}; at most ${self.total_usd:.2f} for {self.wish.hours:g} h, without disks and traffic"
 
 
-def make_plan(provider: Provider, wish: Wish) -> Plan:
+def make_plan(provider: Provider, wish: LaunchRequest) -> LaunchPlan:
     """Look up what is wanted and what it costs.
 
     Raises
@@ -81,14 +81,14 @@ def make_plan(provider: Provider, wish: Wish) -> Plan:
             raise BudgetError(
                 f"Hive cannot keep a budget for {wish.type}, whose price it does not know. Leave out --budget."
             )
-        return Plan(wish, offer, None)
+        return LaunchPlan(wish, offer, None)
     total = price * wish.count * wish.hours
     if wish.budget_usd is not None and total > wish.budget_usd:
         raise BudgetError(
             f"{wish.count} x {wish.type} for {wish.hours:g} h cost up to ${total:.2f}, more than the budget of "
             f"${wish.budget_usd:.2f}. Nothing was started. Ask for less with --count or --hours."
         )
-    return Plan(wish, offer, total)
+    return LaunchPlan(wish, offer, total)
 
 
 class Launch:
@@ -99,7 +99,7 @@ class Launch:
         settings: Settings,
         provider: Provider,
         installer: Installer,
-        plan: Plan,
+        plan: LaunchPlan,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._settings, self._provider, self._installer = settings, provider, installer

@@ -36,7 +36,7 @@ def end(settings: Settings, provider: Provider, machines: Sequence[Machine], why
     names = {one.name for one in machines}
     known = [one.resource_id for one in machines if one.resource_id]
     for one in machines:
-        lock_out(settings, one.name)
+        revoke(settings, one.name)
     provider.destroy(known)
     for pause_s in (0.0, settings.fleet_gc_pause_s)[: 1 if len(known) == len(names) else 2]:
         time.sleep(pause_s)
@@ -58,17 +58,17 @@ def sweep(settings: Settings, providers: Iterable[Provider]) -> Iterator[tuple[R
         known = {one.name: one for one in records.all()}
         for provider in looked_at:
             for found in provider.list(records.hive):
-                why = doom(found, known, now())
+                why = reason_to_end(found, known, now())
                 if why:
                     provider.destroy([found.id])
-                    lock_out(settings, found.name)
+                    revoke(settings, found.name)
                     yield found, why
                 else:
                     there.add(found.name)
     note_gone(settings, looked_at, there)
 
 
-def doom(found: Resource, known: Mapping[str, Machine], at: datetime) -> str:
+def reason_to_end(found: Resource, known: Mapping[str, Machine], at: datetime) -> str:
     """Why a machine must not be there; empty where it may."""
     machine = known.get(found.name)
     if machine is None:
@@ -99,11 +99,11 @@ def note_gone(settings: Settings, asked: Iterable[Provider], there: Container[st
     for machine in records.alive():
         is_asked_for = (machine.provider, machine.region) in places
         if is_asked_for and machine.name not in there and not may_come(settings, machine):
-            lock_out(settings, machine.name)
+            revoke(settings, machine.name)
             records.keep(dataclasses.replace(machine, ended_at=min(now(), machine.expires_at), why=_GONE))
 
 
-def lock_out(settings: Settings, name: str) -> None:
+def revoke(settings: Settings, name: str) -> None:
     """Take a machine's identity back, end its tunnel and forget what was deployed there, as far as there is any."""
     if not name or "/" in name:  # it comes from a tag, which may have been changed by hand
         return

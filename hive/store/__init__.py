@@ -2,16 +2,16 @@
 
 from hive.store.accounts import Spending, Totals, read_totals
 from hive.store.jobs import JobStore, in_batches, new_id
-from hive.store.listing import Changes, Happened, Hour, Listing, Page, Wanted
+from hive.store.listing import Changes, ChangeSet, Hour, Listing, Page, Wanted
 from hive.store.logs import LogEntry, LogStore
 from hive.store.registry import QueueReport, Registry, WorkerReport
-from hive.wire.job import Job, Priority, Specification, State
+from hive.wire.job import JobRecord, Priority, Specification, State
 
 __all__ = [
+    "ChangeSet",
     "Changes",
-    "Happened",
     "Hour",
-    "Job",
+    "JobRecord",
     "JobStore",
     "Listing",
     "LogEntry",

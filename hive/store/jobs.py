@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from hive.errors import BadParameterError, NotFoundError
 from hive.store import scripts
 from hive.task.values import Json
-from hive.wire.job import Job, Specification, State, job_from_hash
+from hive.wire.job import JobRecord, Specification, State, job_from_hash
 
 if TYPE_CHECKING:
     import redis
@@ -162,7 +162,7 @@ class JobStore:
         answers = self._in_pipeline(self._retry, job_ids)
         return [job_id for job_id, answer in zip(job_ids, answers, strict=True) if answer]
 
-    def get(self, job_id: str) -> Job:
+    def get(self, job_id: str) -> JobRecord:
         """Look up a job by its whole id, with its story.
 
         Raises
@@ -175,9 +175,9 @@ class JobStore:
             raise NotFoundError(f"There is no job {job_id!r}. List them: hive jobs.")
         return job_from_hash(job_id, kept, with_story=True)
 
-    def get_many(self, job_ids: Sequence[str]) -> list[Job | None]:
+    def get_many(self, job_ids: Sequence[str]) -> list[JobRecord | None]:
         """Look up many jobs by their whole ids, without their stories; None for a job that has no record."""
-        found: list[Job | None] = []
+        found: list[JobRecord | None] = []
         for batch in in_batches(job_ids):
             pipeline = self._redis.pipeline(transaction=False)
             for job_id in batch:
@@ -213,7 +213,7 @@ class JobStore:
             found += pipeline.execute()
         return [None if state is None else State(state) for state in found]
 
-    def find(self, prefix: str) -> Job:
+    def find(self, prefix: str) -> JobRecord:
         """Look up a job by any unique beginning of its id.
 
         Raises
@@ -246,7 +246,7 @@ class JobStore:
         members = self._redis.zscan_iter(key, match=f"{prefix}*", count=_SCANNED)
         return {job_id for job_id, _ in members}
 
-    def recent(self, limit: int) -> list[Job]:
+    def recent(self, limit: int) -> list[JobRecord]:
         """List the newest jobs, newest first."""
         ids = cast(list[str], self._redis.zrange("hive:jobs", 0, limit - 1, desc=True))
         pipeline = self._redis.pipeline(transaction=False)
@@ -255,7 +255,7 @@ class JobStore:
         kept = pipeline.execute()
         return [job_from_hash(job_id, one) for job_id, one in zip(ids, kept, strict=True) if one]
 
-    def watch(self, job_id: str, timeout_s: float | None = None) -> Iterator[Job]:
+    def watch(self, job_id: str, timeout_s: float | None = None) -> Iterator[JobRecord]:
         """Give the job now and after every change, until it is finished or the time is over.
 
         Nothing is polled: Redis tells of changes, and every few seconds the record is read all the same.

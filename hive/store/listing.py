@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from hive.errors import NotFoundError
 from hive.store.jobs import BATCH, JobStore
 from hive.task.values import Json
-from hive.wire.job import Job, State, from_milliseconds, rfc3339
+from hive.wire.job import JobRecord, State, from_milliseconds, rfc3339
 
 if TYPE_CHECKING:
     import redis
@@ -28,7 +28,7 @@ class Wanted:
     capability: str = ""
     text: str = ""
 
-    def admits(self, job: Job) -> bool:
+    def admits(self, job: JobRecord) -> bool:
         """Whether a job is one of these.
 
         The text is looked for, in capitals or not, in the id, the task, the worker, its host, the names of the files
@@ -45,7 +45,7 @@ class Wanted:
 class Page:
     """Some jobs, and the id after which the next page goes on; empty at the end."""
 
-    jobs: list[Job]
+    jobs: list[JobRecord]
     after: str = ""
 
 
@@ -66,7 +66,7 @@ class Listing:
         NotFoundError
             There is no such job to go on after.
         """
-        found: list[Job] = []
+        found: list[JobRecord] = []
         last = after
         for ids in self._batches(after, BATCH if wanted != Wanted() else limit):
             for job in self._read(ids, wanted):
@@ -85,7 +85,7 @@ class Listing:
             if len(ids) < size:
                 return
 
-    def _read(self, ids: Sequence[str], wanted: Wanted) -> Iterator[Job]:
+    def _read(self, ids: Sequence[str], wanted: Wanted) -> Iterator[JobRecord]:
         """Read the jobs that are wanted; where states are, the others are not read at all."""
         if wanted.states:
             states = self._jobs.states(ids)
@@ -102,7 +102,7 @@ class Listing:
         return last not in ("", *cast(list[str], self._redis.zrange("hive:jobs", 0, 0)))
 
 
-def _words(job: Job) -> Iterator[str]:
+def _words(job: JobRecord) -> Iterator[str]:
     """What people may look for."""
     asked = job.specification
     yield from (job.id, asked.task, job.worker or "", job.host or "", (job.error or {}).get("message", ""))
@@ -122,10 +122,10 @@ _MARKS = ("state", "attempts", "progress", "divided")
 
 
 @dataclass(frozen=True)
-class Happened:
+class ChangeSet:
     """Jobs to which something happened since the last look; `is_all` says that no others were left out."""
 
-    jobs: list[Job] = field(default_factory=list)
+    jobs: list[JobRecord] = field(default_factory=list)
     is_all: bool = True
 
 
@@ -147,7 +147,7 @@ class Changes:
         self._since_ms = self._jobs.now_ms()
         self.look(queues)
 
-    def look(self, queues: Sequence[str]) -> Happened:
+    def look(self, queues: Sequence[str]) -> ChangeSet:
         """Give the jobs that were sent, started, got further, ended or wait again since the last look."""
         ended, waiting, running = self._moved(queues)
         touched = [*ended, *waiting, *self._advanced({*running, *self._active})]
@@ -155,7 +155,7 @@ class Changes:
         jobs = self._read(ids[:MOST_TOLD])
         # A whole that waits for its parts is in no list of running jobs; it gets further when one of them ends.
         wholes = {job.specification.parent for job in jobs} - {"", *ids}
-        return Happened(jobs + self._read(wholes), len(ids) <= MOST_TOLD)
+        return ChangeSet(jobs + self._read(wholes), len(ids) <= MOST_TOLD)
 
     def _moved(self, queues: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
         """Jobs that have ended or begun to wait since the last look, newest first, and all that run."""
@@ -183,7 +183,7 @@ class Changes:
         self._active = {job_id: mark for job_id, mark in marks.items() if mark[0] == State.RUNNING}
         return advanced
 
-    def _read(self, ids: Iterable[str]) -> list[Job]:
+    def _read(self, ids: Iterable[str]) -> list[JobRecord]:
         return [job for job in self._jobs.get_many(list(ids)) if job is not None]
 
 

@@ -130,7 +130,7 @@ _UNSIGNED = tuple(one.name for one in fields(Specification) if one.name != "sign
 
 
 @dataclass(frozen=True)
-class Job:
+class JobRecord:
     """A job's record. Times are UTC.
 
     `plans` has the ids of the parts that it was divided into, each time; `is_divided` says that it waits for the last.
@@ -203,11 +203,11 @@ def from_milliseconds(milliseconds: str | float | None) -> datetime | None:
     return datetime.fromtimestamp(float(milliseconds) / 1000, UTC) if milliseconds else None
 
 
-def job_from_hash(job_id: str, kept: Mapping[str, str], *, with_story: bool = False) -> Job:
+def job_from_hash(job_id: str, kept: Mapping[str, str], *, with_story: bool = False) -> JobRecord:
     """Read a job from the hash that Redis keeps."""
     submitted = from_milliseconds(kept["submitted_ms"])
     assert submitted is not None  # noqa: S101  the script that creates the hash always sets it
-    return Job(
+    return JobRecord(
         id=job_id,
         specification=Specification.from_json(kept["specification"]),
         state=State(kept["state"]),

@@ -12,7 +12,7 @@ from hive.store import JobStore
 from hive.task import Part
 from hive.task.parameter import Parameter
 from hive.task.values import Json
-from hive.wire.job import Job, Specification, State
+from hive.wire.job import JobRecord, Specification, State
 from hive.wire.signing import Signer
 from hive.worker.files import bring, store
 
@@ -45,13 +45,13 @@ class Division:
         self._plans.append(ids)
         known = self._records.get_many(ids)
         if all(job is not None and job.state is State.SUCCEEDED for job in known):
-            return [self._result(one, cast(Job, job)) for one, job in zip(plan, known, strict=True)]
+            return [self._result(one, cast(JobRecord, job)) for one, job in zip(plan, known, strict=True)]
         new = [n for n, job in enumerate(known) if job is None]
         self._records.create_many(Specification.all_signed([(ids[n], asked[n]) for n in new], self._signer))
         self._records.retry_many([job.id for job in known if job is not None and job.state.is_final])
         raise DividedError("The job waits for its parts.", self._plans)
 
-    def _refuse_another_plan(self, whole: Job, ids: list[str]) -> None:
+    def _refuse_another_plan(self, whole: JobRecord, ids: list[str]) -> None:
         number = len(self._plans)
         if number < len(whole.plans) and list(whole.plans[number]) != ids:
             raise TaskDeclarationError(
@@ -59,7 +59,7 @@ class Division:
                 "What it does before in_parts must depend on nothing but its parameters and files."
             )
 
-    def _specification(self, whole: Job, part: Part[Any]) -> Specification:
+    def _specification(self, whole: JobRecord, part: Part[Any]) -> Specification:
         task = part.task
         files = {parameter.name: parameter for parameter in (*task.reads, *task.writes)}
         values = task.check(part.values)
@@ -82,7 +82,7 @@ class Division:
             return [self._sent(parameter, one) for one in value]
         return str(store(self._blobs, Path(str(value))))
 
-    def _result(self, part: Part[Any], job: Job) -> Any:  # noqa: ANN401  the part's own type
+    def _result(self, part: Part[Any], job: JobRecord) -> Any:  # noqa: ANN401  the part's own type
         for name, text in job.outputs.items():
             bring(self._blobs, Reference.parse(text), Path(str(part.values[name])))
         return part.task.result_from(job.measures)

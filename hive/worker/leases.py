@@ -53,7 +53,7 @@ class Keeper(bootsteps.StartStopStep):
         settings = load_settings()
         scribe = scribe_of(settings, parent.hostname, connect(settings))
         sweeper = Sweeper(settings, parent.app, parent.hostname, list(parent.app.amqp.queues.consume_from))
-        duties = Duties(settings, parent, scribe, sweeper)
+        duties = WorkerMonitor(settings, parent, scribe, sweeper)
         duties.take_over()
         parent.wait_for_soft_shutdown = duties.wait_for_tasks
         self._run("keeper", duties.look, _LOOK_EVERY_S)
@@ -83,7 +83,7 @@ class Keeper(bootsteps.StartStopStep):
         self._threads.append(thread)
 
 
-class Duties:
+class WorkerMonitor:
     """What a keeper does for its worker."""
 
     def __init__(self, settings: Settings, worker: Any, scribe: Scribe, sweeper: Sweeper) -> None:  # noqa: ANN401  celery's WorkController

@@ -23,9 +23,9 @@ from typing import Any
 import psutil
 from hive_workers.test.probe import probe
 
-from hive.client import Session, make_request
+from hive.client import Client, make_request
 from hive.home import running_pid
-from hive.wire.job import Job, State
+from hive.wire.job import JobRecord, State
 from tests.support import BIN, Hive, end_tree, free_port, missing, wait_until
 
 
@@ -54,8 +54,8 @@ class Field:
         self.ids: list[str] = []
 
     @cached_property
-    def session(self) -> Session:
-        return Session(self.hive.settings)
+    def session(self) -> Client:
+        return Client(self.hive.settings)
 
     def submit(self, count: int = 1, queue: str = "gis", **parameters: object) -> list[str]:
         """Send probes that leave a trace."""
@@ -79,10 +79,10 @@ class Field:
         finally:
             end_tree(process)
 
-    def job(self, job_id: str) -> Job:
+    def job(self, job_id: str) -> JobRecord:
         return self.session.jobs.get(job_id)
 
-    def wait_for_all(self, deadline_s: float) -> list[Job]:
+    def wait_for_all(self, deadline_s: float) -> list[JobRecord]:
         """Wait until every job is finished; returns their records, finished or not."""
         jobs = self.session.jobs
         left = set(self.ids)
@@ -106,7 +106,7 @@ class Field:
             for event, job, attempt, _, _, at in lines
         ]
 
-    def row(self, fault: str, jobs: list[Job], restart_s: float | None = None) -> Row:
+    def row(self, fault: str, jobs: list[JobRecord], restart_s: float | None = None) -> Row:
         """Count what happened."""
         ends = Counter(job for event, job, _, _ in self.trace() if event == "end")
         return Row(

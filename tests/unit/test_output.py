@@ -22,7 +22,7 @@ from hive.client import make_request
 from hive.errors import HiveError, did_you_mean
 from hive.settings import load_settings
 from hive.task import Progress
-from hive.wire.job import Job, Specification, State, from_milliseconds
+from hive.wire.job import JobRecord, Specification, State, from_milliseconds
 from tests.support import BIN, TILE
 from tests.unit.test_signature import survey
 
@@ -35,7 +35,7 @@ ASKED = Specification(
     inputs={"cloud": f"sha256:{'0' * 64}/tile.laz"},
     outputs={"raster": "tile_dtm.tif"},
 )
-QUEUED = Job(id="0123456789abcdef", specification=ASKED, state=State.QUEUED, submitted_at=SUBMITTED)
+QUEUED = JobRecord(id="0123456789abcdef", specification=ASKED, state=State.QUEUED, submitted_at=SUBMITTED)
 RUNNING = replace(QUEUED, state=State.RUNNING, started_at=SUBMITTED, attempts=1, worker="gis@vm")
 DONE = replace(RUNNING, state=State.SUCCEEDED, finished_at=SUBMITTED + timedelta(seconds=75))
 

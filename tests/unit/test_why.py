@@ -7,7 +7,7 @@ import pytest
 from hive.client.explain import Surroundings, explain
 from hive.store import QueueReport
 from hive.task import Progress
-from hive.wire.job import Job, Priority, Specification, State
+from hive.wire.job import JobRecord, Priority, Specification, State
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 WORKER = {"name": "w1@studio", "capabilities": ["gis", "test"], "slots": 2, "busy": 0}
@@ -17,7 +17,7 @@ def job(state, *, priority=Priority.NORMAL, inputs=None, **more):
     asked = Specification("gis", "gis.dtm", "gis", {}, inputs or {}, {}, priority=priority)
     submitted = NOW - timedelta(seconds=30)
     story = ({"at": "2026-11-23T11:59:30.000Z", "event": "submitted", "queue": "gis"},)
-    return Job("0123456789abcdef", asked, state, submitted, **({"story": story} | more))
+    return JobRecord("0123456789abcdef", asked, state, submitted, **({"story": story} | more))
 
 
 def around(*workers, running=0, ahead=0, now=NOW):

@@ -6,7 +6,7 @@ import time
 import psutil
 import pytest
 
-from hive.client import Session
+from hive.client import Client
 from hive.client.client import retry
 from hive.errors import UnreachableError
 from tests.support import Hive, wait_until
@@ -181,7 +181,7 @@ def test_a_job_is_cancelled_though_the_ledger_is_damaged(hive_up):
 def test_a_retry_whose_message_is_not_sent_is_sent_by_a_worker(hive_up, monkeypatch):
     job_id = hive_up.submit("test")
     hive_up.run("cancel", job_id)
-    session = Session(hive_up.settings)
+    session = Client(hive_up.settings)
 
     def fail(*_):
         raise UnreachableError("The broker does not answer.")
@@ -290,7 +290,7 @@ def test_python_cancels_retries_and_sends_first(farm, tmp_path):
 def test_a_retry_right_after_a_cancel_ends_the_old_attempt_only(hive_up):
     from hive.client.client import cancel
 
-    session = Session(hive_up.settings)
+    session = Client(hive_up.settings)
     with hive_up.worker("gis", slots=2):
         job_id = hive_up.submit("test", "--seconds", "4")
         wait_until(lambda: session.find(job_id).state == "running", "it runs")
