@@ -8,7 +8,7 @@ from typing import Protocol
 
 from hive.costs import budgets
 from hive.costs.prices import Offer, find_offer
-from hive.errors import NotFoundError, missing_library
+from hive.errors import NotFoundError, UnknownNameError, did_you_mean, missing_library
 from hive.settings import Settings
 
 # What every resource carries: which Hive's it is, which machine it is, and when it must have ended.
@@ -88,11 +88,16 @@ def open_provider(settings: Settings, name: str, region: str | None) -> Provider
 
     Raises
     ------
+    UnknownNameError
+        Hive does not know the provider; lists the known ones.
     ServiceError
         Its library is not installed here; says how to get it.
     UnreachableError
         There are no credentials.
     """
+    if name not in PROVIDERS:
+        known = ", ".join(PROVIDERS)
+        raise UnknownNameError(f"There is no provider {name!r}. Known are: {known}.{did_you_mean(name, PROVIDERS)}")
     try:
         if name == "aws":
             from hive.providers.aws import Aws  # noqa: PLC0415  only where it is used
