@@ -28,11 +28,14 @@ demo: $(READY)  ## Turn a real LiDAR tile into a terrain model, through a real q
 test: check  ## Run all tests with the real parts: Redis, Celery workers, PDAL
 	$(BIN)/pytest -n 5 --dist loadfile --no-loadscope-reorder
 
-check: $(ALL)  ## Check style, types and layers
+check: $(ALL)  ## Check style, types, layers, shell scripts and words
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/shellcheck $$(git ls-files '*.sh' .ci/run)
+	$(BIN)/codespell
+	$(BIN)/python tools/words.py hive workers docs README.md
 
 faults: $(ALL)  ## Inject every fault as long and as often as promised, and run the long tests; prints a table
 	$(BIN)/pytest tests/faults --full --table docs/faults.md
