@@ -18,8 +18,10 @@ ENTRY_POINTS = "hive.capabilities"
 _OWN = "hive_workers"
 
 
-def find_task(wire_name: str) -> Task[Any, Any]:
+def find_task(wire_name: str, *, or_part: bool = False) -> Task[Any, Any]:
     """Find a task by its wire name `gis.dtm`, or a capability's default task by `gis`.
+
+    Parts, which nobody submits but their tasks, are found only where they may be meant: in the records of jobs.
 
     Raises
     ------
@@ -33,6 +35,8 @@ def find_task(wire_name: str) -> Task[Any, Any]:
         if not task:
             raise UnknownNameError(f"{name} has no default task. Name one of: {_list(task_names(capability))}.")
     load_tasks(capability, task)
+    if or_part and task in capability.parts:
+        return capability.parts[task]
     if task not in capability.tasks:
         names = task_names(capability)
         raise UnknownNameError(f"{name} has no task {task!r}. It has: {_list(names)}.{did_you_mean(task, names)}")
@@ -132,15 +136,17 @@ def load_tasks(capability: Capability, wanted: str = "") -> None:
         importlib.import_module(f"{package.__name__}.{name}")
 
 
-def all_tasks() -> Iterator[Task[Any, Any]]:
-    """Go through every task of every capability."""
+def all_tasks(*, with_parts: bool = False) -> Iterator[Task[Any, Any]]:
+    """Go through every task of every capability; with their parts, all that a worker can be sent."""
     for capability in all_capabilities():
         load_tasks(capability)
         yield from capability.tasks.values()
+        if with_parts:
+            yield from capability.parts.values()
 
 
 def task_names(capability: Capability) -> list[str]:
-    """The names of all tasks of a capability."""
+    """The names of all tasks of a capability, without its parts."""
     load_tasks(capability)
     return sorted(capability.tasks)
 

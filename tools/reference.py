@@ -76,17 +76,24 @@ def _tasks() -> str:
 
 
 def _task(task: Task[Any, Any]) -> str:
-    parameters = [(f"`{_word(one)}`", _takes(one), _default(one), one.help) for one in task.parameters]
     loose = [("known to each run alone", "", "", "")] if task.result_type is dict else []
     measures = [(f"`{one.name}`", _type(one), one.unit, one.help) for one in task.measures]
     return "\n".join(
         (
             f"### `{task.wire_name}`\n",
             f"{task.help}\n",
-            _table(("parameter", "takes", "default", "meaning"), parameters),
+            *_parameters(task),
             _table(("measure", "type", "unit", "meaning"), [*measures, *loose]),
         )
     )
+
+
+def _parameters(task: Task[Any, Any]) -> Iterator[str]:
+    """A table of the parameters that are in no group, then one for each group under its heading."""
+    for title in dict.fromkeys(["", *(group.title for group in task.groups)]):
+        members = [parameter for parameter in task.parameters if parameter.group == title]
+        rows = [(f"`{_word(one)}`", _takes(one), _default(one), one.help) for one in members]
+        yield (f"{title}:\n\n" if title else "") + _table(("parameter", "takes", "default", "meaning"), rows)
 
 
 def _word(parameter: Parameter) -> str:

@@ -19,7 +19,7 @@ _NOTHING: tuple[Json, ...] = (None, "", [], {})
 def measures_text(job: JobRecord) -> str:
     """A job's measures with their units, as its task declares them."""
     try:
-        units = {measure.name: measure.unit for measure in find_task(job.specification.task).measures}
+        units = {measure.name: measure.unit for measure in find_task(job.specification.task, or_part=True).measures}
     except HiveError:
         units = {}  # the task is not installed here; the numbers are shown all the same
     return pairs(
@@ -30,7 +30,9 @@ def measures_text(job: JobRecord) -> str:
 def parameters_text(job: JobRecord) -> str:
     """A job's parameters with their units, as its task declares them; those that are not set are left out."""
     try:
-        kinds = {parameter.name: parameter.kind for parameter in find_task(job.specification.task).parameters}
+        kinds = {
+            parameter.name: parameter.kind for parameter in find_task(job.specification.task, or_part=True).parameters
+        }
     except HiveError:
         kinds = {}  # as above
     values = {name: value for name, value in job.specification.parameters.items() if value not in _NOTHING}

@@ -254,8 +254,12 @@ def describe(task: str | None, as_json: bool) -> None:
         )
         return
     click.echo(f"{found.wire_name}\n\n{found.help}\n")
-    rows = [(one.name, one.kind.metavar, default_words(one), meaning(found, one)) for one in found.parameters]
-    print_table(("PARAMETER", "TAKES", "DEFAULT", ""), rows, "It takes nothing.")
+    for title in dict.fromkeys(["", *(group.title for group in found.groups)]):
+        parameters = [parameter for parameter in found.parameters if parameter.group == title]
+        rows = [(one.name, one.kind.metavar, default_words(one), meaning(found, one)) for one in parameters]
+        if title:
+            click.echo(f"\n{title}")
+        print_table(("PARAMETER", "TAKES", "DEFAULT", ""), rows, "It takes nothing.")
     click.echo()
     nothing = "Its measures are known to each run alone." if found.result_type is dict else "It measures nothing."
     print_table(("MEASURE", "UNIT", ""), [(one.name, one.unit, one.help) for one in found.measures], nothing)

@@ -41,7 +41,18 @@ class TaskCommand(click.Command):
         if rows:
             with formatter.section("Files and words" if self.rest else "Files"):
                 formatter.write_dl(rows)
-        super().format_options(ctx, formatter)
+        for title, options in self._sections(ctx).items():
+            with formatter.section(title):
+                formatter.write_dl(options)
+
+    def _sections(self, ctx: click.Context) -> dict[str, list[tuple[str, str]]]:
+        """The options under their headings: those of no group first, then group by group."""
+        titles = {parameter.name: parameter.group for parameter in self.task.parameters}
+        sections: dict[str, list[tuple[str, str]]] = {"Options": []}
+        for option in self.get_params(ctx):
+            if record := option.get_help_record(ctx):
+                sections.setdefault(titles.get(option.name or "") or "Options", []).append(record)
+        return sections
 
     def files(self) -> list[tuple[str, str]]:
         """The files as the usage line calls them, and what each one is."""

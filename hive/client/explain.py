@@ -50,7 +50,7 @@ class _Declared:
 def _declared(wire_name: str) -> _Declared:
     """What a task says; nothing where it is not known here."""
     try:
-        task = find_task(wire_name)
+        task = find_task(wire_name, or_part=True)
     except HiveError:
         return _Declared()
     described = {**cast(_Schemas, task.schema()["properties"]), **cast(_Schemas, task.result_schema()["properties"])}

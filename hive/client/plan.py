@@ -46,7 +46,7 @@ def make_items(plan: Plan) -> list[Item]:
     UsageError
         An option cannot be used, or some files: the text lists them with their reasons.
     """
-    task, values = plan.task, dict(plan.values or {})
+    task, values = plan.task, plan.task.flat(plan.values or {})
     mapped = _mapped_parameter(plan)
     _check_options(task, values, mapped)
     if plan.queue is not None:

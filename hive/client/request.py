@@ -57,6 +57,9 @@ def make_request(
     if queue is not None:
         check_queue(task, queue)
     level = read_priority(priority)
+    if task.is_part:
+        raise UnknownNameError(f"{task.wire_name} is a part of larger jobs; submit the task that plans it.")
+    values = task.flat(values)
     task.check_names(values)
     sources = {parameter.name: sources_of(task, parameter, values) for parameter in task.reads}
     destinations = _destinations(task, values, sources)

@@ -11,12 +11,14 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from hive.errors import BadParameterError, TaskDeclarationError, UnknownNameError, did_you_mean
 from hive.task.files import Read, Written
-from hive.task.parameter import Parameter, read_parameters
+from hive.task.parameter import Parameter
+from hive.task.signature import Group, read_signature
 from hive.task.values import Json, Measure, read_result
 
 P = ParamSpec("P")
 R = TypeVar("R")
-# Looks at all checked values of a call together; raises BadParameterError where they do not fit each other.
+# Checks all arguments of the function together, groups as the dataclasses that they are; raises BadParameterError where
+# they do not fit each other.
 TogetherCheck = Callable[[Mapping[str, Any]], None]
 
 
@@ -36,14 +38,23 @@ class Task(Generic[P, R]):
     """
 
     def __init__(
-        self, capability: str, function: Callable[P, R], limits: Limits, together: TogetherCheck | None = None
+        self,
+        capability: str,
+        function: Callable[P, R],
+        limits: Limits,
+        together: TogetherCheck | None = None,
+        *,
+        is_part: bool = False,
     ) -> None:
         self.capability = capability
         self.limits = limits
         self.together = together
+        self.is_part = is_part
         self.function = function
         self.name = function.__name__
-        self.parameters: tuple[Parameter, ...] = read_parameters(function)
+        self.parameters: tuple[Parameter, ...]
+        self.groups: tuple[Group, ...]
+        self.parameters, self.groups = read_signature(function)
         self.result_type: type[Any] | None
         self.measures: tuple[Measure, ...]
         self.result_type, self.measures = read_result(function)
@@ -57,7 +68,7 @@ class Task(Generic[P, R]):
             if parameter.is_folder and isinstance(folder := files[parameter.name], Path):
                 folder.mkdir(exist_ok=True)
         function = cast(Callable[..., R], self.function)  # all values have names now, which `P` cannot say
-        return function(**checked | files)
+        return function(**self.arguments(checked | files))
 
     @property
     def wire_name(self) -> str:
@@ -85,20 +96,69 @@ class Task(Generic[P, R]):
         return tuple(parameter for parameter in self.parameters if isinstance(parameter.kind, Written))
 
     def bind(self, *args: object, **kwargs: object) -> dict[str, object]:
-        """Name each value of a call as the signature does.
+        """Name each value of a call as the signature does, those of groups by their fields.
+
+        A group is given as its dataclass or by fields: `smrf=GroundFilter(window=20)` or `window=20`.
 
         Raises
         ------
         BadParameterError
             The call does not fit the signature.
         """
+        grouped = {parameter.name for group in self.groups for parameter in group.parameters}
+        fields = {name: value for name, value in kwargs.items() if name in grouped}
+        others = {name: value for name, value in kwargs.items() if name not in grouped}
         try:
-            return dict(inspect.signature(self.function).bind(*args, **kwargs).arguments)
+            bound = self._call_signature().bind(*args, **others).arguments
         except TypeError as error:
             raise BadParameterError(f"{self.wire_name}: {error}.") from error
+        return self.flat({**bound, **fields})
+
+    def _call_signature(self) -> inspect.Signature:
+        """The function's signature, where groups may be left out: their fields say what is missing."""
+        signature = inspect.signature(self.function)
+        groups = {group.name for group in self.groups}
+        return signature.replace(
+            parameters=[
+                parameter.replace(default=None) if parameter.name in groups else parameter
+                for parameter in signature.parameters.values()
+            ]
+        )
+
+    def flat(self, values: Mapping[str, object]) -> dict[str, object]:
+        """Take apart the groups among a call's values: each field stands under its own name.
+
+        Raises
+        ------
+        BadParameterError
+            A field is given twice.
+        """
+        flat = dict(values)
+        for group in self.groups:
+            if isinstance(values.get(group.name), group.type):
+                fields = group.take_apart(flat.pop(group.name))
+                if twice := [name for name in fields if name in values]:
+                    raise BadParameterError(f"{twice[0]} is given twice: in {group.name} and by its own name.")
+                flat |= fields
+        return flat
+
+    def arguments(self, checked: Mapping[str, object]) -> dict[str, object]:
+        """The arguments of the function: checked values, with the fields of each group as its dataclass.
+
+        Raises
+        ------
+        BadParameterError
+            A group refuses its values together.
+        """
+        arguments = dict(checked)
+        for group in self.groups:
+            arguments[group.name] = group.put_together(checked)
+            for parameter in group.parameters:
+                del arguments[parameter.name]
+        return arguments
 
     def check(self, values: Mapping[str, object]) -> dict[str, object]:
-        """Check a call's values and fill in the defaults.
+        """Check a call's values and fill in the defaults; fields of groups stand under their own names.
 
         Raises
         ------
@@ -109,8 +169,9 @@ class Task(Generic[P, R]):
         """
         self.check_names(values)
         checked = {parameter.name: self.value_of(parameter, values) for parameter in self.parameters}
+        arguments = self.arguments(checked)
         if self.together is not None:
-            self.together(checked)
+            self.together(arguments)
         return checked
 
     def check_names(self, values: Mapping[str, object]) -> None:
@@ -120,12 +181,21 @@ class Task(Generic[P, R]):
         ------
         UnknownNameError
             Lists the parameters that there are.
+        BadParameterError
+            A group is named as if it were a parameter.
         """
-        known = [parameter.name for parameter in self.parameters]
+        names = [parameter.name for parameter in self.parameters]
+        groups = {group.name: group for group in self.groups}
         for name in values:
-            if name not in known:
-                hint = did_you_mean(name, known)
-                raise UnknownNameError(f"{self.wire_name} has no parameter {name!r}. It has: {', '.join(known)}.{hint}")
+            if name in groups:
+                fields = ", ".join(parameter.name for parameter in groups[name].parameters)
+                raise BadParameterError(
+                    f"{name} of {self.wire_name} is a group of parameters. Give them by their own names: {fields}; "
+                    f"or in Python a {groups[name].type.__name__}."
+                )
+            if name not in names:
+                hint = did_you_mean(name, names)
+                raise UnknownNameError(f"{self.wire_name} has no parameter {name!r}. It has: {', '.join(names)}.{hint}")
 
     def value_of(self, parameter: Parameter, values: Mapping[str, object]) -> object:
         """Check the value of one parameter; its default where none is given.
@@ -177,7 +247,7 @@ class Task(Generic[P, R]):
 def _paths(value: object) -> object:
     """What was named for a file parameter, as the paths that the function takes."""
     if isinstance(value, list):
-        return [_paths(one) for one in value]
+        return [_paths(item) for item in value]
     return Path(value) if isinstance(value, str) else value
 
 
@@ -204,6 +274,7 @@ class Capability:
     default: str = ""
     preload: tuple[str, ...] = ()
     tasks: dict[str, Task[Any, Any]] = field(default_factory=dict, repr=False, compare=False)
+    parts: dict[str, Task[Any, Any]] = field(default_factory=dict, repr=False, compare=False)
 
     @overload
     def task(self, function: Callable[P, R]) -> Task[P, R]: ...
@@ -231,9 +302,21 @@ class Capability:
             return functools.partial(self._declare, limits=limits, together=together)
         return self._declare(function, limits=limits, together=together)
 
-    def _declare(self, function: Callable[P, R], *, limits: Limits, together: TogetherCheck | None) -> Task[P, R]:
-        declared = Task(self.name, function, limits, together)
-        if declared.name in self.tasks:
+    def part(self, function: Callable[P, R]) -> Task[P, R]:
+        """Declare a part: a task that only other tasks have done, with `in_parts`; it has no command of its own.
+
+        Raises
+        ------
+        TaskDeclarationError
+            The signature cannot be read, or the name is taken.
+        """
+        return self._declare(function, limits=Limits(), together=None, is_part=True)
+
+    def _declare(
+        self, function: Callable[P, R], *, limits: Limits, together: TogetherCheck | None, is_part: bool = False
+    ) -> Task[P, R]:
+        declared = Task(self.name, function, limits, together, is_part=is_part)
+        if declared.name in {**self.tasks, **self.parts}:
             raise TaskDeclarationError(f"Two tasks are called {declared.wire_name!r}; rename one.")
-        self.tasks[declared.name] = declared
+        (self.parts if is_part else self.tasks)[declared.name] = declared
         return declared

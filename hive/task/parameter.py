@@ -1,9 +1,8 @@
-"""Reading a task's signature: each parameter's kind, default, limits and help."""
+"""One parameter of a task: its kind, default, limits and help."""
 
-import inspect
 import types
 import typing
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
@@ -25,7 +24,7 @@ RESERVED_BY_MAP: Final = frozenset({"out", "count", "again"})
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of a task, read from its signature."""
+    """One parameter of a task, read from its signature; `group` is the heading that it stands under, if any."""
 
     name: str
     kind: Kind
@@ -35,6 +34,7 @@ class Parameter:
     is_optional: bool
     is_positional: bool
     takes_rest: bool = False
+    group: str = ""
 
     @property
     def option(self) -> str:
@@ -104,55 +104,67 @@ class Parameter:
             described["description"] = self.help
         if not self.is_required:
             described["default"] = typing.cast(Json, self.default)
+        if self.group:
+            described["x-group"] = self.group
         return described
 
 
-def read_parameters(function: Callable[..., object]) -> tuple[Parameter, ...]:
-    """Read all parameters of a task's function.
+@dataclass(frozen=True)
+class Declared:
+    """A parameter as it is declared, in a signature or as a field of a group; `where` names it in messages."""
+
+    where: str
+    name: str
+    hint: object
+    default: object
+    is_positional: bool = False
+    group: str = ""
+
+
+def read_parameter(declared: Declared) -> Parameter:
+    """Read one parameter from its type, annotations and default.
 
     Raises
     ------
     TaskDeclarationError
-        A parameter has no type, a type that Hive does not know, or a name that `hive submit` or `hive map` uses itself.
+        It has no type, a type that Hive does not know, or a name that `hive submit` or `hive map` uses itself.
     """
-    hints = typing.get_type_hints(function, include_extras=True)
-    found = tuple(
-        _read_parameter(function.__name__, parameter, hints.get(name))
-        for name, parameter in inspect.signature(function).parameters.items()
-    )
-    if sum(parameter.takes_rest for parameter in found) > 1:
-        raise TaskDeclarationError(f"Two parameters of task {function.__name__!r} take what is behind `--`; one can.")
-    return found
-
-
-def _read_parameter(task: str, parameter: inspect.Parameter, hint: object) -> Parameter:
-    where = f"Parameter {parameter.name!r} of task {task!r}"
-    if hint is None:
-        raise TaskDeclarationError(f"{where} has no type. Write for example `{parameter.name}: Metres = 1.0`.")
-    if parameter.name in RESERVED:
-        raise TaskDeclarationError(f"{where} has a name that `hive submit` uses itself; choose another.")
-    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-        raise TaskDeclarationError(f"{where} must be an ordinary or keyword-only parameter.")
-    shape = _unwrap(hint)
-    kind = _kind_of(shape, where)
-    default = REQUIRED if parameter.default is parameter.empty else parameter.default
-    read = Parameter(
-        name=parameter.name,
+    name, where = declared.name, declared.where
+    if declared.hint is None:
+        raise TaskDeclarationError(f"{where} has no type. Write for example `{name}: Metres = 1.0`.")
+    shape = unwrap(declared.hint)
+    kind, default = _kind_of(shape, where), declared.default
+    check_name(name, where, is_written=isinstance(kind, Written))
+    parameter = Parameter(
+        name=name,
         kind=kind,
-        help=_one(shape.notes, Help, Help("")).text,
+        help=_last(shape.notes, Help, Help("")).text,
         default=list(default) if shape.is_repeated and isinstance(default, Sequence) else default,
         is_repeated=shape.is_repeated,
         is_optional=shape.is_optional,
-        is_positional=parameter.kind is parameter.POSITIONAL_OR_KEYWORD,
-        takes_rest=_one(shape.notes, Rest, None) is not None,
+        is_positional=declared.is_positional,
+        takes_rest=_last(shape.notes, Rest, None) is not None,
+        group=declared.group,
     )
-    _check_declaration(read, where)
-    return read
+    _check_declaration(parameter, where)
+    return parameter
+
+
+def check_name(name: str, where: str, *, is_written: bool = False) -> None:
+    """Refuse the names that `hive submit` and `hive map` use themselves; for a map, written files are no options.
+
+    Raises
+    ------
+    TaskDeclarationError
+        Names the parameter.
+    """
+    if name in RESERVED:
+        raise TaskDeclarationError(f"{where} has a name that `hive submit` uses itself; choose another.")
+    if name in RESERVED_BY_MAP and not is_written:
+        raise TaskDeclarationError(f"{where} has a name that `hive map` uses itself; choose another.")
 
 
 def _check_declaration(parameter: Parameter, where: str) -> None:
-    if parameter.name in RESERVED_BY_MAP and not isinstance(parameter.kind, Written):
-        raise TaskDeclarationError(f"{where} has a name that `hive map` uses itself; choose another.")
     if parameter.is_positional and parameter.file is None:
         raise TaskDeclarationError(f"{where} is no file; put it behind the `*` so that it becomes an option.")
     if parameter.is_repeated and isinstance(parameter.kind, Written):
@@ -167,7 +179,7 @@ def _check_declaration(parameter: Parameter, where: str) -> None:
 
 
 @dataclass(frozen=True)
-class _Shape:
+class Shape:
     """A type without its `Annotated`, `| None` and `list[…]`, and what these said."""
 
     base: object
@@ -176,39 +188,44 @@ class _Shape:
     is_repeated: bool = False
 
 
-def _unwrap(hint: object, notes: tuple[object, ...] = ()) -> _Shape:
+def unwrap(hint: object, notes: tuple[object, ...] = ()) -> Shape:
+    """Take a type out of its `Annotated`, `| None` and `list[…]`.
+
+    >>> unwrap(list[Annotated[float, "in metres"]] | None)
+    Shape(base=<class 'float'>, notes=('in metres',), is_optional=True, is_repeated=True)
+    """
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        return _unwrap(arguments[0], (*arguments[1:], *notes))
+        return unwrap(arguments[0], (*arguments[1:], *notes))
     if origin in (Union, types.UnionType) and len(arguments) == 2 and type(None) in arguments:
-        inner = _unwrap(next(one for one in arguments if one is not type(None)), notes)
-        return _Shape(inner.base, inner.notes, is_optional=True, is_repeated=inner.is_repeated)
+        inner = unwrap(next(argument for argument in arguments if argument is not type(None)), notes)
+        return Shape(inner.base, inner.notes, is_optional=True, is_repeated=inner.is_repeated)
     if origin is list:
-        inner = _unwrap(arguments[0], notes)
-        return _Shape(inner.base, inner.notes, is_optional=inner.is_optional, is_repeated=True)
-    return _Shape(hint, notes)
+        inner = unwrap(arguments[0], notes)
+        return Shape(inner.base, inner.notes, is_optional=inner.is_optional, is_repeated=True)
+    return Shape(hint, notes)
 
 
-def _kind_of(shape: _Shape, where: str) -> Kind:
+def _kind_of(shape: Shape, where: str) -> Kind:
     for note in shape.notes:
         if isinstance(note, Read | Written):
             return note
     if shape.base in (int, float):
         limits = tuple(note for note in shape.notes if isinstance(note, Limit))
-        return Number(shape.base is int, _one(shape.notes, Unit, PLAIN), limits)
+        return Number(shape.base is int, _last(shape.notes, Unit, PLAIN), limits)
     if shape.base is bool:
         return Switch()
     if shape.base is str:
-        words = _one(shape.notes, OneOf, None)
+        words = _last(shape.notes, OneOf, None)
         if words is not None:
             return Choice(words.words)
-        return Text(_one(shape.notes, Matching, None))
+        return Text(_last(shape.notes, Matching, None))
     if get_origin(shape.base) is Literal and all(isinstance(word, str) for word in get_args(shape.base)):
         return Choice(get_args(shape.base))
     known = "numbers with a unit, int, bool, str, Literal of words, files such as PointCloud, and lists of these"
     raise TaskDeclarationError(f"{where} has the type {shape.base!r}; Hive knows {known}.")
 
 
-def _one(notes: Iterable[object], wanted: type[Any], otherwise: Any) -> Any:  # noqa: ANN401  the type is `wanted`
-    found = [note for note in notes if isinstance(note, wanted)]
-    return found[-1] if found else otherwise
+def _last(notes: Iterable[object], kind: type[Any], otherwise: Any) -> Any:  # noqa: ANN401  the type is `kind`
+    matching = [note for note in notes if isinstance(note, kind)]
+    return matching[-1] if matching else otherwise

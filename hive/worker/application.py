@@ -95,7 +95,7 @@ def make_worker_application() -> Celery:
     application.finalize()
     for name in list(application.tasks):
         application.tasks.unregister(name)  # Celery's own, which would call others: only declared tasks run here
-    for task in all_tasks():
+    for task in all_tasks(with_parts=True):
         _register(application, task)
     for step in (Presence, Keeper, Stops):
         application.steps["worker"].add(step)

@@ -180,7 +180,7 @@ def _run(
     written = {name: output_path(scratch, files[name], wanted) for name, wanted in asked["outputs"].items()}
     try:
         with running(attempt):
-            result = task.function(**task.check(values | written))
+            result = task.function(**task.arguments(task.check(values | written)))
     except BaseException:
         attempt.checkpoints.close()
         raise

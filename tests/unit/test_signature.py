@@ -311,3 +311,191 @@ def test_values_that_do_not_fit_each_other_are_refused_also_where_one_is_a_defau
         sieve.check({"low": 3})
     with pytest.raises(BadParameterError, match="low must be less than high, 0.5, not 1."):
         sieve(high=0.5)
+
+
+@dataclass(frozen=True)
+class Sieving:
+    """Sieving of the gravel."""
+
+    fine: Annotated[Metres, MoreThan(0), Help("Finest mesh.")] = 0.002
+    coarse: Annotated[Metres, MoreThan(0), Help("Coarsest mesh.")] = 0.064
+    shaken: bool = False
+
+    def __post_init__(self):
+        if self.fine >= self.coarse:
+            raise BadParameterError(f"fine must be less than coarse, {self.coarse:g} m, not {self.fine:g} m.")
+
+
+@rocks.task
+def grade(cloud: PointCloud, *, depth: Metres = 1.0, sieving: Sieving = Sieving(coarse=0.032)) -> None:
+    """Grade some gravel."""
+    graded.append((cloud, depth, sieving))
+
+
+graded: list[tuple[Path, float, Sieving]] = []
+
+
+def run_grade(*args, **kwargs):
+    grade(*args, **kwargs)
+    return graded.pop()
+
+
+def test_the_fields_of_a_group_are_parameters_and_the_task_gets_the_group():
+    assert grade.check({"cloud": "a.laz"}) == {
+        "cloud": "a.laz", "depth": 1.0, "fine": 0.002, "coarse": 0.032, "shaken": False,
+    }  # fmt: skip
+    assert run_grade("a.laz") == (Path("a.laz"), 1.0, Sieving(0.002, 0.032))
+    assert run_grade("a.laz", fine="4 mm", shaken=True)[2] == Sieving(0.004, 0.032, True)
+    assert run_grade("a.laz", sieving=Sieving(0.001, 0.01), depth=2)[1:] == (2.0, Sieving(0.001, 0.01))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"fine": 0}, "fine must be more than 0 m, not 0 m."),
+        ({"fine": 0.04}, "fine must be less than coarse, 0.032 m, not 0.04 m."),
+        ({"sieving": Sieving(), "fine": 0.01}, "fine is given twice: in sieving and by its own name."),
+        (
+            {"sieving": 3},
+            "sieving of rocks.grade is a group of parameters. Give them by their own names: fine, coarse, shaken; "
+            "or in Python a Sieving.",
+        ),
+        ({"sieving": Sieving(fine=-1.0)}, "fine must be more than 0 m, not -1 m."),
+    ],
+)
+def test_a_group_is_refused_as_any_parameter_is(values, message):
+    with pytest.raises(BadParameterError) as refused:
+        grade("a.laz", **values)
+    assert str(refused.value) == message
+
+
+def test_a_group_that_knows_nothing_of_hive_refuses_its_values_in_one_sentence():
+    @dataclass(frozen=True)
+    class Picky:
+        """Settings of the picker."""
+
+        phones: Annotated[int, Help("How many.")]
+
+        def __post_init__(self):
+            if self.phones % 2:
+                raise ValueError("phones must be even")
+
+    @Capability("picky", "").task
+    def take(*, settings: Picky) -> None: ...
+
+    with pytest.raises(BadParameterError, match="picky.take needs phones"):
+        take()
+    with pytest.raises(BadParameterError, match="Settings of the picker: phones must be even"):
+        take(phones=3)
+    assert take.schema()["required"] == ["phones"]
+
+
+def test_a_request_holds_the_fields_of_a_group_and_nothing_else():
+    from hive.client.plan import Plan, make_items
+    from hive.client.request import make_request
+    from tests.support import TILE
+
+    flat = {"depth": 1.0, "fine": 0.01, "coarse": 0.064, "shaken": False}
+    assert make_request(grade, {"cloud": TILE, "sieving": Sieving(fine=0.01)}, queue="gis").parameters == flat
+    [item] = make_items(Plan(grade, [TILE], values={"sieving": Sieving(fine=0.01)}, queue="gis"))
+    assert item.request.parameters == flat
+    with pytest.raises(BadParameterError, match="fine must be less than coarse"):
+        make_request(grade, {"cloud": TILE, "fine": 0.04}, queue="gis")
+
+
+def test_a_group_stands_under_its_heading():
+    from click.testing import CliRunner
+
+    shown = CliRunner().invoke(task_command(grade), ["--help"]).output
+    options, _, sieving = shown.partition("Sieving of the gravel:")
+    assert "--depth M" in options
+    assert "--fine" not in options
+    assert "--fine M                Finest mesh.  [default: 0.002 m]" in sieving
+    assert "--shaken / --no-shaken" in sieving
+    assert grade.schema()["properties"]["fine"]["x-group"] == "Sieving of the gravel"
+    assert "x-group" not in grade.schema()["properties"]["depth"]
+
+
+@dataclass
+class Melting:
+    heat: float = 1.0
+
+
+@dataclass(frozen=True)
+class Nested:
+    sieving: Sieving = Sieving()
+
+
+@dataclass(frozen=True)
+class WithFile:
+    cloud: PointCloud = Path("a.laz")
+
+
+@dataclass(frozen=True)
+class WithQueue:
+    queue: str = ""
+
+
+@dataclass(frozen=True)
+class TooFine:
+    fine: Annotated[Metres, MoreThan(0)] = 0.0
+
+
+def _not_frozen(*, melting: Melting = Melting()) -> None: ...  # noqa: B008  for the test
+def _nested(*, nested: Nested = Nested()) -> None: ...
+def _file_in_group(*, more: WithFile = WithFile()) -> None: ...
+def _reserved_field(*, more: WithQueue = WithQueue()) -> None: ...
+def _reserved_group(*, detach: Sieving = Sieving()) -> None: ...
+def _optional_group(*, sieving: Sieving | None = None) -> None: ...
+def _group_in_front(sieving: Sieving = Sieving()) -> None: ...
+def _bad_field(*, more: TooFine = TooFine()) -> None: ...
+def _field_is_parameter(*, fine: float = 1.0, sieving: Sieving = Sieving()) -> None: ...
+def _field_is_group(*, fine: TooFine = TooFine(1.0), sieving: Sieving = Sieving()) -> None: ...
+def _same_group_twice(*, first: Sieving = Sieving(), second: Sieving = Sieving()) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (_not_frozen, "write @dataclass\\(frozen=True\\) for Melting"),
+        (_nested, "groups cannot be nested"),
+        (_file_in_group, "make it a parameter of the task"),
+        (_reserved_field, "'queue' of WithQueue has a name that `hive submit` uses itself"),
+        (_reserved_group, "'detach' of task '_reserved_group' has a name that `hive submit` uses itself"),
+        (_optional_group, "it can be no list and not None"),
+        (_group_in_front, "put it behind the `\\*`"),
+        (_bad_field, "'fine' of TooFine has a default that it does not accept"),
+        (_field_is_parameter, "are called 'fine'; rename one"),
+        (_field_is_group, "are called 'fine'; rename one"),
+        (_same_group_twice, "are called 'fine'; rename one"),
+    ],
+)
+def test_a_group_that_cannot_be_read_is_refused_at_once(function, words):
+    with pytest.raises(TaskDeclarationError, match=words):
+        Capability("broken", "").task(function)
+
+
+def test_a_part_is_no_task_that_people_can_send():
+    from hive.client.request import make_request
+    from hive.task import in_parts, part
+
+    quarry = Capability("quarry", "")
+
+    @quarry.part
+    def cut(*, block: int) -> None:
+        """Cut one block."""
+
+    assert (list(quarry.tasks), list(quarry.parts), cut.wire_name) == ([], ["cut"], "quarry.cut")
+    assert in_parts([part(cut, block=1)]) == [None]
+    with pytest.raises(UnknownNameError, match="quarry.cut is a part of larger jobs"):
+        make_request(cut, {"block": 1})
+    with pytest.raises(TaskDeclarationError, match="Two tasks are called 'quarry.cut'"):
+        quarry.task(cut.function)
+
+
+def test_part_takes_a_group_as_the_task_does():
+    from hive.task import part
+
+    assert part(grade, Path("a.laz"), sieving=Sieving(fine=0.01)).values == {
+        "cloud": Path("a.laz"), "fine": 0.01, "coarse": 0.064, "shaken": False,
+    }  # fmt: skip
