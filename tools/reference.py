@@ -7,7 +7,6 @@ import argparse
 import inspect
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import Field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from click.testing import CliRunner
 
 from hive import catalog, errors
 from hive.cli import hive
-from hive.settings import VARIABLES, load_settings
+from hive.settings import SETTINGS, Setting, load_settings
 from hive.task import Read, Task, Written
 from hive.task.parameter import Parameter
 from hive.task.values import Choice, Kind, Measure, Number, Switch, Text
@@ -142,22 +141,24 @@ def _type(measure: Measure) -> str:
 
 
 def _settings() -> str:
-    rows = [
-        (f"`{one.metadata['variable']}`", _file_name(one), _setting_default(one), one.metadata["help"])
-        for one in VARIABLES
-    ]
-    table = _table(("variable", "in `config.toml`", "default", "meaning"), rows)
-    return f"## Settings\n\nFlags go before the environment, that before `$HIVE_HOME/config.toml`.\n\n{table}"
+    groups: dict[str, list[tuple[str, str, str, str]]] = {}
+    for setting in SETTINGS:
+        row = (f"`{setting.variable}`", _file_name(setting), _setting_default(setting), setting.help)
+        groups.setdefault(setting.group, []).append(row)
+    columns = ("variable", "in `config.toml`", "default", "meaning")
+    tables = [f"### {group}\n\n{_table(columns, rows)}" for group, rows in groups.items()]
+    order = "Flags take precedence over the environment, which takes precedence over `$HIVE_HOME/config.toml`."
+    return "\n".join([f"## Settings\n\n{order}\n", *tables])
 
 
-def _file_name(one: "Field[Any]") -> str:
-    return "" if one.name == "home" else f"`{one.name}`"
+def _file_name(setting: Setting) -> str:
+    return "" if setting.name == "home" else f"`{setting.name}`"
 
 
-def _setting_default(one: "Field[Any]") -> str:
-    if one.name in _DEFAULTS_IN_WORDS:
-        return _DEFAULTS_IN_WORDS[one.name]
-    value = getattr(load_settings(environment={"HIVE_HOME": _NOWHERE}), one.name)
+def _setting_default(setting: Setting) -> str:
+    if setting.name in _DEFAULTS_IN_WORDS:
+        return _DEFAULTS_IN_WORDS[setting.name]
+    value = getattr(load_settings(environment={"HIVE_HOME": _NOWHERE}), setting.name)
     text = str(value).replace(_NOWHERE, "$HIVE_HOME")
     return f"`{text}`" if value not in (None, "") else "none"
 

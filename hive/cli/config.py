@@ -13,15 +13,15 @@ _SHELLS = ("bash", "zsh", "fish")
 @json_option
 def config(show_origin: bool, as_json: bool) -> None:
     """Show all settings. Flags go before the environment, that before config.toml, that before the default."""
-    from hive.settings import VARIABLES
+    from hive.settings import SETTINGS
 
     settings = current_settings()
     shown = []
-    for one in VARIABLES:
-        value = getattr(settings, one.name)
-        text = _shown(one.name, "" if value is None else str(value), is_secret=one.metadata["is_secret"])
-        entry = {"variable": one.metadata["variable"], "value": text, "help": one.metadata["help"]}
-        shown.append(entry | ({"origin": settings.origins[one.name]} if show_origin else {}))
+    for setting in SETTINGS:
+        value = getattr(settings, setting.name)
+        text = _shown(setting.name, "" if value is None else str(value), is_secret=setting.is_secret)
+        entry = {"variable": setting.variable, "value": text, "help": setting.help}
+        shown.append(entry | ({"origin": settings.origins[setting.name]} if show_origin else {}))
     if as_json:
         print_json(shown)
         return

@@ -109,10 +109,10 @@ def _send_missing(settings: "Settings") -> list[str]:
 
 def _keep_port(settings: "Settings", name: str) -> None:
     """Write a port down where the next command looks for it, and say so."""
-    from hive.settings import keep_setting, load_settings
+    from hive.settings import load_settings, write_setting
 
     port = getattr(settings, name)
-    keep_setting(settings, name, port)
+    write_setting(settings, name, port)
     said = f"Port {port} is kept in {settings.config_file}; later commands find it there."
     if getattr(load_settings({"home": settings.home}), name) != port:
         variable = f"HIVE_{name.upper()}"

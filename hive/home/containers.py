@@ -8,7 +8,7 @@ from hive.home.keys import make_keys
 from hive.home.network import GATEWAY, SERVER, open_in_containers
 from hive.home.service import HOST
 from hive.home.users import users
-from hive.settings import Settings, containers_folder, keep_setting, opened_file, secret, tls_folder, write_private
+from hive.settings import Settings, containers_folder, opened_file, secret, tls_folder, write_private, write_setting
 
 _CERTIFICATES = ("ca.pem", "cert.pem", "key.pem")
 # The socket is for the healthcheck, in the container. Beyond maxmemory a job is refused with a reason; beyond the
@@ -49,7 +49,7 @@ def prepare(settings: Settings, name: str | None) -> None:
         ("gateway_port", settings.gateway_port),
         ("gateway_url", f"https://{HOST}:{settings.gateway_port}"),
     ):
-        keep_setting(settings, setting, value)
+        write_setting(settings, setting, value)
     write(settings)
     if (client := redis_server.running_admin(settings)) is not None:
         for user in users(settings):

@@ -1,7 +1,6 @@
 """Start and stop the Redis of this Hive, without root and without Docker."""
 
 import contextlib
-import dataclasses
 import os
 import shutil
 import signal
@@ -136,7 +135,7 @@ def running_pid(settings: Settings) -> int | None:
 
 def admin(settings: Settings) -> redis.Redis:
     """A connection that may do everything; only for what changes Redis itself."""
-    password = secret(role_password(dataclasses.replace(settings, role="admin")))
+    password = secret(role_password(settings.home, "admin"))
     client = _connected(settings, password, "admin")
     try:
         client.ping()

@@ -45,7 +45,7 @@ class Identity:
 
 def users(settings: Settings) -> list[User]:
     """All users."""
-    digests = {role: _sha256(secret(role_password(dataclasses.replace(settings, role=role)))) for role in ROLES}
+    digests = {role: _sha256(secret(role_password(settings.home, role))) for role in ROLES}
     found = [User(name, tuple(_filled(words, (_EVERY_QUEUE,), digests))) for name, words in _templates(_WORKER)]
     return [*found, *map(worker_user, identities(settings))]
 

@@ -21,7 +21,7 @@ from hive.home import access
 from hive.providers.digitalocean import private_text
 from hive.providers.machine import Machine, written
 from hive.providers.provider import Provider
-from hive.settings import VARIABLES, Settings
+from hive.settings import SETTINGS, Settings
 from hive.worker.starter import read_nodes
 
 _END_COMMAND = "sudo /usr/local/sbin/hive-end"
@@ -159,6 +159,6 @@ def _nobodys(member: tarfile.TarInfo) -> tarfile.TarInfo:
 
 def _environment(machine: Machine, limits: Limits) -> str:
     """The settings of the worker there, as systemd reads them."""
-    variables = {one.name: one.metadata["variable"] for one in VARIABLES}
+    variables = {setting.name: setting.variable for setting in SETTINGS}
     values = worker_settings(machine, limits) | {"worker_capabilities": machine.capabilities}
     return "".join(f'{variables[name]}="{value}"\n' for name, value in values.items())

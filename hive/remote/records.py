@@ -12,7 +12,7 @@ from hive.home import access
 from hive.home.network import opened
 from hive.home.service import HOST
 from hive.remote.host import nodes_of
-from hive.settings import ROLES, VARIABLES, Settings, write_private
+from hive.settings import ROLES, SETTINGS, Settings, write_private
 from hive.versions import store_kind
 
 
@@ -163,7 +163,7 @@ def _values(settings: Settings, record: Record) -> dict[str, object]:
 
 def changed(settings: Settings, names: Sequence[str]) -> dict[str, object]:
     """Those settings that are not as they are by default."""
-    defaults = {one.name: one.default for one in VARIABLES}
+    defaults = {setting.name: setting.default for setting in SETTINGS}
     return {name: getattr(settings, name) for name in names if getattr(settings, name) != defaults[name]}
 
 

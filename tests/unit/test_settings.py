@@ -5,7 +5,7 @@ import stat
 import pytest
 
 from hive.errors import SettingError
-from hive.settings import keep_setting, load_settings
+from hive.settings import SETTINGS, find_setting, load_settings, write_setting
 
 
 @pytest.fixture
@@ -76,28 +76,88 @@ def test_the_token_may_be_in_a_file_elsewhere(home):
     assert (settings.token, settings.origins["token"]) == ("key", str(home / "token"))
 
 
-def test_a_secret_that_is_not_there_or_cannot_be_read_is_told(home):
+def test_a_secret_that_is_missing_or_unreadable_is_named(home):
     environment = {"HIVE_HOME": str(home), "HIVE_BROKER_URL": "redis://mac:6379/0"}
-    with pytest.raises(SettingError, match="HIVE_PASSWORD_FILE names .*none, which is not there or is empty."):
+    with pytest.raises(SettingError, match="HIVE_PASSWORD_FILE names .*none, which does not exist or is empty."):
         load_settings({}, environment | {"HIVE_PASSWORD_FILE": str(home / "none")})
-    with pytest.raises(SettingError, match="holds a secret and cannot be read"):
+    with pytest.raises(SettingError, match="Cannot read the secret in"):
         load_settings({}, environment | {"HIVE_TOKEN_FILE": str(home)})
 
 
-def test_a_setting_that_is_kept_is_found_again_and_changes_nothing_else(home):
+def test_a_written_setting_is_read_again_and_the_other_lines_stay(home):
     (home / "config.toml").write_text('# mine\nredis_port = 7001  # old\nstore = "file:///from/file"')
     environment = {"HIVE_HOME": str(home)}
-    keep_setting(load_settings({}, environment), "redis_port", 7005)
+    write_setting(load_settings({}, environment), "redis_port", 7005)
     assert (home / "config.toml").read_text() == '# mine\nredis_port = 7005\nstore = "file:///from/file"\n'
     assert load_settings({}, environment).redis_port == 7005
     assert load_settings({}, environment | {"HIVE_REDIS_PORT": "7002"}).redis_port == 7002
 
 
-def test_a_setting_can_be_kept_where_there_was_no_file(tmp_path):
+def test_a_setting_is_written_where_there_was_no_file(tmp_path):
     settings = load_settings({}, {"HIVE_HOME": str(tmp_path)})
-    keep_setting(settings, "redis_port", 7005)
+    write_setting(settings, "redis_port", 7005)
     assert settings.config_file.read_text() == "redis_port = 7005\n"
     assert stat.S_IMODE(settings.config_file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("HIVE_REDIS_PORT", "7005", "redis_port = 7005"),
+        ("hive_lease_s", "2.5", "lease_s = 2.5"),
+        ("allow_scripts", "yes", "allow_scripts = true"),
+        ("cache_max_bytes", "50GB", 'cache_max_bytes = "50GB"'),
+        ("cache", "/big/caché", 'cache = "/big/caché"'),
+        ("end_command", 'say "a\\b"\n\x7f', r'end_command = "say \"a\\b\"\n\u007f"'),
+    ],
+)
+def test_a_written_setting_has_the_type_that_toml_has_for_it(tmp_path, name, value, line):
+    environment = {"HIVE_HOME": str(tmp_path)}
+    write_setting(load_settings({}, environment), name, value)
+    assert (tmp_path / "config.toml").read_text() == f"{line}\n"
+    field = find_setting(name).name
+    assert getattr(load_settings({}, environment), field) == find_setting(name).read(value)
+
+
+def test_a_relative_path_is_written_as_one_from_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_setting(load_settings({}, {"HIVE_HOME": str(tmp_path / "home")}), "cache", "here")
+    assert load_settings({}, {"HIVE_HOME": str(tmp_path / "home")}).cache == tmp_path / "here"
+
+
+def test_a_removed_setting_has_its_default_again(home):
+    write_setting(load_settings({}, {"HIVE_HOME": str(home)}), "redis_port", None)
+    assert (home / "config.toml").read_text() == 'store = "file:///from/file"\n'
+    assert load_settings({}, {"HIVE_HOME": str(home)}).redis_port == 6379
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("redis_prot", "1", "No setting 'redis_prot'. Settings: .* Did you mean 'redis_port'"),
+        ("redis_port", "70000", "HIVE_REDIS_PORT cannot be '70000' .*: it must be a port, 1 to 65535."),
+        ("home", "/elsewhere", "HIVE_HOME cannot be in config.toml"),
+    ],
+)
+def test_a_setting_that_cannot_be_written_leaves_the_file_as_it_was(home, name, value, words):
+    before = (home / "config.toml").read_text()
+    with pytest.raises(SettingError, match=words):
+        write_setting(load_settings({}, {"HIVE_HOME": str(home)}), name, value)
+    assert (home / "config.toml").read_text() == before
+
+
+def test_a_file_that_would_no_longer_be_toml_is_not_written(tmp_path):
+    (tmp_path / "config.toml").write_text('"redis_port" = 7001\n')
+    with pytest.raises(SettingError, match="cannot be read: Cannot overwrite a value"):
+        write_setting(load_settings({}, {"HIVE_HOME": str(tmp_path)}), "redis_port", 7002)
+    assert (tmp_path / "config.toml").read_text() == '"redis_port" = 7001\n'
+
+
+def test_no_two_settings_share_a_name_or_a_variable():
+    assert (
+        len({setting.name for setting in SETTINGS}) == len({setting.variable for setting in SETTINGS}) == len(SETTINGS)
+    )
+    assert {setting.group for setting in SETTINGS} == {"Clients and this Mac", "Workers", "Other machines"}
 
 
 @pytest.mark.parametrize(
@@ -122,7 +182,10 @@ def test_a_value_that_cannot_be_used_is_refused_with_its_origin(tmp_path, enviro
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("redis_port = ", "cannot be read"), ("redis_prot = 1", "unknown setting 'redis_prot'. Known are")],
+    [
+        ("redis_port = ", "cannot be read"),
+        ("redis_prot = 1", "unknown setting 'redis_prot'. Settings: .* Did you mean 'redis_port'"),
+    ],
 )
 def test_a_broken_config_file_is_refused(tmp_path, text, words):
     (tmp_path / "config.toml").write_text(text)
