@@ -34,7 +34,7 @@ from hive.home.gateway_process import running_pid as gateway_pid
 from hive.home.redis_server import find_redis_server
 from hive.home.redis_server import running_pid as redis_pid
 from hive.settings import Settings, load_settings
-from hive.store import new_id
+from hive.store import keys, new_id
 from tools.bench_throughput import free_port
 
 BIN = Path(sys.executable).parent
@@ -222,7 +222,7 @@ def seen(jobs: int) -> bool:
         session = Client(load_settings({"home": Path(name, "home"), "broker_url": side.broker_url}, {}))
 
         def ended() -> int:
-            return int(session.broker.zcard("hive:finished:bench"))  # type: ignore[arg-type]
+            return int(session.broker.zcard(keys.finished("bench")))  # type: ignore[arg-type]
 
         before_mb = memory_mb(side)
         [asked] = session.specify([make_request(probe, {}, "bench")], Observer())

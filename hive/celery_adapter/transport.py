@@ -21,11 +21,12 @@ from kombu.transport import redis as stock
 from kombu.transport import virtual
 from kombu.utils.json import dumps
 
+from hive.store import keys
+
 _NAME = "hive.celery_adapter.transport:Transport"
 # A prepared message is plain JSON; kombu's `dumps` makes an encoder for each.
 _encode = json.JSONEncoder().encode
 _PREFIX, _NUMBERS = f"{secrets.token_hex(4)}-", itertools.count()
-_AWAY_UNTIL = "hive:away_until"
 _ALL = 10_000
 
 # KEYS: index, hash of deliveries. ARGV: tag, delivery.
@@ -160,7 +161,7 @@ class Transport(stock.Transport):
 
 def overdue(client: "redis.Redis", index: str, lease_s: float, most: int = 1) -> list[Any]:
     """Tags of deliveries that nobody has renewed for one lease, the oldest first."""
-    return list(client.register_script(_OVERDUE)(keys=[index, _AWAY_UNTIL], args=[lease_s, most]))
+    return list(client.register_script(_OVERDUE)(keys=[index, keys.AWAY_UNTIL], args=[lease_s, most]))
 
 
 def put_back_overdue(application: Celery) -> None:

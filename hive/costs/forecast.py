@@ -9,6 +9,8 @@ from itertools import combinations
 from statistics import median
 from typing import TYPE_CHECKING, Any, cast
 
+from hive.store import keys
+
 if TYPE_CHECKING:
     import redis
 
@@ -41,10 +43,10 @@ def read_history(client: "redis.Redis", task: str, queue: str) -> list[Past]:
 
 def _records(client: "redis.Redis", queue: str) -> Iterator[list[str | None]]:
     for first in range(0, _MOST_LOOKED_AT, _AT_ONCE):
-        ids = cast(list[str], client.zrange(f"hive:finished:{queue}", first, first + _AT_ONCE - 1, desc=True))
+        ids = cast(list[str], client.zrange(keys.finished(queue), first, first + _AT_ONCE - 1, desc=True))
         pipeline = client.pipeline(transaction=False)
         for job_id in ids:
-            pipeline.hmget(f"hive:job:{job_id}", *_FIELDS)
+            pipeline.hmget(keys.job(job_id), *_FIELDS)
         yield from pipeline.execute()
         if len(ids) < _AT_ONCE:
             return

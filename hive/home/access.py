@@ -16,6 +16,7 @@ from hive.home.network import MAC, opened
 from hive.home.service import HOST
 from hive.home.users import Identity, identities, identity_file, is_identity, keep_identity, worker_user
 from hive.settings import ROLES, Settings, containers_folder, secret, tls_folder, worker_token, write_private
+from hive.store import keys
 from hive.store.connection import reachable
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
@@ -104,7 +105,7 @@ def remove(settings: Settings, name: str) -> bool:
             return False
         client.acl_deluser(name)
         # What it held is sent again by others, once the leases of its jobs have ended.
-        client.delete(*(f"hive:unacked:{name}{part}" for part in ("", ":index", ":mutex")))
+        client.delete(*keys.unacked_all(name))
     return True
 
 

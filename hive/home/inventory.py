@@ -19,6 +19,7 @@ from hive.client import gateway
 from hive.errors import HiveError
 from hive.home import redis_server
 from hive.settings import Settings, load_settings
+from hive.store import keys
 
 _BLOCK = 1000
 
@@ -28,11 +29,11 @@ def count(settings: Settings, pause_s: float = 0.0) -> dict[str, int]:
     with closing(redis_server.admin(settings)) as client:
         if pause_s:
             client.client_pause(int(pause_s * 1000), all=False)
-        queues = cast(set[bytes], client.smembers("hive:queues"))
+        queues = cast(set[bytes], client.smembers(keys.QUEUES))
         lengths: list[int] = [client.llen(name) for one in queues for name in queue_lists(one.decode())]
         return {
-            "jobs": client.zcard("hive:jobs"),
-            "records": _lasting(client, "hive:job:*"),
+            "jobs": client.zcard(keys.JOBS),
+            "records": _lasting(client, keys.job("*")),
             "messages": sum(lengths),
         }
 
@@ -47,10 +48,10 @@ def _lasting(client: redis.Redis, pattern: str) -> int:
     """How many keys there are of those that do not expire."""
     total = cursor = 0
     while True:
-        cursor, keys = cast(tuple[int, list[bytes]], client.scan(cursor, pattern, _BLOCK))
+        cursor, names = cast(tuple[int, list[bytes]], client.scan(cursor, pattern, _BLOCK))
         pipeline = client.pipeline(transaction=False)
-        for key in keys:
-            pipeline.pttl(key)
+        for name in names:
+            pipeline.pttl(name)
         total += pipeline.execute().count(-1)
         if cursor == 0:
             return total

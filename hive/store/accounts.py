@@ -10,12 +10,12 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, cast
 
+from hive.store import keys
 from hive.store.scripts import RUN_BOUNDS_S
 
 if TYPE_CHECKING:
     import redis
 
-_SPENT, _SHARES = "hive:spent", "hive:shares"
 _EPOCH = date(1970, 1, 1)
 _KEPT_DAYS = 400
 
@@ -73,7 +73,7 @@ def read_accounts(client: "redis.Redis", days: int | None = None) -> Accounts:
     today = _today()
     since = _number(today) - (_KEPT_DAYS if days is None else days - 1)
     runs, there, boot, unknown, old = [], defaultdict[str, float](float), 0.0, 0, []
-    for field, value in cast(dict[str, str], client.hgetall(_SHARES)).items():
+    for field, value in cast(dict[str, str], client.hgetall(keys.SHARES)).items():
         kind, day, rest = field.split(" ", 2)
         if int(day) < since:
             old += [field] if int(day) < _number(today) - _KEPT_DAYS else []
@@ -87,7 +87,7 @@ def read_accounts(client: "redis.Redis", days: int | None = None) -> Accounts:
         else:
             unknown += int(value)
     if old:
-        client.hdel(_SHARES, *old)
+        client.hdel(keys.SHARES, *old)
     return Accounts(tuple(runs), dict(there), boot, unknown)
 
 
@@ -107,7 +107,9 @@ def spent_usd(client: "redis.Redis", since: date, today: date) -> float:
     Of each day it is what its workers' whole time cost, or what its attempts did, whichever is more.
     """
     days = range(_number(since), _number(today) + 1)
-    kept = cast(list[str | None], client.hmget(_SPENT, [f"{kind} {day}" for day in days for kind in ("there", "run")]))
+    kept = cast(
+        list[str | None], client.hmget(keys.SPENT, [f"{kind} {day}" for day in days for kind in ("there", "run")])
+    )
     usd = [float(one or 0) for one in kept]
     return sum(map(max, usd[::2], usd[1::2]))
 
@@ -150,7 +152,7 @@ class Spending:
         counted = [self._read(queue) for queue in queues]
         pipeline = self._redis.pipeline(transaction=False)
         for queue in queues:
-            pipeline.zcard(f"hive:finished:{queue}")
+            pipeline.zcard(keys.finished(queue))
         return {
             "usd": round(sum(self._known.values()), 4) if self._known else None,
             "unknown": max(0, sum(pipeline.execute()) - len(self._known)),
@@ -163,7 +165,7 @@ class Spending:
         now_ms, ended = self._ended(queue, since_ms)
         pipeline = self._redis.pipeline(transaction=False)
         for job_id, _ in ended:
-            pipeline.hget(f"hive:job:{job_id}", "cost_usd")
+            pipeline.hget(keys.job(job_id), "cost_usd")
         for (job_id, _), cost in zip(ended, pipeline.execute(), strict=True):
             if cost not in (None, "null"):
                 self._known[job_id] = float(cost)
@@ -176,13 +178,10 @@ class Spending:
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.time()
         pipeline.zrange(
-            f"hive:finished:{queue}", since_ms, "+inf", byscore=True, offset=0, num=_READ_AT_ONCE, withscores=True
+            keys.finished(queue), since_ms, "+inf", byscore=True, offset=0, num=_READ_AT_ONCE, withscores=True
         )
         (seconds, micros), ended = pipeline.execute()
         return seconds * 1000 + micros // 1000, cast(list[tuple[str, float]], ended)
-
-
-_KEY = "hive:totals"
 
 
 @dataclass(frozen=True)
@@ -212,7 +211,7 @@ class Totals:
 def read_totals(client: "redis.Redis") -> Totals:
     """Read all totals; what it costs does not grow with the number of jobs."""
     kinds: dict[str, dict[str, str]] = defaultdict(dict)
-    for field, value in cast(dict[str, str], client.hgetall(_KEY)).items():
+    for field, value in cast(dict[str, str], client.hgetall(keys.TOTALS)).items():
         kind, _, rest = field.partition(" ")
         kinds[kind][rest] = value
     return Totals(

@@ -11,6 +11,7 @@ from redis.retry import Retry
 
 from hive.errors import SettingError, UnreachableError
 from hive.settings import Settings, start_command
+from hive.store import keys
 
 # Workers outlast a Redis that is away: 0.1 s, 0.2 s … 5 s between tries, about five minutes in all.
 _PATIENT = Retry(ExponentialBackoff(cap=5.0, base=0.1), 70)
@@ -52,8 +53,8 @@ def encryption(settings: Settings) -> dict[str, Any]:
 def held_keys(settings: Settings) -> dict[str, str]:
     """Where kombu keeps what was delivered and is not acknowledged yet, by its options; each user has a place apart."""
     user = urlsplit(settings.broker_url).username
-    base = f"hive:unacked:{user}" if user else "unacked"
-    return {"unacked_key": base, "unacked_index_key": f"{base}:index", "unacked_mutex_key": f"{base}:mutex"}
+    places = keys.unacked_all(user) if user else ("unacked", "unacked_index", "unacked_mutex")
+    return dict(zip(("unacked_key", "unacked_index_key", "unacked_mutex_key"), places, strict=True))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from hive.errors import BadParameterError, NotFoundError
-from hive.store import scripts
+from hive.store import keys, scripts
 from hive.task.values import Json
 from hive.wire.job import JobRecord, Specification, State, job_from_hash
 
@@ -38,10 +38,6 @@ def in_batches(many: Sequence[T]) -> Iterator[Sequence[T]]:
     """Cut a list into batches of as many jobs as are sent at once."""
     for start in range(0, len(many), BATCH):
         yield many[start : start + BATCH]
-
-
-def _key(job_id: str) -> str:
-    return f"hive:job:{job_id}"
 
 
 def _by_queue(
@@ -91,7 +87,8 @@ class JobStore:
         for batch in in_batches(jobs):
             for (queue, attempts), alike in _by_queue(batch).items():
                 arguments = [part for job_id, asked in alike for part in (job_id, asked.to_json())]
-                created += self._create(keys=[_key(job_id) for job_id, _ in alike], args=[queue, attempts, *arguments])
+                records = [keys.job(job_id) for job_id, _ in alike]
+                created += self._create(keys=records, args=[queue, attempts, *arguments])
         return created
 
     def forget(self, *job_ids: str) -> None:
@@ -102,7 +99,7 @@ class JobStore:
         """Run a script on each of many jobs; returns its answers."""
         pipeline = self._redis.pipeline(transaction=False)
         for job_id in job_ids:
-            script(keys=[_key(job_id)], args=[job_id], client=pipeline)
+            script(keys=[keys.job(job_id)], args=[job_id], client=pipeline)
         return [int(answer) for answer in pipeline.execute()]
 
     def start(self, job_id: str, worker: str, host: str, lease_s: float, slot_usd_per_h: float | None = None) -> int:
@@ -111,7 +108,7 @@ class JobStore:
         That is so where the job is finished, unknown or being worked on.
         """
         price = "" if slot_usd_per_h is None else f"{slot_usd_per_h:.12g}"
-        return int(self._start(keys=[_key(job_id)], args=[job_id, worker, host, int(lease_s * 1000), price]))
+        return int(self._start(keys=[keys.job(job_id)], args=[job_id, worker, host, int(lease_s * 1000), price]))
 
     def finish(
         self,
@@ -126,32 +123,32 @@ class JobStore:
         """End an attempt. Returns False where a newer attempt has taken over and this result is dropped."""
         kept = (_compact(outputs or {}), _compact(measures or {}), json.dumps(error) if error else "")
         size = "" if input_bytes is None else input_bytes
-        return bool(self._finish(keys=[_key(job_id)], args=[job_id, attempt, str(state), *kept, size]))
+        return bool(self._finish(keys=[keys.job(job_id)], args=[job_id, attempt, str(state), *kept, size]))
 
     def keep_checkpoint(self, job_id: str, attempt: int, checkpoint: Mapping[str, str]) -> bool:
         """Keep where an attempt's checkpoint files are, for the attempt that may follow."""
-        return bool(self._checkpoint(keys=[_key(job_id)], args=[attempt, json.dumps(checkpoint)]))
+        return bool(self._checkpoint(keys=[keys.job(job_id)], args=[attempt, json.dumps(checkpoint)]))
 
     def checkpoint(self, job_id: str) -> dict[str, str]:
         """Where the checkpoint files of the last attempt are; empty where there are none."""
-        kept = cast(str | None, self._redis.hget(_key(job_id), "checkpoint"))
+        kept = cast(str | None, self._redis.hget(keys.job(job_id), "checkpoint"))
         return dict(json.loads(kept)) if kept else {}
 
     def lose(self, job_id: str, attempt: int, reason: str) -> bool:
         """End an attempt that died; the job waits again, or is failed where that was its last one."""
-        return bool(self._lose(keys=[_key(job_id)], args=[job_id, attempt, reason]))
+        return bool(self._lose(keys=[keys.job(job_id)], args=[job_id, attempt, reason]))
 
     def release(self, job_id: str, attempt: int, reason: str) -> bool:
         """End an attempt that was stopped on purpose; it does not count."""
-        return bool(self._release(keys=[_key(job_id)], args=[job_id, attempt, reason]))
+        return bool(self._release(keys=[keys.job(job_id)], args=[job_id, attempt, reason]))
 
     def divide(self, job_id: str, attempt: int, plans: Sequence[Sequence[str]]) -> bool:
         """End an attempt that has planned parts: the job waits for those of its last plan without holding a slot."""
-        return bool(self._divide(keys=[_key(job_id)], args=[job_id, attempt, json.dumps(plans), *plans[-1]]))
+        return bool(self._divide(keys=[keys.job(job_id)], args=[job_id, attempt, json.dumps(plans), *plans[-1]]))
 
     def cancel(self, job_id: str) -> bool:
         """Cancel a job that waits or runs. Returns False where it had ended before."""
-        return bool(self._cancel(keys=[_key(job_id)], args=[job_id]))
+        return bool(self._cancel(keys=[keys.job(job_id)], args=[job_id]))
 
     def retry(self, job_id: str) -> bool:
         """Let a failed or cancelled job wait again. Returns False where it is neither."""
@@ -170,7 +167,7 @@ class JobStore:
         NotFoundError
             There is no such job.
         """
-        kept = cast(dict[str, str], self._redis.hgetall(_key(job_id)))
+        kept = cast(dict[str, str], self._redis.hgetall(keys.job(job_id)))
         if not kept:
             raise NotFoundError(f"There is no job {job_id!r}. List them: hive jobs.")
         return job_from_hash(job_id, kept, with_story=True)
@@ -181,7 +178,7 @@ class JobStore:
         for batch in in_batches(job_ids):
             pipeline = self._redis.pipeline(transaction=False)
             for job_id in batch:
-                pipeline.hgetall(_key(job_id))
+                pipeline.hgetall(keys.job(job_id))
             kept = pipeline.execute()
             found += [job_from_hash(job_id, one) if one else None for job_id, one in zip(batch, kept, strict=True)]
         return found
@@ -198,8 +195,8 @@ class JobStore:
         """
         pipeline = self._redis.pipeline(transaction=False)
         for queue in queues:
-            pipeline.zrange(f"hive:finished:{queue}", since_ms, "+inf", byscore=True, withscores=True)
-            pipeline.zrange(f"hive:running:{queue}", 0, -1)
+            pipeline.zrange(keys.finished(queue), since_ms, "+inf", byscore=True, withscores=True)
+            pipeline.zrange(keys.running(queue), 0, -1)
         found = pipeline.execute()
         return dict(one for pairs in found[::2] for one in pairs), {job_id for ids in found[1::2] for job_id in ids}
 
@@ -209,7 +206,7 @@ class JobStore:
         for start in range(0, len(job_ids), _AT_ONCE):
             pipeline = self._redis.pipeline(transaction=False)
             for job_id in job_ids[start : start + _AT_ONCE]:
-                pipeline.hget(_key(job_id), "state")
+                pipeline.hget(keys.job(job_id), "state")
             found += pipeline.execute()
         return [None if state is None else State(state) for state in found]
 
@@ -233,12 +230,12 @@ class JobStore:
         """The ids that begin so; an index for this would take a tenth of all memory that Redis needs for a job."""
         if not _IS_ID.fullmatch(prefix):
             return set()
-        if self._redis.exists(_key(prefix)):
+        if self._redis.exists(keys.job(prefix)):
             return {prefix}
-        found = self._among("hive:jobs", prefix)
+        found = self._among(keys.JOBS, prefix)
         if not found:  # parts are listed with their queue only
-            queues = cast(set[str], self._redis.smembers("hive:queues"))
-            kept = [f"hive:{kind}:{queue}" for queue in queues for kind in ("finished", "waiting", "running")]
+            queues = cast(set[str], self._redis.smembers(keys.QUEUES))
+            kept = [key(queue) for queue in queues for key in (keys.finished, keys.waiting, keys.running)]
             found = set().union(*(self._among(key, prefix) for key in kept))
         return found
 
@@ -248,10 +245,10 @@ class JobStore:
 
     def recent(self, limit: int) -> list[JobRecord]:
         """List the newest jobs, newest first."""
-        ids = cast(list[str], self._redis.zrange("hive:jobs", 0, limit - 1, desc=True))
+        ids = cast(list[str], self._redis.zrange(keys.JOBS, 0, limit - 1, desc=True))
         pipeline = self._redis.pipeline(transaction=False)
         for job_id in ids:
-            pipeline.hgetall(_key(job_id))
+            pipeline.hgetall(keys.job(job_id))
         kept = pipeline.execute()
         return [job_from_hash(job_id, one) for job_id, one in zip(ids, kept, strict=True) if one]
 
@@ -262,7 +259,7 @@ class JobStore:
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         with self._redis.pubsub() as subscription:  # type: ignore[no-untyped-call]  # redis-py
-            subscription.subscribe(_key(job_id))
+            subscription.subscribe(keys.job(job_id))
             subscription.get_message(timeout=_LOOK_AGAIN_S)  # from the confirmation on, no change is missed
             while True:
                 job = self.get(job_id)

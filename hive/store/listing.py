@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from hive.errors import NotFoundError
+from hive.store import keys
 from hive.store.jobs import BATCH, JobStore
 from hive.task.values import Json
 from hive.wire.job import JobRecord, State, from_milliseconds, rfc3339
@@ -79,7 +80,7 @@ class Listing:
     def _batches(self, after: str, size: int) -> Iterator[list[str]]:
         start = self._rank(after) + 1 if after else 0
         for first in range(start, start + _MOST_LOOKED_AT, size):
-            ids = cast(list[str], self._redis.zrange("hive:jobs", first, first + size - 1, desc=True))
+            ids = cast(list[str], self._redis.zrange(keys.JOBS, first, first + size - 1, desc=True))
             if ids:
                 yield ids
             if len(ids) < size:
@@ -93,13 +94,13 @@ class Listing:
         return (job for job in self._jobs.get_many(ids) if job is not None and wanted.admits(job))
 
     def _rank(self, job_id: str) -> int:
-        rank = cast(int | None, self._redis.zrevrank("hive:jobs", job_id))
+        rank = cast(int | None, self._redis.zrevrank(keys.JOBS, job_id))
         if rank is None:
             raise NotFoundError(f"There is no job {job_id!r} to go on after. List them: hive jobs.")
         return rank
 
     def _is_before_the_end(self, last: str) -> bool:
-        return last not in ("", *cast(list[str], self._redis.zrange("hive:jobs", 0, 0)))
+        return last not in ("", *cast(list[str], self._redis.zrange(keys.JOBS, 0, 0)))
 
 
 def _words(job: JobRecord) -> Iterator[str]:
@@ -162,10 +163,10 @@ class Changes:
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.time()
         for queue in queues:
-            finished = f"hive:finished:{queue}"
+            finished = keys.finished(queue)
             pipeline.zrevrangebyscore(finished, "+inf", self._since_ms, start=0, num=MOST_TOLD + 1, withscores=True)
-            pipeline.zrevrangebyscore(f"hive:waiting:{queue}", "+inf", self._since_ms, start=0, num=MOST_TOLD + 1)
-            pipeline.zrange(f"hive:running:{queue}", 0, -1)
+            pipeline.zrevrangebyscore(keys.waiting(queue), "+inf", self._since_ms, start=0, num=MOST_TOLD + 1)
+            pipeline.zrange(keys.running(queue), 0, -1)
         (seconds, micros), *lists = pipeline.execute()
         self._since_ms = seconds * 1000 + micros // 1000
         ended = sorted((one for pairs in lists[::3] for one in pairs), key=lambda one: -one[1])
@@ -177,7 +178,7 @@ class Changes:
         looked_at = list(ids)
         pipeline = self._redis.pipeline(transaction=False)
         for job_id in looked_at:
-            pipeline.hmget(f"hive:job:{job_id}", _MARKS)
+            pipeline.hmget(keys.job(job_id), _MARKS)
         marks = dict(zip(looked_at, map(tuple, pipeline.execute()), strict=True))
         advanced = [job_id for job_id, mark in marks.items() if mark != self._active.get(job_id)]
         self._active = {job_id: mark for job_id, mark in marks.items() if mark[0] == State.RUNNING}
@@ -218,7 +219,7 @@ class Hour:
         start = int(self._jobs.now_ms()) // _MINUTE_MS * _MINUTE_MS
         pipeline = self._redis.pipeline(transaction=False)
         for queue in queues:
-            pipeline.zcount(f"hive:finished:{queue}", start, "+inf")
+            pipeline.zcount(keys.finished(queue), start, "+inf")
         return _entry(start, sum(pipeline.execute()), waiting)
 
     def _counts(self, starts: list[int], ends: list[float], queues: Sequence[str]) -> tuple[list[int], list[int]]:
@@ -226,8 +227,8 @@ class Hour:
         pipeline = self._redis.pipeline(transaction=False)
         for start, end in zip(starts, ends, strict=True):
             for queue in queues:
-                pipeline.zcount(f"hive:finished:{queue}", start, f"({end}")
-                pipeline.zcount(f"hive:waiting:{queue}", "-inf", end)
+                pipeline.zcount(keys.finished(queue), start, f"({end}")
+                pipeline.zcount(keys.waiting(queue), "-inf", end)
         counts, step = pipeline.execute(), 2 * len(queues)
         minutes = [counts[number * step : (number + 1) * step] for number in range(len(starts))]
         return [sum(one[::2]) for one in minutes], [sum(one[1::2]) for one in minutes]
@@ -236,8 +237,8 @@ class Hour:
         """How many of the jobs that run or ended within the hour waited at the end of each minute."""
         pipeline = self._redis.pipeline(transaction=False)
         for queue in queues:
-            pipeline.zrange(f"hive:finished:{queue}", since_ms, "+inf", byscore=True)
-            pipeline.zrange(f"hive:running:{queue}", 0, -1)
+            pipeline.zrange(keys.finished(queue), since_ms, "+inf", byscore=True)
+            pipeline.zrange(keys.running(queue), 0, -1)
         lists = pipeline.execute()
         ended, running = [one for ids in lists[::2] for one in ids], lists[1::2]
         every = max(1, -(-len(ended) // _MOST_READ))
@@ -253,7 +254,7 @@ class Hour:
         """From when until when each job waited [ms]."""
         pipeline = self._redis.pipeline(transaction=False)
         for job_id in ids:
-            pipeline.hmget(f"hive:job:{job_id}", "submitted_ms", "started_ms", "finished_ms")
+            pipeline.hmget(keys.job(job_id), "submitted_ms", "started_ms", "finished_ms")
         kept = cast(list[list[str | None]], pipeline.execute())
         return [
             (float(submitted), float(started or finished or submitted), weight)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from hive.errors import NotFoundError
-from hive.store import scripts
+from hive.store import keys, scripts
 from hive.task import Progress
 from hive.wire.job import State, from_milliseconds, rfc3339
 
@@ -76,7 +76,7 @@ class LogStore:
         shown = json.dumps(vars(progress), default=float) if progress else ""
         words = [word for line in lines for word in (line.ms, line.level, _sendable(line.text), line.left_out)]
         args = [attempt, start, end, shown, self._most_lines, *words]
-        return cast(str, self._log(keys=[_job(job_id)], args=args)) or None
+        return cast(str, self._log(keys=[keys.job(job_id)], args=args)) or None
 
     def read(self, job_id: str, after: str = BEGINNING, attempt: int | None = None) -> Iterator[LogEntry]:
         """Give what is kept now, in the order in which it came; of one attempt where that is asked for.
@@ -84,7 +84,7 @@ class LogStore:
         `after` is the id of the last entry that is known already.
         """
         dropped = self._dropped(job_id) if after == BEGINNING else 0
-        while page := cast(list[Any], self._redis.xrange(_log(job_id), f"({after}", "+", count=_PAGE)):
+        while page := cast(list[Any], self._redis.xrange(keys.log(job_id), f"({after}", "+", count=_PAGE)):
             entries = [_entry(*one) for one in page]
             if dropped:
                 yield _remark(entries[0], dropped)
@@ -114,7 +114,7 @@ class LogStore:
         while not is_enough():
             is_over = self._is_over(job_id)  # asked first: what comes before the end is read afterwards
             block = None if is_over else int(_LOOK_EVERY_S * 1000)
-            answer = cast(list[Any], self._redis.xread({_log(job_id): after}, count=_PAGE, block=block))
+            answer = cast(list[Any], self._redis.xread({keys.log(job_id): after}, count=_PAGE, block=block))
             entries = [_entry(*one) for _, page in answer for one in page]
             if entries:
                 yield from _of(entries, attempt)
@@ -123,21 +123,13 @@ class LogStore:
                 return
 
     def _is_over(self, job_id: str) -> bool:
-        state = cast(str | None, self._redis.hget(_job(job_id), "state"))
+        state = cast(str | None, self._redis.hget(keys.job(job_id), "state"))
         if state is None:
             raise NotFoundError(f"There is no job {job_id!r}. List them: hive jobs.")
         return State(state).is_final
 
     def _dropped(self, job_id: str) -> int:
-        return int(cast(str | None, self._redis.hget(_job(job_id), "log_dropped")) or 0)
-
-
-def _job(job_id: str) -> str:
-    return f"hive:job:{job_id}"
-
-
-def _log(job_id: str) -> str:
-    return f"hive:job:{job_id}:log"
+        return int(cast(str | None, self._redis.hget(keys.job(job_id), "log_dropped")) or 0)
 
 
 def _of(entries: list[LogEntry], attempt: int | None) -> list[LogEntry]:

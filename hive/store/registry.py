@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from hive.store import keys
 from hive.store.report_scripts import BOOT, LEAVE, REPORT
 from hive.store.scripts import DAY_S
 from hive.wire.job import from_milliseconds, rfc3339
@@ -20,7 +21,6 @@ _SELDOM_S, _REPORTS_PER_S = 30.0, 2.0
 # One report may be lost before a worker counts as gone.
 _GONE_AFTER = 2.5
 GONE_AT_LAST_S = _GONE_AFTER * _SELDOM_S
-_WORKERS = "hive:workers"
 _REMEMBERED_S = 86_400
 
 
@@ -74,7 +74,7 @@ class Registry:
         Returns after how long [s] the report after the next is due.
         """
         workers = self._report(
-            keys=[f"hive:worker:{worker.name}", _WORKERS],
+            keys=[keys.worker(worker.name), keys.WORKERS],
             args=[
                 json.dumps(asdict(worker)),
                 int(_GONE_AFTER * every_s * 1000),
@@ -87,7 +87,7 @@ class Registry:
 
     def leave(self, name: str, price_usd_per_h: float | None = None, there_s: float = 0.0) -> None:
         """Remove a worker that stops, and count its last time [s]."""
-        self._leave(keys=[f"hive:worker:{name}", _WORKERS], args=[name, _usd(price_usd_per_h, there_s)])
+        self._leave(keys=[keys.worker(name), keys.WORKERS], args=[name, _usd(price_usd_per_h, there_s)])
 
     def boot(self, name: str, price_usd_per_h: float, since_s: float, took_s: float) -> None:
         """Count once what a machine cost before its worker was there: since a time [s since 1970], for so long [s]."""
@@ -103,12 +103,12 @@ class Registry:
 
     def _known(self) -> list[tuple[str, float, str | None]]:
         """Every worker that was heard of within a day: its name, when that was [s since 1970], and its report."""
-        known = cast(list[tuple[str, float]], self._redis.zrange(_WORKERS, 0, -1, withscores=True))
+        known = cast(list[tuple[str, float]], self._redis.zrange(keys.WORKERS, 0, -1, withscores=True))
         if not known:
             return []
-        kept = cast(list[str | None], self._redis.mget([f"hive:worker:{name}" for name, _ in known]))
+        kept = cast(list[str | None], self._redis.mget([keys.worker(name) for name, _ in known]))
         if known[0][1] < time.time() - _REMEMBERED_S:
-            self._redis.zremrangebyscore(_WORKERS, "-inf", time.time() - _REMEMBERED_S)
+            self._redis.zremrangebyscore(keys.WORKERS, "-inf", time.time() - _REMEMBERED_S)
         return [(*one, report) for one, report in zip(known, kept, strict=True)]
 
     def serving(self, queue: str) -> int:
@@ -117,19 +117,19 @@ class Registry:
 
     def ahead(self, queue: str, job_id: str) -> int:
         """How many jobs of a queue wait for longer than this one; priorities are not looked at."""
-        return cast(int | None, self._redis.zrank(f"hive:waiting:{queue}", job_id)) or 0
+        return cast(int | None, self._redis.zrank(keys.waiting(queue), job_id)) or 0
 
     def queues(self, workers: list[dict[str, Any]] | None = None) -> list[QueueReport]:
         """Count every queue that has ever had a job or has a worker; whoever knows the workers already names them."""
         workers = self.workers() if workers is None else workers
         served = [queue for worker in workers for queue in worker["capabilities"]]
-        names = sorted(cast(set[str], self._redis.smembers("hive:queues")) | set(served))
+        names = sorted(cast(set[str], self._redis.smembers(keys.QUEUES)) | set(served))
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.time()
         for name in names:
-            pipeline.zcard(f"hive:waiting:{name}")
-            pipeline.zcard(f"hive:running:{name}")
-            pipeline.zrange(f"hive:waiting:{name}", 0, 0, withscores=True)
+            pipeline.zcard(keys.waiting(name))
+            pipeline.zcard(keys.running(name))
+            pipeline.zrange(keys.waiting(name), 0, 0, withscores=True)
         (seconds, micros), *counts = pipeline.execute()
         now_ms = seconds * 1000 + micros / 1000
         return [

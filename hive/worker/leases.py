@@ -19,7 +19,7 @@ from celery import bootsteps
 from celery.worker import state as celery_state
 
 from hive.settings import Settings, load_settings
-from hive.store import JobStore
+from hive.store import JobStore, keys
 from hive.store.connection import connect, held_keys
 from hive.store.scripts import RENEW
 from hive.wire.job import State
@@ -188,7 +188,7 @@ class WorkerMonitor:
         """Jobs that were cancelled since the last look, as Redis tells them."""
         if self._cancelled is None:
             self._cancelled = self._redis.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]  # redis-py
-            self._cancelled.subscribe("hive:cancel")
+            self._cancelled.subscribe(keys.CANCEL)
         found = []
         try:
             while (message := self._cancelled.get_message(timeout=0)) is not None:

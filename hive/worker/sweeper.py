@@ -18,7 +18,7 @@ from celery import Celery
 from hive.celery_adapter import queue_lists, send
 from hive.celery_adapter.transport import overdue, put_back_overdue
 from hive.settings import Settings
-from hive.store import JobStore
+from hive.store import JobStore, keys
 from hive.store.connection import connect, held_keys
 from hive.store.registry import GONE_AT_LAST_S
 from hive.store.scripts import CLAIM, EXPIRE
@@ -29,7 +29,6 @@ logger = logging.getLogger(__name__)
 # are searched for them. Messages that were put back lie in front of the others, so the search goes further.
 _OLDEST = 200
 _MESSAGES = 3 * _OLDEST
-_SUSPECTS = "hive:suspects"
 _DAY_MS = 86_400_000
 _FORGET_EVERY_S = 60.0
 # Who sweeps has so many pauses to come back before another worker takes over.
@@ -63,11 +62,11 @@ class Sweeper:
 
     def _own(self) -> list[str]:
         """The queues that this worker sweeps; where it has none, its next look is later the more workers there are."""
-        keys = [f"hive:sweeper:{queue}" for queue in self._queues]
+        sweepers = [keys.sweeper(queue) for queue in self._queues]
         lease_ms, gone_ms = int(self._settings.lease_s * 1000), int(GONE_AT_LAST_S * 1000)
         arguments: list[str | int] = [self._sweeper, _PAUSES_HELD * self._pause_ms, lease_ms, gone_ms, *self._lists]
         self.waiting = 0  # nobody is deaf to a Redis that is away
-        workers, self.waiting, *are_mine = cast(list[int], self._claim(keys=keys, args=arguments))
+        workers, self.waiting, *are_mine = cast(list[int], self._claim(keys=sweepers, args=arguments))
         own = [queue for queue, is_mine in zip(self._queues, are_mine, strict=True) if is_mine]
         if not own and workers > _LOOK_ALWAYS:
             in_turn = random.uniform(0.75, 1.25)  # noqa: S311  no secret
@@ -82,7 +81,7 @@ class Sweeper:
             put_back_overdue(self._application)
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.time()
-        pipeline.get("hive:away_until")
+        pipeline.get(keys.AWAY_UNTIL)
         (seconds, micros), away_until = pipeline.execute()
         now_ms = seconds * 1000 + micros / 1000
         if now_ms >= float(away_until or 0):
@@ -96,7 +95,7 @@ class Sweeper:
     def _expired(self, queue: str) -> list[str]:
         """Take back the jobs of a queue whose lease has ended."""
         arguments = [int(self._settings.lease_s * 1000), _OLDEST]
-        expired = cast(list[str], self._expire(keys=[f"hive:leases:{queue}"], args=arguments))
+        expired = cast(list[str], self._expire(keys=[keys.leases(queue)], args=arguments))
         for job_id in expired:
             logger.warning("job %s: its worker vanished", job_id)
         return expired
@@ -114,8 +113,8 @@ class Sweeper:
         old = int(now_ms - self._pause_ms)
         pipeline = self._redis.pipeline(transaction=False)
         for queue in queues:
-            pipeline.zrange(f"hive:waiting:{queue}", 0, old, byscore=True, offset=0, num=_OLDEST)
-            pipeline.smembers(f"{_SUSPECTS}:{queue}")
+            pipeline.zrange(keys.waiting(queue), 0, old, byscore=True, offset=0, num=_OLDEST)
+            pipeline.smembers(keys.suspects(queue))
         answers = pipeline.execute()
         for queue, waiting, known in zip(queues, answers[::2], answers[1::2], strict=True):
             if waiting or known:
@@ -124,7 +123,7 @@ class Sweeper:
     def _send_lost(self, queue: str, waiting: list[str], known: set[str]) -> None:
         """Send again the jobs that wait by their record, but have no message; two sweeps in turn must find them so."""
         lost = set(waiting) - self._jobs_with_message(queue) if waiting else set()
-        suspects = f"{_SUSPECTS}:{queue}"
+        suspects = keys.suspects(queue)
         for job_id in lost & known:
             logger.warning("job %s has no message; it is sent again", job_id)
             send(self._settings, self._application, job_id, self._store.get(job_id).specification)
@@ -148,7 +147,7 @@ class Sweeper:
     def _forget_old(self, queue: str, now_ms: float) -> bool:
         """Forget jobs that ended long ago; returns whether there may be more of them."""
         oldest = int(now_ms - self._settings.keep_days * _DAY_MS)
-        finished = f"hive:finished:{queue}"
+        finished = keys.finished(queue)
         old = cast(list[str], self._redis.zrange(finished, 0, oldest, byscore=True, offset=0, num=_OLDEST))
         for job_id in old:
             self._store.forget(job_id)

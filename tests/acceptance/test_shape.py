@@ -1,14 +1,20 @@
 """The shape of the code: what may import what, and how light the laptop's side is."""
 
+import ast
+import inspect
 import os
+import re
 import shutil
 import subprocess
 import sys
 import textwrap
+from itertools import pairwise
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 
+from hive.store import keys
 from tests.support import BIN
 
 ROOT = Path(__file__).parents[2]
@@ -137,3 +143,59 @@ def test_mypy_knows_what_submit_takes_and_gives(tmp_path):
     assert all('Revealed type is "hive_workers.gis.dtm.Ground"' in line for line in found[:3])
     assert 'Unexpected keyword argument "cel"' in found[3]
     assert 'Argument "cell" to "submit" has incompatible type "str"' in found[4]
+
+
+SCHEMA = ROOT / "hive/store/keys.py"
+NOT_YET = {ROOT / "hive/store/scripts.py", ROOT / "hive/store/report_scripts.py"}
+A_KEY = re.compile(r"""["']hive:[a-z_]""")
+
+
+def test_only_the_schema_spells_redis_keys():
+    sources = [file for folder in ("hive", "workers", "tools") for file in (ROOT / folder).rglob("*")]
+    spelled = {
+        f"{file.relative_to(ROOT)}:{number}"
+        for file in sources
+        if file.suffix in (".py", ".lua") and file not in {SCHEMA, *NOT_YET}
+        for number, line in enumerate(file.read_text().splitlines(), 1)
+        if A_KEY.search(line)
+    }
+    assert spelled == set(), "use a name from hive/store/keys.py"
+
+
+def test_each_redis_key_says_its_type_and_its_writer():
+    parsed = ast.parse(SCHEMA.read_text()).body
+    functions = {node.name: ast.get_docstring(node) for node in parsed if isinstance(node, ast.FunctionDef)}
+    constants = {
+        node.targets[0].id: after.value.value
+        for node, after in pairwise(parsed)
+        if isinstance(node, ast.Assign) and isinstance(after, ast.Expr)
+    }
+    documented = functions | constants
+    assert len(documented) >= 20
+    kind = re.compile(r"(Hash|Set|Sorted set|Stream|String|String with an expiry|Channel): ")
+    assert [name for name, text in documented.items() if not kind.match(text or "")] == ["unacked_all"]
+    writer = re.compile(r"Written |Published |kombu's lock")
+    assert [name for name, text in documented.items() if not writer.search(text or "")] == ["unacked_all"]
+
+
+def keys_of_the_schema():
+    """All keys, with `*` or a placeholder of users.conf where a name goes."""
+    placeholders = {"job_id": "*", "name": "*", "queue": "{queue}", "user": "{user}"}
+    for name, value in vars(keys).items():
+        if isinstance(value, str) and value.startswith("hive:"):
+            yield value
+        elif isinstance(value, FunctionType) and name != "unacked_all":
+            yield value(*(placeholders[parameter] for parameter in inspect.signature(value).parameters))
+
+
+def test_a_worker_may_touch_each_redis_key_and_no_other():
+    [worker] = re.findall(r"(?m)^user \{user\} reset.*(?:\n .*)*", (ROOT / "hive/home/users.conf").read_text())
+    allowed = set(re.findall(r"(?:~|&)(hive:\S+?)\)?(?=\s)", worker))
+    schema = set(keys_of_the_schema())
+    covered = {key for key in schema if any(is_covered(key, pattern) for pattern in allowed)}
+    assert schema - covered == set(), "hive/home/users.conf does not let workers touch these"
+    assert allowed - {pattern for pattern in allowed if any(is_covered(key, pattern) for key in schema)} == set()
+
+
+def is_covered(key, pattern):
+    return key == pattern or (pattern.endswith("*") and key.startswith(pattern[:-1]))
