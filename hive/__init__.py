@@ -6,9 +6,9 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hive.client import Job, Jobs, map, options, submit
+    from hive.client import Job, Jobs, map, submit, with_options
 
-__all__ = ["Job", "Jobs", "map", "options", "submit"]
+__all__ = ["Job", "Jobs", "map", "submit", "with_options"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  PEP 562

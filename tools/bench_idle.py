@@ -33,6 +33,7 @@ from hive.home import start, stop
 from hive.home.gateway_process import running_pid as gateway_pid
 from hive.home.redis_server import find_redis_server
 from hive.home.redis_server import running_pid as redis_pid
+from hive.options import JobOptions
 from hive.settings import Settings, load_settings
 from hive.store import keys, new_id
 from tools.bench_throughput import free_port
@@ -225,7 +226,7 @@ def seen(jobs: int) -> bool:
             return int(session.broker.zcard(keys.finished("bench")))  # type: ignore[arg-type]
 
         before_mb = memory_mb(side)
-        [asked] = session.specify([make_request(probe, {}, "bench")], Observer())
+        [asked] = session.specify([make_request(probe, {}, JobOptions(queue="bench"))], Observer())
         with workers(side, 1, "prefork", slots=os.cpu_count() or 2):
             for sent in range(0, jobs, SENT_AT_ONCE):
                 session.sender.send_many([(new_id(), asked) for _ in range(min(SENT_AT_ONCE, jobs - sent))])

@@ -19,6 +19,7 @@ from hive.client import Client
 from hive.client.map import send_items
 from hive.client.plan import Plan, make_items
 from hive.home import start, stop
+from hive.options import JobOptions
 from hive.settings import Settings, load_settings
 from hive.store.connection import connect
 from tools.bench_throughput import free_port
@@ -44,7 +45,9 @@ def plain(settings: Settings) -> None:
 
 def hive_map(settings: Settings) -> None:
     """Submit Hive's jobs."""
-    sent = send_items(Client(settings), make_items(Plan(probe, count=JOBS, queue="bench")), again=True)
+    sent = send_items(
+        Client(settings), make_items(Plan(probe, count=JOBS, options=JobOptions(queue="bench"))), again=True
+    )
     assert len({one.id for one in sent}) == JOBS  # noqa: S101  a bench must not be fast by doing nothing
 
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hive.cli.common import Amount, current_settings, print_json, print_table, say
-from hive.cli.submit import BUDGET_HELP, PRIORITY_HELP, SubmitGroup, as_click, named_values
+from hive.cli.common import current_settings, print_json, print_table, say
+from hive.cli.submit import SubmitGroup, as_click, given_options, job_option_params, named_values
 from hive.cli.task_command import TaskCommand, meaning
+from hive.options import job_options
 from hive.task import Task, Written
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 # The name of the mapped files within the command; what a parameter of a task is called is its own business.
 _FILES = "files_to_map"
-_OWN_OPTIONS = (_FILES, "out", "count", "queue", "priority", "budget", "again", "force", "detach", "as_json")
+_OWN_OPTIONS = (_FILES, "out", "count", "again", "force", "detach", "as_json")
 _FAILED = 1
 
 
@@ -78,9 +79,7 @@ def _own_options(task: Task[Any, Any]) -> list[click.Parameter]:
         *([] if task.reads else count),
         click.Option(["--out"], metavar="DIR", help=out),
         click.Option(["--again"], is_flag=True, help="Compute everything anew, also what is done."),
-        click.Option(["--queue"], metavar="NAME", help=f"Send to another queue than {task.capability}."),
-        click.Option(["--priority"], metavar="LEVEL", help=PRIORITY_HELP),
-        click.Option(["--budget"], type=Amount(min=0), metavar="USD", help=BUDGET_HELP),
+        *job_option_params(),
         click.Option(["--detach"], is_flag=True, help="Print the jobs' ids and return."),
         click.Option(["--json", "as_json"], is_flag=True, help="Print the jobs as one JSON array."),
         click.Option(["--force"], is_flag=True, help="Overwrite result files that are newer than their jobs."),
@@ -90,26 +89,23 @@ def _own_options(task: Task[Any, Any]) -> list[click.Parameter]:
 def _callback(task: Task[Any, Any]) -> Callable[..., int]:
     def run(**given: Any) -> int:  # noqa: ANN401  click's values
         from hive.client.plan import Plan
-        from hive.wire.job import Priority
 
         own = {name: given.pop(name, None) for name in _OWN_OPTIONS}
+        options = given_options({option.name: given.pop(option.name) for option in job_options()})
         plan = Plan(
             task=task,
             files=own[_FILES] or (),
             count=own["count"],
             out=Path(own["out"]) if own["out"] else None,
             values=named_values(task, given),
-            queue=own["queue"],
-            priority=own["priority"] or Priority.NORMAL,
+            options=options,
         )
-        return _carry_out(
-            plan, own["budget"], **{name: bool(own[name]) for name in ("again", "force", "detach", "as_json")}
-        )
+        return _carry_out(plan, **{name: bool(own[name]) for name in ("again", "force", "detach", "as_json")})
 
     return run
 
 
-def _carry_out(plan: "Plan", budget: float | None, *, again: bool, force: bool, detach: bool, as_json: bool) -> int:
+def _carry_out(plan: "Plan", *, again: bool, force: bool, detach: bool, as_json: bool) -> int:
     from hive.cli.map_display import MapDisplay
     from hive.client import Client
     from hive.client.client import check_budget
@@ -118,7 +114,7 @@ def _carry_out(plan: "Plan", budget: float | None, *, again: bool, force: bool, 
 
     items = make_items(plan)
     session, display = Client(current_settings()), MapDisplay()
-    check_budget(session, [one.request for one in items], budget, say)
+    check_budget(session, [one.request for one in items], say)
     begin = time.monotonic()
     try:
         with display:

@@ -2,23 +2,57 @@
 
 import json
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from hive.catalog import all_capabilities, find_capability, find_task, load_tasks, task_names
-from hive.cli.common import Amount, current_settings, json_option, print_json, print_table, say
+from hive.cli.common import current_settings, json_option, print_json, print_table, say
 from hive.cli.task_command import TaskCommand, default_words, meaning, option_help, usage_word
 from hive.errors import BadParameterError
+from hive.options import JobOptions, Option, job_options
 from hive.task import Capability, Task, Written
 from hive.task.parameter import Parameter
 
 if TYPE_CHECKING:
     from hive.client import Client, Request
 
-_OWN_OPTIONS = ("detach", "as_json", "queue", "priority", "budget", "force")
-BUDGET_HELP = "Send nothing where it will cost more than that, by the history of the task [US$]."
-PRIORITY_HELP = "Which jobs of the queue go first: low, normal or high.  [default: normal]"
+F = TypeVar("F", bound=Callable[..., Any])
+_OWN_OPTIONS = ("detach", "as_json", "force")
+
+
+class _OptionValue(click.ParamType[Any]):
+    """Hands a word of the command line to the check of a job-wide option."""
+
+    def __init__(self, option: Option) -> None:
+        self.option = option
+        self.name = option.metavar.lower()
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """Read the word, or refuse it in one sentence."""
+        return self.option.check(value)
+
+
+def job_option_params() -> list[click.Parameter]:
+    """The job-wide options as those of a command."""
+    return [click.Option([option.flag, option.name], **_attributes(option)) for option in job_options()]
+
+
+def with_job_options(function: F) -> F:
+    """Add the job-wide options to a command that is made by decorators."""
+    for option in reversed(job_options()):
+        function = click.option(option.flag, option.name, **_attributes(option))(function)
+    return function
+
+
+def _attributes(option: Option) -> dict[str, Any]:
+    default = "" if option.default is None else f"  [default: {option.default}]"
+    return {"type": _OptionValue(option), "metavar": option.metavar, "help": option.help + default}
+
+
+def given_options(values: Mapping[str, object]) -> JobOptions:
+    """The job-wide options of a command line, where what is not given has its default."""
+    return JobOptions.read({name: value for name, value in values.items() if value is not None})
 
 
 class SubmitGroup(click.Group):
@@ -73,9 +107,7 @@ class CapabilityGroup(click.Group):
 @click.group(cls=SubmitGroup, invoke_without_command=True, subcommand_metavar="CAPABILITY TASK [FILES]... [OPTIONS]")
 @click.option("--type", "type_", metavar="T", help="Task as capability.task, or a capability for its default task.")
 @click.option("--params", metavar="JSON", help="All parameters as one JSON object; files are paths or references.")
-@click.option("--queue", metavar="NAME", help="Send to another queue than the capability's own.")
-@click.option("--priority", metavar="LEVEL", help=PRIORITY_HELP)
-@click.option("--budget", type=Amount(min=0), metavar="USD", help=BUDGET_HELP)
+@with_job_options
 @click.option("--detach", is_flag=True, help="Print the job's id and return.")
 @click.option("--json", "as_json", is_flag=True, help="Print the job as one JSON document.")
 @click.option("--force", is_flag=True, help="Overwrite result files that are newer than the job.")
@@ -92,9 +124,8 @@ def submit(ctx: click.Context, /, type_: str | None, params: str | None, **own: 
         if type_ is not None or params is not None:
             raise BadParameterError("Name the task either by --type or by CAPABILITY TASK, not both.")
         if any(value not in (None, False) for value in own.values()):
-            raise BadParameterError(
-                "Write --queue, --priority, --budget, --detach, --json and --force behind the task, not before it."
-            )
+            flags = ", ".join(option.flag for option in job_options())
+            raise BadParameterError(f"Write {flags}, --detach, --json and --force behind the task, not before it.")
         return None
     if type_ is None:
         click.echo(ctx.get_help())
@@ -119,9 +150,7 @@ def task_command(task: Task[Any, Any]) -> click.Command:
     """Make the command of a task from its signature."""
     parameters: list[click.Parameter] = [as_click(task, one) for one in task.parameters if not one.takes_rest]
     own: list[click.Parameter] = [
-        click.Option(["--queue"], metavar="NAME", help=f"Send to another queue than {task.capability}."),
-        click.Option(["--priority"], metavar="LEVEL", help=PRIORITY_HELP),
-        click.Option(["--budget"], type=Amount(min=0), metavar="USD", help=BUDGET_HELP),
+        *job_option_params(),
         click.Option(["--detach"], is_flag=True, help="Print the job's id and return."),
         click.Option(["--json", "as_json"], is_flag=True, help="Print the job as one JSON document."),
         click.Option(["--force"], is_flag=True, help="Overwrite result files that are newer than the job."),
@@ -131,7 +160,7 @@ def task_command(task: Task[Any, Any]) -> click.Command:
 
 def _callback(task: Task[Any, Any]) -> Callable[..., int]:
     def run(**given: Any) -> int:  # noqa: ANN401  click's values
-        own = {name: given.pop(name) for name in _OWN_OPTIONS}
+        own = {name: given.pop(name) for name in (*_OWN_OPTIONS, *(option.name for option in job_options()))}
         return _carry_out(task, named_values(task, given), **own)
 
     return run
@@ -198,21 +227,18 @@ def _carry_out(
     task: Task[Any, Any],
     values: Mapping[str, object],
     *,
-    queue: str | None,
-    priority: str | None,
-    budget: float | None,
     detach: bool,
     as_json: bool,
     force: bool,
+    **options: object,
 ) -> int:
     from hive.cli.waiting import wait_and_fetch
     from hive.client import Client, make_request
     from hive.client.client import check_budget
-    from hive.wire.job import Priority
 
-    request = make_request(task, values, queue, priority or Priority.NORMAL)
+    request = make_request(task, values, given_options(options))
     session = Client(current_settings())
-    check_budget(session, [request], budget, say)
+    check_budget(session, [request], say)
     job_id = _send(session, request)
     if detach:
         print_json(session.find(job_id).to_json()) if as_json else click.echo(job_id)

@@ -1,7 +1,7 @@
 """The submitting side: check a call, stage its files, send it, wait, bring back."""
 
 from hive.client.client import Client
-from hive.client.job import Job, Jobs, failure_of, map, options, submit
+from hive.client.job import Job, Jobs, failure_of, map, submit, with_options
 from hive.client.observer import Observer
 from hive.client.request import Request, make_request
 
@@ -14,6 +14,6 @@ __all__ = [
     "failure_of",
     "make_request",
     "map",
-    "options",
     "submit",
+    "with_options",
 ]

@@ -1,10 +1,12 @@
 """The submitting side's connection to one Hive: its store, its broker, and what may be done to its jobs."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import redis
@@ -19,6 +21,7 @@ from hive.costs import budgets
 from hive.costs.forecast import Forecast, planned
 from hive.costs.money import dollars
 from hive.errors import BadFileError, JobStateError, LedgerError, UnreachableError
+from hive.options import JobOptions
 from hive.settings import Settings, host_name
 from hive.staging import BlobStore, Reference, open_store, total_bytes
 from hive.staging.contents import Digests
@@ -126,14 +129,13 @@ class Client:
         return Specification(
             capability=request.task.capability,
             task=request.task.wire_name,
-            queue=request.queue,
             parameters=request.parameters,
             inputs=inputs,
             outputs={name: path.resolve().name for name, path in request.destinations.items()},
             limits=dataclasses.replace(
                 request.task.limits, attempts=request.task.limits.attempts or self.settings.max_attempts
             ),
-            priority=request.priority,
+            **_carried(request.options) | {"queue": request.queue},
         )
 
     def stage(self, requests: Sequence[Request], watcher: Observer) -> list[dict[str, Json]]:
@@ -247,9 +249,15 @@ def retry(session: Client, job: JobRecord) -> None:
         ) from error
 
 
-def check_budget(
-    session: "Client", requests: Sequence[Request], budget_usd: float | None, warn: Callable[[str], None]
-) -> None:
+def _carried(options: JobOptions) -> dict[str, Any]:
+    """The options that workers must know: those that a specification has a field for."""
+    return {name: value for name, value in vars(options).items() if name in _SPECIFIED}
+
+
+_SPECIFIED = frozenset(inspect.signature(Specification).parameters)
+
+
+def check_budget(session: "Client", requests: Sequence[Request], warn: Callable[[str], None]) -> None:
     """Refuse requests of one task that will cost more than they may; what nobody can predict is let through and said.
 
     Raises
@@ -259,7 +267,8 @@ def check_budget(
     UnreachableError
         The broker does not answer.
     """
-    if budget_usd is None and not budgets.has_limit(session.settings):
+    budget_usd = requests[0].options.budget_usd if requests else None
+    if not requests or (budget_usd is None and not budgets.has_limit(session.settings)):
         return
     found, why = _forecast(session, requests)
     usd = found.usd if found is not None else None

@@ -9,11 +9,12 @@ from typing import Any, cast
 from hive.catalog import find_capability, find_task
 from hive.client.client import Client
 from hive.errors import HiveError
+from hive.options import Priority
 from hive.staging import Reference
 from hive.store import QueueReport
 from hive.store.connection import reachable
 from hive.task import Written
-from hive.wire.job import JobRecord, Priority, State
+from hive.wire.job import JobRecord, State
 
 _Schemas = Mapping[str, Mapping[str, Any]]
 

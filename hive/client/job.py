@@ -11,7 +11,7 @@ Many files, one job for each:
 for ground in hive.map(dtm, Path("tiles").glob("*.laz"), out=Path("models"), cell=0.5).results():
     print(ground.mean)
 
-What is not the task's own business is said before: hive.options(priority="high").submit(dtm, …).
+Job-wide options come before it: hive.with_options(priority="high").submit(dtm, …).
 """
 
 import logging
@@ -29,11 +29,12 @@ from hive.client.observer import Observer
 from hive.client.plan import Plan, make_items
 from hive.client.request import make_request
 from hive.errors import HiveError, JobFailedError
+from hive.options import USUAL, JobOptions
 from hive.settings import load_settings
 from hive.store import LogEntry
 from hive.store.connection import reachable
 from hive.task import Progress, Task
-from hive.wire.job import JobRecord, Priority, State
+from hive.wire.job import JobRecord, State
 
 logger = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -154,15 +155,10 @@ class Job(Generic[R]):
 
 
 @dataclass(frozen=True)
-class Options:
-    """How jobs are submitted: which of the queue go first (low, normal or high), to which queue, and for how much.
+class Submission:
+    """Submits jobs with job-wide options."""
 
-    Where jobs will cost more than `budget_usd`, by the history of their task, nothing is sent.
-    """
-
-    priority: str = Priority.NORMAL
-    queue: str | None = None
-    budget_usd: float | None = None
+    options: JobOptions = USUAL
 
     def submit(self, task: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> Job[R]:
         """Submit a task with the arguments of its function; they are checked as its signature says.
@@ -177,8 +173,8 @@ class Options:
             Broker or store do not answer; nothing was sent.
         """
         session = Client(load_settings())
-        request = make_request(task, task.bind(*args, **kwargs), self.queue, self.priority)
-        check_budget(session, [request], self.budget_usd, logger.warning)
+        request = make_request(task, task.bind(*args, **kwargs), self.options)
+        check_budget(session, [request], logger.warning)
         return Job(session, task, session.submit(request))
 
     def map(
@@ -199,18 +195,17 @@ class Options:
             count=count,
             out=Path(out) if out is not None else None,
             values=values,
-            queue=self.queue,
-            priority=self.priority,
+            options=self.options,
         )
         session, items = Client(load_settings()), make_items(plan)
-        check_budget(session, [one.request for one in items], self.budget_usd, logger.warning)
+        check_budget(session, [item.request for item in items], logger.warning)
         mapped = send_items(session, items, again=again)
         return Jobs(session, task, mapped, [Job(session, task, one.id, one.name) for one in mapped])
 
 
-def options(*, priority: str = Priority.NORMAL, queue: str | None = None, budget_usd: float | None = None) -> Options:
-    """Say how jobs shall be submitted: `hive.options(priority="high").submit(dtm, …)`."""
-    return Options(priority, queue, budget_usd)
+def with_options(**values: object) -> Submission:
+    """Submit with job-wide options: `hive.with_options(priority="high").submit(dtm, …)`; see `hive.options`."""
+    return Submission(JobOptions.read(values))
 
 
 def submit(task: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> Job[R]:
@@ -223,7 +218,7 @@ def submit(task: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> Job[R]:
     UnreachableError
         Broker or store do not answer; nothing was sent.
     """
-    return Options().submit(task, *args, **kwargs)
+    return Submission().submit(task, *args, **kwargs)
 
 
 def map(
@@ -254,7 +249,7 @@ def map(
     UnreachableError
         Broker or store do not answer. The text says how many jobs are sent; the same call again sends the rest.
     """
-    return Options().map(task, files, out=out, count=count, again=again, **values)
+    return Submission().map(task, files, out=out, count=count, again=again, **values)
 
 
 def failure_of(job: JobRecord) -> str:

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hive.client.request import Request, check_queue, make_request, read_priority, sources_of
+from hive.client.request import Request, check_queue, make_request, sources_of
 from hive.errors import BadFileError, BadParameterError, UsageError
+from hive.options import USUAL, JobOptions
 from hive.staging import Reference, Remote
 from hive.task import Task, Written
 from hive.task.parameter import Parameter
-from hive.wire.job import Priority
 
 # As many of the files that cannot be used are listed.
 _MOST_REASONS = 10
@@ -34,8 +34,7 @@ class Plan:
     count: int | None = None
     out: Path | None = None
     values: Mapping[str, object] | None = None
-    queue: str | None = None
-    priority: str = Priority.NORMAL
+    options: JobOptions = USUAL
 
 
 def make_items(plan: Plan) -> list[Item]:
@@ -49,9 +48,8 @@ def make_items(plan: Plan) -> list[Item]:
     task, values = plan.task, plan.task.flat(plan.values or {})
     mapped = _mapped_parameter(plan)
     _check_options(task, values, mapped)
-    if plan.queue is not None:
-        check_queue(task, plan.queue)
-    plan = replace(plan, queue=plan.queue or task.capability, priority=read_priority(plan.priority))
+    if plan.options.queue is not None:
+        check_queue(task, plan.options.queue)
     with _results_folder(plan) as out:
         if mapped is None:
             assert plan.count is not None  # noqa: S101  a map without files has been counted
@@ -180,9 +178,8 @@ def _places(task: Task[Any, Any], out: Path, stem: str) -> dict[str, object]:
 
 
 def _request(plan: Plan, values: Mapping[str, object]) -> Request:
-    # The queue and the priority were checked once; looking the queue up again for each file takes its time.
-    request = make_request(plan.task, values)
-    return replace(request, queue=str(plan.queue), priority=Priority(plan.priority))
+    # The queue was checked once; looking it up again for each file takes its time.
+    return replace(make_request(plan.task, values), options=plan.options)
 
 
 def _collisions(items: Sequence[Item]) -> Iterator[str]:

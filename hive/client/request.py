@@ -7,11 +7,11 @@ from typing import Any, cast
 
 from hive.catalog import all_capabilities
 from hive.errors import BadFileError, BadParameterError, UnknownNameError, did_you_mean
+from hive.options import USUAL, JobOptions
 from hive.staging import Reference, Remote, safe_name
 from hive.task import Read, Task, Written
 from hive.task.parameter import Parameter
 from hive.task.values import Json
-from hive.wire.job import Priority
 
 # A parameter that reads files: what was named for it, in order.
 Source = Path | Reference | Remote
@@ -22,11 +22,15 @@ class Request:
     """A checked call of a task."""
 
     task: Task[Any, Any]
-    queue: str
-    priority: Priority
+    options: JobOptions
     parameters: Mapping[str, Json]
     sources: Mapping[str, tuple[Source, ...]]
     destinations: Mapping[str, Path]
+
+    @property
+    def queue(self) -> str:
+        """The queue that the job is sent to: the capability's, where the options name no other."""
+        return self.options.queue or self.task.capability
 
     @property
     def paths(self) -> list[Path]:
@@ -34,29 +38,22 @@ class Request:
         return [source for sources in self.sources.values() for source in sources if isinstance(source, Path)]
 
 
-def make_request(
-    task: Task[Any, Any],
-    values: Mapping[str, object],
-    queue: str | None = None,
-    priority: str = Priority.NORMAL,
-) -> Request:
+def make_request(task: Task[Any, Any], values: Mapping[str, object], options: JobOptions = USUAL) -> Request:
     """Check a call and everything it names.
 
     Parameters
     ----------
     task : the task
     values : by parameter name; files are paths or references, missing written files get a place beside the first input
-    queue : another queue than the capability's own
-    priority : which jobs of the queue go first: low, normal or high
+    options : the job-wide options, such as its queue
 
     Raises
     ------
     UsageError
         A value, a file or a name is not acceptable; the text says which.
     """
-    if queue is not None:
-        check_queue(task, queue)
-    level = read_priority(priority)
+    if options.queue is not None:
+        check_queue(task, options.queue)
     if task.is_part:
         raise UnknownNameError(f"{task.wire_name} is a part of larger jobs; submit the task that plans it.")
     values = task.flat(values)
@@ -69,20 +66,14 @@ def make_request(
     files = {parameter.name for parameter in (*task.reads, *task.writes)}
     return Request(
         task=task,
-        queue=queue or task.capability,
-        priority=level,
+        options=options,
         parameters={name: cast(Json, value) for name, value in checked.items() if name not in files},
         sources={name: found for name, found in sources.items() if found},
         destinations=destinations,
     )
 
 
-def make_remote_request(
-    task: Task[Any, Any],
-    values: Mapping[str, object],
-    queue: str | None = None,
-    priority: str = Priority.NORMAL,
-) -> Request:
+def make_remote_request(task: Task[Any, Any], values: Mapping[str, object], options: JobOptions = USUAL) -> Request:
     """Check a call that comes from elsewhere: its files are references or URLs, and nothing of this machine is read.
 
     Raises
@@ -102,7 +93,7 @@ def make_remote_request(
         name = values.get(parameter.name)
         if isinstance(name, str):
             safe_name(name)
-    return make_request(task, values, queue, priority)
+    return make_request(task, values, options)
 
 
 def with_files(task: Task[Any, Any], values: Mapping[str, object]) -> dict[str, object]:
@@ -134,19 +125,6 @@ def check_queue(task: Task[Any, Any], queue: str) -> None:
             raise UnknownNameError(f"There is no queue {queue!r}. Known are: {', '.join(known)}.{hint}")
     elif not queue.replace("-", "").replace("_", "").isalnum():
         raise UnknownNameError(f"{queue!r} cannot be a queue's name; write a capability such as gis.")
-
-
-def read_priority(word: str) -> Priority:
-    """Read which jobs of a queue go first.
-
-    Raises
-    ------
-    BadParameterError
-        It is none of low, normal and high.
-    """
-    if word not in list(Priority):
-        raise BadParameterError(f"The priority must be low, normal or high, not {word!r}.")
-    return Priority(word)
 
 
 def sources_of(task: Task[Any, Any], parameter: Parameter, values: Mapping[str, object]) -> tuple[Source, ...]:

@@ -6,7 +6,8 @@ from typing import Any
 
 from hive.catalog import all_tasks
 from hive.gateway.answers import Handler
-from hive.wire.job import Priority, State
+from hive.options import Priority, job_options
+from hive.wire.job import State
 
 _Document = dict[str, Any]
 _DIGEST = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
@@ -129,13 +130,12 @@ def _send() -> _Document:
         "properties": {
             "type": {"type": "string", "examples": [task.wire_name for task in all_tasks()]},
             "params": {"type": "object", "description": "The task's parameters; files are references or URLs."},
-            "queue": _TEXT,
-            "priority": {"enum": [str(one) for one in Priority]},
+            **{option.name: {**option.schema, "description": option.help} for option in job_options()},
         },
         "required": ["type"],
         "additionalProperties": False,
     }
-    sent = _object(id=_TEXT, state={"const": "queued"}, url=_TEXT)
+    sent = _object(id=_TEXT, state={"const": "queued"}, url=_TEXT, warnings={"type": "array", "items": _TEXT})
     return {
         "summary": "Send a job.",
         "requestBody": {"required": True} | _json(body),

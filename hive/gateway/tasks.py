@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -12,17 +12,19 @@ from tornado.web import HTTPError
 
 from hive.catalog import find_task
 from hive.client import Client
+from hive.client.client import check_budget
 from hive.client.explain import explain, look_around, shown, shown_whole
 from hive.client.request import Request, make_remote_request, with_files
 from hive.errors import BadParameterError
 from hive.gateway.answers import Handler
+from hive.options import JobOptions, job_options
 from hive.store import Listing, LogEntry, Wanted
 from hive.store.connection import reachable
 from hive.store.logs import BEGINNING
-from hive.wire.job import JobRecord, Priority, State
+from hive.wire.job import JobRecord, State
 
 _MOST_LISTED = 1000
-_FIELDS = {"type": str, "params": dict, "queue": str, "priority": str}
+_OWN_FIELDS: Mapping[str, tuple[type, str]] = {"type": (str, "text"), "params": (dict, "an object")}
 
 
 class Tasks(Handler):
@@ -41,27 +43,34 @@ class Tasks(Handler):
 
     async def post(self) -> None:
         """Send a job; answers at once, with where to look for it."""
-        request = await self.blocking(_request, self._asked())
-        job_id = await self.blocking(self.application.session.submit, request)
-        self.say({"id": job_id, "state": "queued", "url": f"/task/{job_id}"}, HTTPStatus.ACCEPTED)
+        self.say(await self.blocking(_submit, self.application.session, self._body()), HTTPStatus.ACCEPTED)
 
-    def _asked(self) -> dict[str, Any]:
+    def _body(self) -> dict[str, Any]:
         body = self.json_body()
-        for name, value in body.items():
-            if name not in _FIELDS:
-                raise HTTPError(HTTPStatus.BAD_REQUEST, reason=f"Known fields are {', '.join(_FIELDS)}")
-            if not isinstance(value, _FIELDS[name]):
-                kind = "an object" if _FIELDS[name] is dict else "text"
-                raise HTTPError(HTTPStatus.BAD_REQUEST, reason=f"{name} must be {kind}")
+        known = [*_OWN_FIELDS, *(option.name for option in job_options())]
+        if any(name not in known for name in body):
+            raise HTTPError(HTTPStatus.BAD_REQUEST, reason=f"Known fields are {', '.join(known)}")
+        for name, (kind, words) in _OWN_FIELDS.items():
+            if name in body and not isinstance(body[name], kind):
+                raise HTTPError(HTTPStatus.BAD_REQUEST, reason=f"{name} must be {words}")
         if "type" not in body:
             raise HTTPError(HTTPStatus.BAD_REQUEST, reason="Name the type of the task, such as gis.dtm")
         return body
 
 
-def _request(asked: dict[str, Any]) -> Request:
-    task = find_task(asked["type"])
-    values = with_files(task, asked.get("params", {}))
-    return make_remote_request(task, values, asked.get("queue"), asked.get("priority", Priority.NORMAL))
+def _submit(client: Client, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Send what a body asks for; `warnings` says what could not be checked."""
+    request = _request(body)
+    warnings: list[str] = []
+    check_budget(client, [request], warnings.append)
+    job_id = client.submit(request)
+    return {"id": job_id, "state": str(State.QUEUED), "url": f"/task/{job_id}", "warnings": warnings}
+
+
+def _request(body: Mapping[str, Any]) -> Request:
+    task = find_task(body["type"])
+    options = JobOptions.read({name: value for name, value in body.items() if name not in _OWN_FIELDS})
+    return make_remote_request(task, with_files(task, body.get("params", {})), options)
 
 
 def _state(text: str) -> State:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from hive.errors import BadParameterError, TaskDeclarationError
+from hive.options import reserved_names
 from hive.task.files import Read, Written
 from hive.task.values import Choice, Json, Kind, Number, Switch, Text
 from hive.units import PLAIN, Help, Limit, Matching, OneOf, Rest, Unit
@@ -18,7 +19,7 @@ class _Required:
 
 REQUIRED: Final = _Required()
 # Names that `hive submit` uses itself for every task, and those of `hive map`, where written files are no options.
-RESERVED: Final = frozenset({"detach", "json", "queue", "priority", "force", "budget", "help", "type", "params"})
+RESERVED: Final = frozenset({"detach", "json", "force", "help", "type", "params"}) | reserved_names()
 RESERVED_BY_MAP: Final = frozenset({"out", "count", "again"})
 
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Self
 
+from hive.options import Priority as Priority
 from hive.task import Limits, Progress
 from hive.task.values import Json
 from hive.wire.signing import Signer, canonical, statement
@@ -26,14 +27,6 @@ class State(StrEnum):
     def is_final(self) -> bool:
         """Whether nothing more will happen to the job."""
         return self in (State.SUCCEEDED, State.FAILED, State.CANCELLED)
-
-
-class Priority(StrEnum):
-    """Which jobs of a queue go first."""
-
-    HIGH = "high"
-    NORMAL = "normal"
-    LOW = "low"
 
 
 _USUAL: dict[str, Any] = {

@@ -25,6 +25,7 @@ from hive_workers.test.probe import probe
 
 from hive.client import Client, make_request
 from hive.home import running_pid
+from hive.options import JobOptions
 from hive.wire.job import JobRecord, State
 from tests.support import BIN, Hive, end_tree, free_port, missing, wait_until
 
@@ -60,7 +61,7 @@ class Field:
     def submit(self, count: int = 1, queue: str = "gis", **parameters: object) -> list[str]:
         """Send probes that leave a trace."""
         session = self.session
-        request = make_request(probe, {"trace": "log", **parameters}, queue)
+        request = make_request(probe, {"trace": "log", **parameters}, JobOptions(queue=queue))
         ids = [session.submit(request) for _ in range(count)]
         self.ids += ids
         return ids

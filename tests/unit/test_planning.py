@@ -14,9 +14,10 @@ from hive import versions as version
 from hive.client.map import request_digest
 from hive.client.plan import Plan, make_items
 from hive.errors import BadFileError, BadParameterError, UnknownNameError, UsageError
+from hive.options import JobOptions, Priority
 from hive.task import AnyInput, AnyOutput, Capability
 from hive.units import Help
-from hive.wire.job import Priority, Specification
+from hive.wire.job import Specification
 from tests.support import TILE
 
 lab = Capability("lab", "Tasks that only these tests have.")
@@ -61,7 +62,7 @@ def test_each_file_becomes_a_job_with_places_named_after_it(tiles, tmp_path):
         "preview": tmp_path / "out" / "tile1_dtm.png",
     }
     assert items[1].request.parameters["cell"] == 2.0
-    assert (items[1].request.queue, items[1].request.priority) == ("gis", Priority.NORMAL)
+    assert (items[1].request.queue, items[1].request.options.priority) == ("gis", Priority.NORMAL)
     assert (tmp_path / "out").is_dir()
 
 
@@ -74,11 +75,11 @@ def test_a_second_file_that_is_read_is_the_same_for_all(tiles, tmp_path):
 
 
 def test_a_task_that_reads_no_files_is_repeated(tmp_path):
-    items = plan(probe, count=3, values={"seconds": "1 min"}, queue="gis", priority="high")
+    items = plan(probe, count=3, values={"seconds": "1 min"}, options=JobOptions(queue="gis", priority="high"))
     assert [item.name for item in items] == ["#1", "#2", "#3"]
     assert items[0].request is items[2].request
     assert (items[0].request.parameters["seconds"], items[0].request.queue) == (60.0, "gis")
-    assert items[0].request.priority is Priority.HIGH
+    assert items[0].request.options.priority is Priority.HIGH
     assert items[0].request.destinations == {}
     numbered = plan(probe, count=10, out=tmp_path / "out")
     assert numbered[0].request.destinations == {"output": tmp_path / "out" / "01_probe"}
@@ -94,8 +95,7 @@ def test_a_task_that_reads_no_files_is_repeated(tmp_path):
         (dtm, {"files": ["a.laz"], "values": {"cell": 0}}, BadParameterError, "^cell must be more than 0 m"),
         (dtm, {"files": ["a.laz"], "values": {"cloud": "b.laz"}}, BadParameterError, "it is what the files are for"),
         (dtm, {"files": ["a.laz"], "values": {"raster": "b.tif"}}, BadParameterError, "raster cannot be given"),
-        (dtm, {"files": ["a.laz"], "queue": "gsi"}, UnknownNameError, "There is no queue 'gsi'"),
-        (dtm, {"files": ["a.laz"], "priority": "top"}, BadParameterError, "must be low, normal or high"),
+        (dtm, {"files": ["a.laz"], "options": JobOptions(queue="gsi")}, UnknownNameError, "There is no queue 'gsi'"),
         (probe, {}, BadParameterError, "say how often it shall run: --count N"),
         (probe, {"files": ["a.laz"]}, BadParameterError, "reads no files"),
         (probe, {"count": 0}, BadParameterError, "at least 1, not 0"),

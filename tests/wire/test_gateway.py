@@ -109,7 +109,7 @@ def test_a_job_is_sent_followed_and_fetched_with_nothing_but_http(web, mac):
     asked = {"type": "gis.dtm", "params": {"cloud": f"sha256:{digest}/tile.laz", "raster": "dtm.tif", "cell": "6ft"}}
     sent = web.ask("POST", "/task", json.dumps(asked).encode())
     assert sent.status == 202
-    assert sent.json() | {"id": "", "url": ""} == {"id": "", "state": "queued", "url": ""}
+    assert sent.json() | {"id": "", "url": ""} == {"id": "", "state": "queued", "url": "", "warnings": []}
     url = sent.json()["url"]
     job = wait_until(lambda: (one := web.ask("GET", url).json())["state"] == "succeeded" and one, "it succeeds")
     assert job == mac.json("show", job["id"])
@@ -138,6 +138,9 @@ def test_a_job_is_sent_followed_and_fetched_with_nothing_but_http(web, mac):
         ({"type": "gis.dtm", "params": {"cloud": "s3://b/a.laz", "raster": "/x.tif"}}, 400, "no slashes"),
         ({"type": "test", "queue": "no such queue!"}, 404, "cannot be a queue's name"),
         ({"type": "test", "priority": "urgent"}, 400, "low, normal or high"),
+        ({"type": "test", "budget_usd": -1}, 400, "The budget must be an amount of 0 US$ or more, not -1"),
+        ({"type": "test", "budget_usd": True}, 400, "The budget must be an amount of 0 US$ or more, not True"),
+        ({"type": "test", "colour": "red"}, 400, "Known fields are type, params, queue, priority, budget_usd"),
         ({"type": 1}, 400, "type must be text"),
         ({"type": "test", "params": []}, 400, "params must be an object"),
         ({"params": {}}, 400, "Name the type"),
