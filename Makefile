@@ -5,7 +5,7 @@ READY := $(VENV)/ready
 ALL := $(VENV)/ready-for-all
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-all demo test check faults attacks bench docs up down worker clean
+.PHONY: help install install-all demo test check faults attacks bench docs dist up down worker clean
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,8 +53,15 @@ bench: $(ALL)  ## Measure beside plain Celery, nginx and scripts: start-up, thro
 attacks: $(ALL)  ## Try every attack that Hive promises to refuse; writes the table
 	HIVE_ATTACKS_PAGE=docs/attacks.md $(BIN)/pytest tests/attacks
 
-docs: $(ALL)  ## Write docs/reference.md from signatures and --help
+docs: $(ALL)  ## Write docs/reference.md from signatures and --help, and build the site; a broken link fails
 	$(BIN)/python tools/reference.py docs/reference.md
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "site/index.html"
+
+dist: $(ALL)  ## Build a wheel that needs nothing else of this folder
+	rm -rf dist build
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	@ls dist
 
 up: $(READY)  ## Start the Mac side here
 	$(BIN)/hive up
@@ -66,4 +73,4 @@ worker: $(READY)  ## Start a worker here; serves gis unless WORKER_CAPABILITIES 
 	WORKER_CAPABILITIES="$${WORKER_CAPABILITIES:-gis}" $(BIN)/hive worker
 
 clean:  ## Remove .venv and everything that was built
-	rm -rf $(VENV) build dist *.egg-info demo-output .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) build dist *.egg-info demo-output site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

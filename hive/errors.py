@@ -183,11 +183,14 @@ def missing_library(extra: str, error: ModuleNotFoundError) -> ServiceError:
     """What is said where a library of an extra is not installed.
 
     >>> print(missing_library("aws", ModuleNotFoundError("", name="boto3")))
-    aws needs boto3, which is not installed here. Install it: pip install 'hive-compute[aws]'.
+    aws needs boto3, which is not installed here. Install it: pip install 'boto3>=1.40'.
     """
-    return ServiceError(
-        f"{extra} needs {error.name}, which is not installed here. Install it: pip install 'hive-compute[{extra}]'."
-    )
+    from importlib.metadata import requires  # noqa: PLC0415  40 ms that only this needs
+
+    listed = [line.partition(";") for line in requires("hive-compute") or ()]
+    wanted = [name.strip() for name, _, marker in listed if f'extra == "{extra}"' in marker.replace("'", '"')]
+    command = " ".join(f"'{name}'" for name in wanted) or str(error.name)
+    return ServiceError(f"{extra} needs {error.name}, which is not installed here. Install it: pip install {command}.")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

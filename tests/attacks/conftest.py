@@ -13,7 +13,7 @@ PAGE = """# Attacks, and what came of them
 
 Written by `make attacks` on {date} ({system}). Each line was really tried, against a real redis-server, real Celery
 workers and the real gateway, with what the attacker in question would have. Why it is so, and what a stolen identity
-can still do: [safety](why.md#safety).
+can still do: [security](../SECURITY.md).
 
 {table}
 """
