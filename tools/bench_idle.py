@@ -27,7 +27,7 @@ import psutil
 import redis
 from hive_workers.test.probe import probe
 
-from hive.client import Client, make_request
+from hive.client import Session, make_request
 from hive.client.observer import Observer
 from hive.home import start, stop
 from hive.home.gateway_process import running_pid as gateway_pid
@@ -220,7 +220,7 @@ def workers(side: Side, count: int, pool: str = "solo", slots: int = 1) -> Itera
 def seen(jobs: int) -> bool:
     """Memory after many jobs, all of whose records are still there; returns whether the goal is met."""
     with tempfile.TemporaryDirectory() as name, hive_side(Path(name)) as side:
-        session = Client(load_settings({"home": Path(name, "home"), "broker_url": side.broker_url}, {}))
+        session = Session(load_settings({"home": Path(name, "home"), "broker_url": side.broker_url}, {}))
 
         def ended() -> int:
             return int(session.broker.zcard(keys.finished("bench")))  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from pathlib import Path
 from celery import Celery
 from hive_workers.test.probe import probe
 
-from hive.client import Client
+from hive.client import Session
 from hive.client.map import send_items
 from hive.client.plan import Plan, make_items
 from hive.home import start, stop
@@ -46,7 +46,7 @@ def plain(settings: Settings) -> None:
 def hive_map(settings: Settings) -> None:
     """Submit Hive's jobs."""
     sent = send_items(
-        Client(settings), make_items(Plan(probe, count=JOBS, options=JobOptions(queue="bench"))), again=True
+        Session(settings), make_items(Plan(probe, count=JOBS, options=JobOptions(queue="bench"))), again=True
     )
     assert len({one.id for one in sent}) == JOBS  # noqa: S101  a bench must not be fast by doing nothing
 

@@ -16,7 +16,7 @@ import psutil
 from hive_workers.geophysics.detect import detect
 from hive_workers.training.fit import fit
 
-from hive.client import Client, make_request
+from hive.client import Session, make_request
 from hive.home import start, stop
 from hive.settings import Settings, load_settings
 from hive.store.connection import connect
@@ -69,7 +69,7 @@ def memory_mb(queue: str, task: Task, values: dict[str, object], preload: str) -
 
 def run_everywhere(settings: Settings, task: Task, values: dict[str, object], folder: Path) -> None:  # type: ignore[type-arg]
     """Run the task often enough, at once, that each process has had one."""
-    session = Client(settings)
+    session = Session(settings)
     ids = []
     for number in range(2 * SLOTS):
         ids.append(session.submit(make_request(task, {**values, **places(task, folder, str(number))})))

@@ -12,7 +12,7 @@ from hive.cli.common import Amount, json_option, open_session, print_json
 from hive.errors import BadFileError, HiveError, SettingError
 
 if TYPE_CHECKING:
-    from hive.client import Client
+    from hive.client import Session
     from hive.machines import LaunchPlan, LaunchRequest, Provider
     from hive.machines.autoscale import Bounds, Decision
     from hive.providers.first_start import Installer
@@ -140,13 +140,13 @@ def auto(budget: str, every_s: float, once: bool, dry_run: bool, as_json: bool, 
         time.sleep(every_s)
 
 
-def _wish(session: "Client", asked: dict[str, Any]) -> "LaunchRequest":
+def _wish(session: "Session", asked: dict[str, Any]) -> "LaunchRequest":
     """One machine as each of them will be."""
     ours = {"count": 1, "is_spot": asked["spot"], "budget": None, "accept_unknown_price": False, "disk": 100}
     return wish_of(session.settings, asked["type_"], asked | ours)
 
 
-def _look(session: "Client", provider: "Provider", plan: "LaunchPlan", bounds: "Bounds") -> "list[Decision]":
+def _look(session: "Session", provider: "Provider", plan: "LaunchPlan", bounds: "Bounds") -> "list[Decision]":
     from hive.machines import Records, rows
     from hive.machines.autoscale import decide
     from hive.providers.machine import now
@@ -163,7 +163,7 @@ def _look(session: "Client", provider: "Provider", plan: "LaunchPlan", bounds: "
 
 
 def _carry_out(
-    session: "Client",
+    session: "Session",
     provider: "Provider",
     plan: "LaunchPlan",
     installer: "Installer",

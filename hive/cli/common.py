@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from hive.client import Client
+    from hive.client import Session
     from hive.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -39,11 +39,11 @@ def current_settings(**flags: object) -> "Settings":
     return load_settings({**(context.find_root().obj or {}), **flags})
 
 
-def open_session() -> "Client":
+def open_session() -> "Session":
     """A session with the settings of this call."""
-    from hive.client import Client
+    from hive.client import Session
 
-    return Client(current_settings())
+    return Session(current_settings())
 
 
 def say(text: str) -> None:

@@ -145,8 +145,7 @@ def _task(words: Sequence[str]) -> "tuple[Task[Any, Any], Sequence[str]]":
 
 def _sizes(task: "Task[Any, Any]", files: Sequence[str]) -> list[int]:
     """What each job will read [bytes]; one job for each file, or one for all where the task reads them together."""
-    from hive.client.client import size_bytes
-    from hive.client.request import sources_of
+    from hive.client.request import size_bytes, sources_of
 
     if not task.reads:
         if files:

@@ -102,11 +102,9 @@ def fetch(job_id: str, folder: Path | None, force: bool, as_json: bool) -> int:
 @json_option
 def cancel(job_id: str, as_json: bool) -> None:
     """Stop a job that waits or runs. Its worker ends the processes of one that runs."""
-    from hive.client.client import cancel
-
     session = open_session()
     job = session.find(job_id)
-    cancel(session, job)
+    session.cancel(job)
     if as_json:
         print_json(session.find(job.id).to_json())
     elif job.state == "running":
@@ -122,11 +120,10 @@ def cancel(job_id: str, as_json: bool) -> None:
 def retry(job_id: str, detach: bool, as_json: bool) -> int:
     """Run a failed or cancelled job again under the same id; wait with progress, bring the written files back."""
     from hive.cli.waiting import wait_and_fetch
-    from hive.client.client import retry
 
     session = open_session()
     job = session.find(job_id)
-    retry(session, job)
+    session.retry(job)
     if detach:
         print_json(session.find(job.id).to_json()) if as_json else click.echo(job.id)
         return 0

@@ -10,7 +10,7 @@ import click
 from hive.cli.common import current_settings, json_option, open_session, print_json, printable
 
 if TYPE_CHECKING:
-    from hive.client import Client
+    from hive.client import Session
     from hive.home.log_files import Line
     from hive.store import LogEntry
     from hive.wire.job import JobRecord
@@ -52,7 +52,7 @@ def logs(job_id: str | None, follow: bool, orchestrator: bool, attempt: int | No
         _read(session, job, attempt, as_json=as_json)
 
 
-def _read(session: "Client", job: "JobRecord", attempt: int | None, *, as_json: bool) -> None:
+def _read(session: "Session", job: "JobRecord", attempt: int | None, *, as_json: bool) -> None:
     from hive.store.connection import reachable
 
     with reachable(session.settings):
@@ -66,7 +66,7 @@ def _read(session: "Client", job: "JobRecord", attempt: int | None, *, as_json: 
         click.echo(f"The job {job.short_id} has written nothing{'' if job.state.is_final else ' yet'}.", err=True)
 
 
-def _follow(session: "Client", job: "JobRecord", attempt: int | None, *, as_json: bool) -> None:
+def _follow(session: "Session", job: "JobRecord", attempt: int | None, *, as_json: bool) -> None:
     from hive.cli.report import outcome_text
     from hive.cli.waiting import left_text, outages
     from hive.client.wait import follow

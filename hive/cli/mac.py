@@ -93,11 +93,10 @@ def _print_started(settings: "Settings", services: "Sequence[Service]") -> None:
 
 def _send_missing(settings: "Settings") -> list[str]:
     """Send again what Redis has lost of this laptop's jobs, and say how many there were."""
-    from hive.client import Client
-    from hive.client.ledger import send_missing
+    from hive.client import Session
 
     try:
-        sent = send_missing(Client(settings))
+        sent = Session(settings).send_missing()
     except HiveError as error:  # the Mac side is up all the same
         click.echo(f"hive: {error}", err=True)
         return []

@@ -107,14 +107,13 @@ def _callback(task: Task[Any, Any]) -> Callable[..., int]:
 
 def _carry_out(plan: "Plan", *, again: bool, force: bool, detach: bool, as_json: bool) -> int:
     from hive.cli.map_display import MapDisplay
-    from hive.client import Client
-    from hive.client.client import check_budget
+    from hive.client import Session
     from hive.client.map import gather, send_items
     from hive.client.plan import make_items
 
     items = make_items(plan)
-    session, display = Client(current_settings()), MapDisplay()
-    check_budget(session, [one.request for one in items], say)
+    session, display = Session(current_settings()), MapDisplay()
+    session.check_budget([one.request for one in items], say)
     begin = time.monotonic()
     try:
         with display:

@@ -15,7 +15,7 @@ from hive.task import Capability, Task, Written
 from hive.task.parameter import Parameter
 
 if TYPE_CHECKING:
-    from hive.client import Client, Request
+    from hive.client import Request, Session
 
 F = TypeVar("F", bound=Callable[..., Any])
 _OWN_OPTIONS = ("detach", "as_json", "force")
@@ -233,12 +233,11 @@ def _carry_out(
     **options: object,
 ) -> int:
     from hive.cli.waiting import wait_and_fetch
-    from hive.client import Client, make_request
-    from hive.client.client import check_budget
+    from hive.client import Session, make_request
 
     request = make_request(task, values, given_options(options))
-    session = Client(current_settings())
-    check_budget(session, [request], say)
+    session = Session(current_settings())
+    session.check_budget([request], say)
     job_id = _send(session, request)
     if detach:
         print_json(session.find(job_id).to_json()) if as_json else click.echo(job_id)
@@ -246,7 +245,7 @@ def _carry_out(
     return wait_and_fetch(session, job_id, as_json=as_json, force=force)
 
 
-def _send(session: "Client", request: "Request") -> str:
+def _send(session: "Session", request: "Request") -> str:
     from hive.cli.display import Display
 
     with Display() as display:

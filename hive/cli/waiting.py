@@ -9,19 +9,20 @@ from hive.cli.common import print_json
 from hive.errors import HiveError
 
 if TYPE_CHECKING:
-    from hive.client import Client, Observer
+    from hive.client import Observer, Session
     from hive.wire.job import JobRecord
 
 _FAILED = 1
 
 
-def watch(session: "Client", job_id: str, timeout_s: float | None = None) -> "JobRecord":
+def watch(session: "Session", job_id: str, timeout_s: float | None = None) -> "JobRecord":
     """Wait for a job and draw it; Ctrl-C leaves it alone and says how to come back."""
     from hive.cli.display import Display
+    from hive.client import wait
 
     try:
         with Display() as display:
-            return session.watch(job_id, display, timeout_s)
+            return wait.watch(session, job_id, display, timeout_s)
     except KeyboardInterrupt:
         click.echo(f"\nThe job {left_text(session, job_id, 'wait')}", err=True)
         raise
@@ -41,7 +42,7 @@ def outages() -> "Observer":
     return Outages()
 
 
-def left_text(session: "Client", job_id: str, command: str) -> str:
+def left_text(session: "Session", job_id: str, command: str) -> str:
     """How a job that is not waited for any more stands, and the command to come back to it."""
     try:
         left = session.find(job_id)
@@ -50,7 +51,7 @@ def left_text(session: "Client", job_id: str, command: str) -> str:
     return f"{left.short_id} stays {left.state}. Come back to it: hive {command} {left.short_id}"
 
 
-def tell(session: "Client", job: "JobRecord", *, as_json: bool) -> int:
+def tell(session: "Session", job: "JobRecord", *, as_json: bool) -> int:
     """Print a job as it stands and return the exit code that says so."""
     from hive.cli.report import measures_text, outcome_text
 
@@ -67,7 +68,7 @@ def tell(session: "Client", job: "JobRecord", *, as_json: bool) -> int:
     return 0 if job.state == "succeeded" else _FAILED
 
 
-def wait_and_fetch(session: "Client", job_id: str, *, as_json: bool, force: bool = False) -> int:
+def wait_and_fetch(session: "Session", job_id: str, *, as_json: bool, force: bool = False) -> int:
     """Wait for a job, say how it ended, and bring back what it wrote; returns the exit code."""
     job = watch(session, job_id)
     code = tell(session, job, as_json=as_json)

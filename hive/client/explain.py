@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, cast
 
 from hive.catalog import find_capability, find_task
-from hive.client.client import Client
+from hive.client.session import Session
 from hive.errors import HiveError
 from hive.options import Priority
 from hive.staging import Reference
@@ -113,7 +113,7 @@ class Reason:
     todo: str
 
 
-def look_around(session: Client, job: JobRecord) -> Surroundings:
+def look_around(session: Session, job: JobRecord) -> Surroundings:
     """See what is around a job now.
 
     Raises

@@ -22,12 +22,12 @@ from html import escape
 from pathlib import Path
 from typing import Generic, ParamSpec, Self, TypeVar, overload
 
-from hive.client import client, wait
-from hive.client.client import Client, check_budget
+from hive.client import wait
 from hive.client.map import Mapped, Outcome, gather, send_items
 from hive.client.observer import Observer
 from hive.client.plan import Plan, make_items
 from hive.client.request import make_request
+from hive.client.session import Session
 from hive.errors import HiveError, JobFailedError
 from hive.options import USUAL, JobOptions
 from hive.settings import load_settings
@@ -47,7 +47,7 @@ class Job(Generic[R]):
     A notebook shows it by its state. Interrupting a cell that waits leaves the job alone.
     """
 
-    def __init__(self, session: Client, task: Task[..., R], job_id: str, name: str = "") -> None:
+    def __init__(self, session: Session, task: Task[..., R], job_id: str, name: str = "") -> None:
         self._session = session
         self._task = task
         self.id = job_id
@@ -109,7 +109,7 @@ class Job(Generic[R]):
 
     def wait(self, timeout_s: float | None = None) -> JobRecord:
         """Wait until the job is finished, or the time [s] is over; returns its record."""
-        return self._session.watch(self.id, timeout_s=timeout_s)
+        return wait.watch(self._session, self.id, timeout_s=timeout_s)
 
     def result(self, timeout_s: float | None = None) -> R:
         """Wait, bring the written files back, and return what the task measured.
@@ -137,7 +137,7 @@ class Job(Generic[R]):
         JobStateError
             The job had ended before.
         """
-        client.cancel(self._session, self.record)
+        self._session.cancel(self.record)
 
     def retry(self) -> None:
         """Run a failed or cancelled job again, under the same id.
@@ -147,7 +147,7 @@ class Job(Generic[R]):
         JobStateError
             The job is neither failed nor cancelled.
         """
-        client.retry(self._session, self.record)
+        self._session.retry(self.record)
 
     def fetch(self, folder: Path | None = None, *, force: bool = False) -> dict[str, Path]:
         """Bring the written files back; returns where each one is."""
@@ -172,9 +172,9 @@ class Submission:
         UnreachableError
             Broker or store do not answer; nothing was sent.
         """
-        session = Client(load_settings())
+        session = Session(load_settings())
         request = make_request(task, task.bind(*args, **kwargs), self.options)
-        check_budget(session, [request], logger.warning)
+        session.check_budget([request], logger.warning)
         return Job(session, task, session.submit(request))
 
     def map(
@@ -197,8 +197,8 @@ class Submission:
             values=values,
             options=self.options,
         )
-        session, items = Client(load_settings()), make_items(plan)
-        check_budget(session, [item.request for item in items], logger.warning)
+        session, items = Session(load_settings()), make_items(plan)
+        session.check_budget([item.request for item in items], logger.warning)
         mapped = send_items(session, items, again=again)
         return Jobs(session, task, mapped, [Job(session, task, one.id, one.name) for one in mapped])
 
@@ -266,7 +266,7 @@ class Jobs(Sequence["Job[R]"]):
     """
 
     def __init__(
-        self, session: "Client", task: Task[..., R], mapped: Sequence[Mapped], jobs: Sequence["Job[R]"]
+        self, session: "Session", task: Task[..., R], mapped: Sequence[Mapped], jobs: Sequence["Job[R]"]
     ) -> None:
         self._session = session
         self._task = task

@@ -12,13 +12,14 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import redis
 
-from hive.client.ledger import Entry, is_over, send_missing
+from hive.client.ledger import Entry, is_over
 from hive.client.observer import Counts, MapObserver, Observer
 from hive.client.plan import Item
+from hive.client.session import Session
 from hive.client.transfer import Downloads
 from hive.client.wait import AWAY, REFUSED, outlast
 from hive.errors import HiveError, LedgerError, UnreachableError
@@ -28,9 +29,6 @@ from hive.store.connection import reachable
 from hive.task.values import Json
 from hive.versions import code_version
 from hive.wire.job import JobRecord, Specification, State
-
-if TYPE_CHECKING:
-    from hive.client.client import Client
 
 # A batch has at most so many bytes of files, so that large ones do not keep the workers waiting.
 _BATCH_BYTES = 1 << 30
@@ -49,7 +47,7 @@ class Mapped:
 
 
 def send_items(
-    session: "Client", items: Sequence[Item], watcher: MapObserver | None = None, *, again: bool = False
+    session: Session, items: Sequence[Item], watcher: MapObserver | None = None, *, again: bool = False
 ) -> list[Mapped]:
     """Send the jobs of a map that an earlier run has not sent; returns all of them, in the order of the items.
 
@@ -86,7 +84,7 @@ class _Ready:
 class _Sending:
     """One pass over the items of a map."""
 
-    session: "Client"
+    session: Session
     items: Sequence[Item]
     watcher: MapObserver
     again: bool
@@ -201,7 +199,7 @@ def _contents(named: Json) -> Json:
     return Reference.parse(text).digest if Reference.matches(text) else text
 
 
-def _specify(session: "Client", batch: Sequence[Item], watcher: Observer) -> list[Specification]:
+def _specify(session: Session, batch: Sequence[Item], watcher: Observer) -> list[Specification]:
     """Send the files of a batch to the store and say what is asked; a request that is repeated is looked at once."""
     requests = {id(item.request): item.request for item in batch}
     made = dict(zip(requests, session.specify(list(requests.values()), watcher), strict=True))
@@ -260,7 +258,7 @@ class Outcome:
 
 
 def gather(
-    session: "Client",
+    session: Session,
     mapped: Sequence[Mapped],
     watcher: MapObserver | None = None,
     *,
@@ -288,7 +286,7 @@ class _Gathering:
     """One wait for many jobs."""
 
     def __init__(
-        self, session: "Client", mapped: Sequence[Mapped], watcher: MapObserver, force: bool, timeout_s: float | None
+        self, session: Session, mapped: Sequence[Mapped], watcher: MapObserver, force: bool, timeout_s: float | None
     ) -> None:
         self._session = session
         self._watcher = watcher
@@ -362,7 +360,7 @@ class _Gathering:
         found = dict(zip(ids, jobs.states(ids), strict=True))
         if None in found.values():
             with suppress(LedgerError, UnreachableError):  # the next question finds out that the broker is away
-                send_missing(self._session)
+                self._session.send_missing()
             found = dict(zip(ids, jobs.states(ids), strict=True))
         self._running = sum(state is State.RUNNING for state in found.values())
         return [job_id for job_id, state in found.items() if state is None or state.is_final]

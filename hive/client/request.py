@@ -1,6 +1,6 @@
 """From a call to a request: check every value, look at every file, decide where results go. Nothing is sent here."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -8,7 +8,7 @@ from typing import Any, cast
 from hive.catalog import all_capabilities
 from hive.errors import BadFileError, BadParameterError, UnknownNameError, did_you_mean
 from hive.options import USUAL, JobOptions
-from hive.staging import Reference, Remote, safe_name
+from hive.staging import Reference, Remote, safe_name, total_bytes
 from hive.task import Read, Task, Written
 from hive.task.parameter import Parameter
 from hive.task.values import Json
@@ -212,3 +212,9 @@ def _check_places(
         if place in taken:
             raise BadFileError(f"{name} and {taken[place]} would both be written to {path}; name another file.")
         taken[place] = name
+
+
+def size_bytes(sources: Sequence[Source]) -> int | None:
+    """How much is read from what was named; None where one is no local file."""
+    paths = [one for one in sources if isinstance(one, Path)]
+    return total_bytes(paths) if len(paths) == len(sources) else None

@@ -2,20 +2,16 @@
 
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 import redis
 
-from hive.client.ledger import send_again
 from hive.client.observer import Observer
+from hive.client.session import Session
 from hive.errors import NotFoundError
 from hive.store import LogEntry
 from hive.store.connection import reachable
 from hive.store.logs import BEGINNING
 from hive.wire.job import JobRecord, State
-
-if TYPE_CHECKING:
-    from hive.client.client import Client
 
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
@@ -24,7 +20,7 @@ REFUSED = (redis.AuthenticationError, redis.exceptions.AuthorizationError)
 AWAY = (redis.ConnectionError, redis.TimeoutError)
 
 
-def watch(session: "Client", job_id: str, watcher: Observer, timeout_s: float | None = None) -> JobRecord:
+def watch(session: Session, job_id: str, watcher: Observer | None = None, timeout_s: float | None = None) -> JobRecord:
     """Wait until a job is finished or the time [s] is over; returns its newest record.
 
     A broker that is away is waited for. A job of this machine that it has lost is sent again.
@@ -37,7 +33,7 @@ def watch(session: "Client", job_id: str, watcher: Observer, timeout_s: float | 
         The broker refuses access, or it was away for the whole time.
     """
     try:
-        return _Watch(session, job_id, watcher, timeout_s).run()
+        return session.note_if_over(_Watch(session, job_id, watcher or Observer(), timeout_s).run())
     except redis.RedisError:
         with reachable(session.settings):
             raise
@@ -46,7 +42,7 @@ def watch(session: "Client", job_id: str, watcher: Observer, timeout_s: float | 
 class _Watch:
     """One wait for one job."""
 
-    def __init__(self, session: "Client", job_id: str, watcher: Observer, timeout_s: float | None) -> None:
+    def __init__(self, session: Session, job_id: str, watcher: Observer, timeout_s: float | None) -> None:
         self._session = session
         self._job_id = job_id
         self._watcher = watcher
@@ -76,7 +72,7 @@ class _Watch:
             for job in self._session.jobs.watch(self._job_id, self._left_s()):
                 self._tell(job)
         except NotFoundError:
-            if not send_again(self._session, self._job_id):
+            if not self._session.send_again(self._job_id):
                 raise
             return False
         return True
@@ -93,7 +89,7 @@ class _Watch:
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
 
-def outlast(session: "Client", watcher: Observer, left_s: Callable[[], float | None] = lambda: None) -> bool:
+def outlast(session: Session, watcher: Observer, left_s: Callable[[], float | None] = lambda: None) -> bool:
     """Wait until a broker that is away answers; False where the time [s] that is left is over before."""
     pause = _FIRST_PAUSE_S
     time.sleep(pause)
@@ -109,7 +105,7 @@ def outlast(session: "Client", watcher: Observer, left_s: Callable[[], float | N
     return False
 
 
-def _answers(session: "Client") -> bool:
+def _answers(session: Session) -> bool:
     try:
         return bool(session.broker.ping())
     except REFUSED:
@@ -118,7 +114,7 @@ def _answers(session: "Client") -> bool:
         return False
 
 
-def follow(session: "Client", job_id: str, watcher: Observer, attempt: int | None = None) -> Iterator[LogEntry]:
+def follow(session: Session, job_id: str, watcher: Observer, attempt: int | None = None) -> Iterator[LogEntry]:
     """Give every line of a job's log, those that are there and those that come, until the job has ended.
 
     A broker that is away is waited for; each line is given once.

@@ -8,7 +8,7 @@ from typing import Any
 from tornado.ioloop import IOLoop
 from tornado.iostream import StreamClosedError
 
-from hive.client import Client
+from hive.client import Session
 from hive.client.explain import shown
 from hive.errors import HiveError
 from hive.gateway.answers import Handler
@@ -21,7 +21,7 @@ Event = tuple[str, Any]
 class View:
     """Looks at Redis for all pages together. Not to be used by two threads at the same time."""
 
-    def __init__(self, session: Client) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
         self._changes = Changes(session.broker, session.jobs)
         self._hour = Hour(session.broker, session.jobs)

@@ -18,7 +18,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import url
 
 from hive.celery_adapter import make_application
-from hive.client import Client, client
+from hive.client import Session
 from hive.errors import SettingError
 from hive.gateway import blobs, feed, openapi, pages, status, tasks
 from hive.gateway import status as metrics
@@ -54,8 +54,8 @@ _HANDLERS = [
     url(r"/openapi.json", openapi.OpenApi),
     url(r"/task", tasks.Tasks),
     url(rf"/task/{_JOB}", tasks.OneTask),
-    url(rf"/task/{_JOB}/cancel", tasks.Change, {"step": client.cancel}),
-    url(rf"/task/{_JOB}/retry", tasks.Change, {"step": client.retry}),
+    url(rf"/task/{_JOB}/cancel", tasks.Change, {"step": Session.cancel}),
+    url(rf"/task/{_JOB}/retry", tasks.Change, {"step": Session.retry}),
     url(rf"/task/{_JOB}/why", tasks.Why),
     url(rf"/task/{_JOB}/logs", tasks.Logs),
     url(rf"/task/{_JOB}/preview(?:/([a-z0-9_]{{1,64}}))?", pages.Preview),
@@ -73,7 +73,7 @@ class Gateway(Flower):  # type: ignore[misc]  # Flower has no types
     """Flower under `/flower/`, everything else Hive's own, and nothing open without the token."""
 
     def __init__(self, settings: Settings, pictures: BlobStore) -> None:
-        self.session = Client(settings)
+        self.session = Session(settings)
         self.pictures = pictures
         self.feed = Feed(View(self.session))
         self.door = Auth(settings.token, lambda name: is_identity(settings, name))

@@ -16,7 +16,7 @@ from prometheus_client.core import HistogramMetricFamily as Histogram
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from hive.client import Client
+from hive.client import Session
 from hive.gateway.answers import Handler
 from hive.home import overview
 from hive.home.overview import meters
@@ -49,12 +49,12 @@ class Status(Handler):
         self.say(await self.blocking(overview, self.application.session, os.getpid()))
 
 
-def _workers(session: Client) -> list[dict[str, Any]]:
+def _workers(session: Session) -> list[dict[str, Any]]:
     with reachable(session.settings):
         return with_tunnels(session.registry.workers(), states(session.settings))
 
 
-def _queues(session: Client) -> list[dict[str, Any]]:
+def _queues(session: Session) -> list[dict[str, Any]]:
     with reachable(session.settings):
         return [vars(one) for one in session.registry.queues()]
 
@@ -69,7 +69,7 @@ class Metrics(Handler):
         self.finish(text)
 
 
-def _written(session: Client) -> bytes:
+def _written(session: Session) -> bytes:
     registry = CollectorRegistry()
     with reachable(session.settings):
         there = session.registry.workers()
@@ -89,7 +89,7 @@ class _Found(Collector):
         return self._found
 
 
-def _metrics_queues(session: Client, there: list[dict[str, Any]]) -> Iterator[Metric]:
+def _metrics_queues(session: Session, there: list[dict[str, Any]]) -> Iterator[Metric]:
     jobs = Gauge("hive_queue_jobs", "Jobs that wait or run.", labels=["queue", "state"])
     oldest = Gauge("hive_queue_oldest_seconds", "How long the oldest waiting job has waited.", labels=["queue"])
     workers = Gauge("hive_queue_workers", "Workers that serve the queue.", labels=["queue"])
@@ -111,7 +111,7 @@ _OF_WORKERS = (
 )
 
 
-def _metrics_workers(session: Client, there: list[dict[str, Any]]) -> Iterator[Metric]:
+def _metrics_workers(session: Session, there: list[dict[str, Any]]) -> Iterator[Metric]:
     words = "1 where it reports, 0 for a day where it ended without signing off."
     is_up = Gauge("hive_worker_up", words, labels=["worker"])
     seen = Gauge("hive_worker_last_seen_timestamp_seconds", "When it last reported.", labels=["worker"])
@@ -129,7 +129,7 @@ def _metrics_workers(session: Client, there: list[dict[str, Any]]) -> Iterator[M
         yield gauge
 
 
-def _jobs(session: Client) -> Iterator[Metric]:
+def _jobs(session: Session) -> Iterator[Metric]:
     totals = read_totals(session.broker)
     ended = Counter("hive_jobs_finished", "Jobs that have ended; once more after a retry.", labels=["task", "state"])
     for (task, state), count in totals.ended.items():
@@ -145,7 +145,7 @@ def _jobs(session: Client) -> Iterator[Metric]:
     yield from (ended, took, cost, priced)
 
 
-def _processes(session: Client) -> Iterator[Metric]:
+def _processes(session: Session) -> Iterator[Metric]:
     """What the Mac side itself uses."""
     cpu = Counter("hive_process_cpu_seconds", "CPU time since the start of the process.", labels=["process"])
     memory = Gauge("hive_process_memory_bytes", "Resident memory of the process.", labels=["process"])

@@ -11,8 +11,7 @@ from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError
 
 from hive.catalog import find_task
-from hive.client import Client
-from hive.client.client import check_budget
+from hive.client import Session
 from hive.client.explain import explain, look_around, shown, shown_whole
 from hive.client.request import Request, make_remote_request, with_files
 from hive.errors import BadParameterError
@@ -58,11 +57,11 @@ class Tasks(Handler):
         return body
 
 
-def _submit(client: Client, body: Mapping[str, Any]) -> dict[str, Any]:
+def _submit(client: Session, body: Mapping[str, Any]) -> dict[str, Any]:
     """Send what a body asks for; `warnings` says what could not be checked."""
     request = _request(body)
     warnings: list[str] = []
-    check_budget(client, [request], warnings.append)
+    client.check_budget([request], warnings.append)
     job_id = client.submit(request)
     return {"id": job_id, "state": str(State.QUEUED), "url": f"/task/{job_id}", "warnings": warnings}
 
@@ -85,7 +84,7 @@ def _limit(text: str) -> int:
     return int(text)
 
 
-def _list(session: Client, wanted: Wanted, limit: int, after: str) -> dict[str, Any]:
+def _list(session: Session, wanted: Wanted, limit: int, after: str) -> dict[str, Any]:
     with reachable(session.settings):
         page = Listing(session.broker, session.jobs).page(wanted, limit, after)
     return {"jobs": [shown(job) for job in page.jobs], "after": page.after or None}
@@ -110,7 +109,7 @@ class Why(Handler):
         self.say(await self.blocking(_why, session, job))
 
 
-def _why(session: Client, job: JobRecord) -> dict[str, str]:
+def _why(session: Session, job: JobRecord) -> dict[str, str]:
     reason = explain(job, look_around(session, job))
     return {"id": job.id, "state": str(job.state), "why": reason.why, "todo": reason.todo}
 
@@ -118,8 +117,8 @@ def _why(session: Client, job: JobRecord) -> dict[str, str]:
 class Change(Handler):
     """A job that is to be stopped, or to be run again."""
 
-    def initialize(self, step: Callable[[Client, JobRecord], object]) -> None:
-        """Do what `hive.client.client` does for the command of that name."""
+    def initialize(self, step: Callable[[Session, JobRecord], object]) -> None:
+        """Do what `Session` does for the command of that name."""
         self._step = step
 
     async def post(self, job_id: str) -> None:

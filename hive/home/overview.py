@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import redis
 
-from hive.client import Client, gateway
+from hive.client import Session, gateway
 from hive.home import gateway_process, location, redis_server
 from hive.settings import Settings
 from hive.store.connection import public_address, reachable
@@ -77,7 +77,7 @@ def _entry(name: str, began: float, before: Reading, after: Reading) -> dict[str
     }
 
 
-def overview(session: Client, gateway_pid: int | None = None) -> dict[str, Any]:
+def overview(session: Session, gateway_pid: int | None = None) -> dict[str, Any]:
     """Count workers and jobs, and measure what the Mac side costs.
 
     `gateway_pid` is given by the gateway itself, which need not ask whether it is there.
@@ -112,7 +112,7 @@ def _home(settings: Settings) -> dict[str, Any] | None:
     return {"host": found.destination, "tunnel": location.state(settings, found).to_json()}
 
 
-def meters(session: Client, gateway_pid: int | None) -> Mapping[str, Meter]:
+def meters(session: Session, gateway_pid: int | None) -> Mapping[str, Meter]:
     """What can be measured from here: a gateway in a container cannot, its Redis says it itself."""
     redis_pid = redis_server.running_pid(session.settings)
     found: dict[str, Meter] = {
@@ -121,7 +121,7 @@ def meters(session: Client, gateway_pid: int | None) -> Mapping[str, Meter]:
     return found | ({"gateway": partial(of_process, gateway_pid)} if gateway_pid else {})
 
 
-def _usage(session: Client, gateway_pid: int | None) -> dict[str, Any]:
+def _usage(session: Session, gateway_pid: int | None) -> dict[str, Any]:
     try:
         return usage(meters(session, gateway_pid))
     except (psutil.Error, redis.RedisError):  # it ended just now, or does not tell everybody

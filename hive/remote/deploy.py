@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hive.client import Client
+from hive.client import Session
 from hive.errors import DeployError, SettingError, UnreachableError
 from hive.home import gateway_process, redis_server
 from hive.home.location import await_way, elsewhere
@@ -79,7 +79,7 @@ def names_of(record: Record) -> list[str]:
     return [f"{one.capability}@{record.name}" for one in nodes_of(record.capabilities)]
 
 
-def reports(session: Client, record: Record) -> dict[str, Mapping[str, Any]]:
+def reports(session: Session, record: Record) -> dict[str, Mapping[str, Any]]:
     """What the workers of a deployment have reported last, by name."""
     with reachable(session.settings):
         found = {one["name"]: one for one in session.registry.workers()}
@@ -98,7 +98,7 @@ def wait_for_workers(
     """
     end = time.monotonic() + _REPORT_S
     ask_at = time.monotonic() + _ASK_EVERY_S
-    names, session = names_of(record), Client(settings)
+    names, session = names_of(record), Session(settings)
     while time.monotonic() < end:
         found = reports(session, record)
         if all(name in found and found[name]["pid"] != before.get(name, {}).get("pid") for name in names):
@@ -244,7 +244,7 @@ class _Deployment:
         records.keep(self._settings, self._record)
         capabilities = [one.capability for one in nodes_of(self._record.capabilities)]
         installed = bundle.digest(bundle.source(), *capabilities, self._record.via, self._record.python)
-        before = reports(Client(self._settings), self._record)
+        before = reports(Session(self._settings), self._record)
         if host.is_running and is_outdated(self._settings, self._record):
             self._control("prepare")  # it shall not lose its connections while it works
         home = home_files(self._settings, self._record, identity_for(self._settings, self._record))

@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from hive.client import Client
+from hive.client import Session
 from hive.errors import DeployError, HiveError, NotFoundError, ServiceError, SettingError, UnreachableError
 from hive.home import bring_up, elsewhere, gateway_process, inventory, redis_server, stop_here, tunnels
 from hive.home.location import Home, await_way, declare, declare_here, moving
@@ -135,7 +135,7 @@ def _refuse_unfit(settings: Settings) -> None:
 
 def _refuse_local_workers(settings: Settings) -> None:
     """A worker that was started here keeps files in the folder of this home, where nobody would look any more."""
-    session = Client(settings)
+    session = Session(settings)
     with reachable(settings), closing(session.broker):
         workers = session.registry.workers()
     local = [one["name"] for one in workers if (one.get("terms") or {}).get("store") == "folder"]

@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from hive.celery_adapter import make_application, posting
-from hive.client import Client
+from hive.client import Session
 from hive.store import JobStore, new_id
 from hive.task import Limits
 from hive.wire.job import Priority, Specification
@@ -28,7 +28,7 @@ def mac(tmp_path_factory):
 @pytest.fixture
 def job(mac):
     """A job of this laptop that waits where nobody takes it: its id, and what was signed."""
-    job_id, session = new_id(), Client(mac.settings)
+    job_id, session = new_id(), Session(mac.settings)
     asked = Specification("test", "test.probe", "nobody", {"trace": "ran"}, {}, {}, Limits(attempts=3), Priority.HIGH)
     signed = session.sender.signed(job_id, asked)
     JobStore(mac.redis).create(job_id, signed)
@@ -84,7 +84,7 @@ def test_an_altered_message_is_dropped(mac, attack, job, change):
 
 
 def test_a_signature_of_another_job_is_worth_nothing(mac, attack, job):
-    other = Client(mac.settings).sender.signed(new_id(), job[1])
+    other = Session(mac.settings).sender.signed(new_id(), job[1])
     try_out(mac, attack, "the signature of another job", job, message(mac, job[0], other))
 
 

@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 from hive_workers.test.probe import probe
 
-from hive.client import Client, make_request
+from hive.client import Session, make_request
 from hive.home import running_pid
 from hive.options import JobOptions
 from hive.wire.job import JobRecord, State
@@ -55,8 +55,8 @@ class Field:
         self.ids: list[str] = []
 
     @cached_property
-    def session(self) -> Client:
-        return Client(self.hive.settings)
+    def session(self) -> Session:
+        return Session(self.hive.settings)
 
     def submit(self, count: int = 1, queue: str = "gis", **parameters: object) -> list[str]:
         """Send probes that leave a trace."""

@@ -6,6 +6,7 @@ import time
 import psutil
 import pytest
 
+from hive.client.wait import watch
 from hive.home import running_pid
 from hive.wire.job import State
 from tests.faults.harness import redis_paused
@@ -88,7 +89,7 @@ def test_redis_that_comes_back_empty_costs_no_job_of_this_laptop(field, note, fu
     count = 500 if full else 60
     with field.hive.worker("gis", slots=2, name="w1"):
         done = field.submit(5)
-        finished = [field.session.watch(job_id) for job_id in done]
+        finished = [watch(field.session, job_id) for job_id in done]
         assert {job.state for job in finished} == {State.SUCCEEDED}
     field.submit(count)
     with redis_paused(field.hive, 0.0):

@@ -6,8 +6,7 @@ import time
 import psutil
 import pytest
 
-from hive.client import Client
-from hive.client.client import retry
+from hive.client import Session
 from hive.errors import UnreachableError
 from tests.support import Hive, wait_until
 from tests.wire.test_ledger import wipe
@@ -181,7 +180,7 @@ def test_a_job_is_cancelled_though_the_ledger_is_damaged(hive_up):
 def test_a_retry_whose_message_is_not_sent_is_sent_by_a_worker(hive_up, monkeypatch):
     job_id = hive_up.submit("test")
     hive_up.run("cancel", job_id)
-    session = Client(hive_up.settings)
+    session = Session(hive_up.settings)
 
     def fail(*_):
         raise UnreachableError("The broker does not answer.")
@@ -189,7 +188,7 @@ def test_a_retry_whose_message_is_not_sent_is_sent_by_a_worker(hive_up, monkeypa
     monkeypatch.setattr(session.sender, "send_message", fail)
     hive_up.redis.delete("test")  # the message of the first time
     with pytest.raises(UnreachableError, match="waits again, but the broker went away before its message was sent"):
-        retry(session, session.find(job_id))
+        session.retry(session.find(job_id))
     with hive_up.worker("gis", HIVE_LEASE_S="2"):
         assert hive_up.wait(job_id, code=0)["attempts"] == 1
 
@@ -288,14 +287,12 @@ def test_python_cancels_retries_and_sends_first(farm, tmp_path):
 
 
 def test_a_retry_right_after_a_cancel_ends_the_old_attempt_only(hive_up):
-    from hive.client.client import cancel
-
-    session = Client(hive_up.settings)
+    session = Session(hive_up.settings)
     with hive_up.worker("gis", slots=2):
         job_id = hive_up.submit("test", "--seconds", "4")
         wait_until(lambda: session.find(job_id).state == "running", "it runs")
-        cancel(session, session.find(job_id))
-        retry(session, session.find(job_id))
+        session.cancel(session.find(job_id))
+        session.retry(session.find(job_id))
         job = hive_up.wait(job_id, code=0)
     assert job["attempts"] == 2
     events = [event["event"] for event in hive_up.json("show", job_id)["story"]]

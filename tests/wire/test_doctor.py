@@ -157,13 +157,13 @@ def test_a_worker_of_an_older_hive_is_no_obstacle(hive_up):
 
 
 def test_a_disk_that_is_nearly_full_is_warned_of(monkeypatch, hive):
-    from hive.client import Client
+    from hive.client import Session
     from hive.home.doctor import machine
     from hive.home.doctor.finding import Patient
 
     monkeypatch.setattr(machine, "_LEAST_BYTES", 10**18)
     monkeypatch.setattr(machine, "_LEAST_SHARE", 1.0)
-    [(verdict, message, todo)] = machine.free_space(Patient(Client(hive.settings)))
+    [(verdict, message, todo)] = machine.free_space(Patient(Session(hive.settings)))
     assert verdict == "warning"
     assert "(Redis, cache, store)" in message
     assert "HIVE_CACHE_MAX_BYTES" in todo

@@ -13,9 +13,9 @@ import pytest
 from hive_workers.test.probe import probe
 
 import hive.celery_adapter
-from hive.client import Client, Observer, make_request
-from hive.client.ledger import send_missing
+from hive.client import Observer, Session, make_request
 from hive.client.send import Sender
+from hive.client.wait import watch
 from hive.errors import UnreachableError
 from hive.home import running_pid
 from tests.support import Hive, wait_until
@@ -36,7 +36,7 @@ def wipe(hive):
 
 
 def submit_many(hive, count):
-    session = Client(hive.settings)
+    session = Session(hive.settings)
     return [session.submit(make_request(probe, {"message": str(number)})) for number in range(count)]
 
 
@@ -120,7 +120,7 @@ def test_jobs_are_not_sent_to_a_broker_that_never_had_them(hive_up, tmp_path_fac
     other = Hive(tmp_path_factory.mktemp("other"))
     with other.up():
         elsewhere = Hive(hive_up.home, HIVE_BROKER_URL=other.settings.broker_url)
-        assert send_missing(Client(elsewhere.settings)) == []
+        assert Session(elsewhere.settings).send_missing() == []
         assert other.json("jobs") == []
 
 
@@ -128,7 +128,9 @@ def test_two_that_bring_jobs_back_at_once_send_each_one_once(hive_up):
     sent = submit_many(hive_up, 8)
     hive_up.redis.flushall()
     found = []
-    threads = [threading.Thread(target=lambda: found.extend(send_missing(Client(hive_up.settings)))) for _ in range(3)]
+    threads = [
+        threading.Thread(target=lambda: found.extend(Session(hive_up.settings).send_missing())) for _ in range(3)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -172,7 +174,7 @@ def test_a_waiting_submit_outlasts_a_redis_that_is_killed(hive_up):
 def test_an_outage_is_told_once_and_so_is_its_end(hive_up):
     [job_id] = submit_many(hive_up, 1)
     told, ended = Told(), []
-    waiting = threading.Thread(target=lambda: ended.append(Client(hive_up.settings).watch(job_id, told)))
+    waiting = threading.Thread(target=lambda: ended.append(watch(Session(hive_up.settings), job_id, told)))
     waiting.start()
     kill_redis(hive_up)
     wait_until(lambda: told.words == ["away"], "the outage is told")
@@ -198,7 +200,7 @@ def test_ctrl_c_while_the_broker_is_away_says_how_to_come_back(hive_up):
 
 def test_waiting_no_longer_than_asked_holds_in_an_outage_too(hive_up):
     [job_id] = submit_many(hive_up, 1)
-    session = Client(hive_up.settings)
+    session = Session(hive_up.settings)
     with running(hive_up, "wait", job_id, "--timeout", "3") as waiting:
         wait_until(lambda: "No worker serves" in waiting.stderr.readline(), "it waits")
         kill_redis(hive_up)
@@ -206,7 +208,7 @@ def test_waiting_no_longer_than_asked_holds_in_an_outage_too(hive_up):
     assert waiting.returncode == 1
     assert "is still queued" in errors
     with pytest.raises(UnreachableError, match="does not answer"):
-        session.watch(job_id, timeout_s=0.2)
+        watch(session, job_id, timeout_s=0.2)
 
 
 def test_submit_in_an_outage_is_exit_code_4_and_leaves_nothing_half_sent(hive_up):
@@ -219,15 +221,15 @@ def test_submit_in_an_outage_is_exit_code_4_and_leaves_nothing_half_sent(hive_up
 
 def test_a_wrong_password_is_not_waited_for(hive_up):
     [job_id] = submit_many(hive_up, 1)
-    session = Client(hive_up.settings)
+    session = Session(hive_up.settings)
     hive_up.redis.execute_command("ACL", "SETUSER", "submitter", "resetpass", ">another")
     session.broker.connection_pool.disconnect()
     with pytest.raises(UnreachableError, match="refuses access"):
-        session.watch(job_id)
+        watch(session, job_id)
 
 
 def test_a_broker_that_goes_away_between_record_and_message_has_the_job(hive_up, monkeypatch):
-    session = Client(hive_up.settings)
+    session = Session(hive_up.settings)
     request = make_request(probe, {})
 
     def die(*_):
@@ -242,7 +244,7 @@ def test_a_broker_that_goes_away_between_record_and_message_has_the_job(hive_up,
 
 
 def test_a_message_that_is_refused_takes_its_record_back(hive_up, monkeypatch):
-    session = Client(hive_up.settings)
+    session = Session(hive_up.settings)
 
     def refuse(*_):
         raise UnreachableError("The broker refuses access.")

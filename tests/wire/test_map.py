@@ -11,7 +11,7 @@ import psutil
 import pytest
 from hive_workers.test.probe import probe
 
-from hive.client import Client
+from hive.client import Session
 from hive.client.map import gather, send_items
 from hive.client.observer import MapObserver
 from hive.client.plan import Plan, make_items
@@ -169,18 +169,18 @@ class Saboteur(MapObserver):
 def test_an_outage_while_sending_is_told_and_the_same_call_completes_it_without_duplicates(hive_up):
     items = make_items(Plan(probe, count=1200))
     with pytest.raises(UnreachableError) as raised:
-        send_items(Client(hive_up.settings), items, Saboteur(hive_up))
+        send_items(Session(hive_up.settings), items, Saboteur(hive_up))
     said = re.search(
         r"At least ([\d,]+) of 1,200 jobs are sent. Give the same command again: it sends", str(raised.value)
     )
     assert said, raised.value
     hive_up.run("up")
-    mapped = send_items(Client(hive_up.settings), items)
+    mapped = send_items(Session(hive_up.settings), items)
     ids = [one.id for one in mapped]
     assert len(set(ids)) == 1200
     assert set(hive_up.redis.zrange("hive:jobs", 0, -1)) == set(ids)
     with hive_up.worker("gis", HIVE_LEASE_S="5"):  # its sweep sends the messages of records that were left without
-        outcomes = list(gather(Client(hive_up.settings), mapped))
+        outcomes = list(gather(Session(hive_up.settings), mapped))
     assert [one.job.state for one in outcomes] == ["succeeded"] * 1200
     assert hive_up.redis.zcard("hive:jobs") == 1200
 

@@ -124,10 +124,10 @@ def test_records_whose_messages_are_refused_are_taken_back(hive_up, monkeypatch)
 def test_a_process_that_has_used_celery_for_something_else_can_send_too(hive_up, tmp_path):
     script = """
         from celery import Celery
-        from hive.client import Client, make_request
+        from hive.client import Session, make_request
         from hive.settings import load_settings
         from hive_workers.test.probe import probe
-        session = Client(load_settings())
+        session = Session(load_settings())
         with Celery(broker=session.settings.broker_url).connection_for_write() as connection:
             connection.default_channel
         print(session.submit(make_request(probe, {})))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hive.client import Client
+from hive.client import Session
 from hive.client.explain import explain, look_around
 from hive.store import JobStore
 from tests.faults.harness import kill_tree
@@ -103,7 +103,7 @@ def test_progress_is_that_of_the_parts(field, tables, tmp_path):
         job_id = field.submit("rocks", "survey", *tables, tmp_path / "report.txt", "--probes", "4", "--seconds", "3")
         job = wait_until(half, "half")
         assert (job.state, job.progress.unit) == ("running", "parts")
-        why = explain(job, look_around(Client(field.settings), job))
+        why = explain(job, look_around(Session(field.settings), job))
         assert "of its 4 parts are done" in f"{why}"
         assert field.wait(job_id, code=0)["state"] == "succeeded"
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from hive.celery_adapter import make_application, posting
-from hive.client import Client
+from hive.client import Session
 from hive.store import JobStore, new_id
 from hive.task import Limits
 from hive.wire.job import Specification
@@ -105,7 +105,7 @@ def put(hive, job_id, what, queue="gis"):
 
 def test_a_forged_message_never_runs_and_leaves_the_job_as_it_is(hive_up):
     """The real job waits; forged messages of the same id come first, and are dropped."""
-    session = Client(hive_up.settings)
+    session = Session(hive_up.settings)
     job_id = new_id()
     true = session.sender.signed(job_id, asked("true"))
     JobStore(hive_up.redis).create(job_id, true)

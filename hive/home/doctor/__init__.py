@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from hive.client import Client
+from hive.client import Session
 from hive.home.doctor import machine, network, workers
 from hive.home.doctor.finding import Check, Finding, Patient, Verdict
 
@@ -27,7 +27,7 @@ CHECKS = (
 )
 
 
-def examine(session: Client) -> Iterator[Finding]:
+def examine(session: Session) -> Iterator[Finding]:
     """Make every check; those that need Redis are left out where it does not answer, which is a finding by itself."""
     patient = Patient(session)
     for check in CHECKS:

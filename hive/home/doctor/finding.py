@@ -8,7 +8,7 @@ from typing import Any
 
 import redis
 
-from hive.client import Client
+from hive.client import Session
 from hive.errors import HiveError
 from hive.settings import Settings
 
@@ -39,7 +39,7 @@ class Finding:
 class Patient:
     """The Hive that is looked at; what several checks need is asked for once."""
 
-    session: Client
+    session: Session
 
     @property
     def settings(self) -> Settings:

@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,16 @@ import redis
 
 from hive.client.ledger import Ledger, is_over
 from hive.client.observer import Observer
-from hive.client.request import Request, Source
+from hive.client.request import Request, size_bytes
 from hive.client.send import Sender
 from hive.client.transfer import Downloads, Uploads
-from hive.client.wait import watch
 from hive.costs import budgets
 from hive.costs.forecast import Forecast, planned
 from hive.costs.money import dollars
-from hive.errors import BadFileError, JobStateError, LedgerError, UnreachableError
+from hive.errors import BadFileError, BadParameterError, JobStateError, LedgerError, UnreachableError
 from hive.options import JobOptions
 from hive.settings import Settings, host_name
-from hive.staging import BlobStore, Reference, open_store, total_bytes
+from hive.staging import BlobStore, Reference, open_store
 from hive.staging.contents import Digests
 from hive.store import JobStore, LogStore, Registry, new_id
 from hive.store.connection import connect, public_address, reachable
@@ -31,7 +31,7 @@ from hive.task.values import Json
 from hive.wire.job import JobRecord, Specification
 
 
-class Client:
+class Session:
     """One Hive as seen from here: its broker, its store, and what was submitted from this machine."""
 
     def __init__(self, settings: Settings) -> None:
@@ -153,14 +153,7 @@ class Client:
     def find(self, prefix: str) -> JobRecord:
         """Look up a job by any unique beginning of its id."""
         with reachable(self.settings):
-            return self._seen(self.jobs.find(prefix))
-
-    def watch(self, job_id: str, observer: Observer | None = None, timeout_s: float | None = None) -> JobRecord:
-        """Wait until a job is finished or the time [s] is over; returns its newest record.
-
-        A broker that is away is waited for. A job of this machine that it has lost is sent again.
-        """
-        return self._seen(watch(self, job_id, observer or Observer(), timeout_s))
+            return self.note_if_over(self.jobs.find(prefix))
 
     def cost_with_parts(self, job: JobRecord) -> float | None:
         """What a job and all its parts cost together; None where nobody knows it of one of them."""
@@ -171,7 +164,7 @@ class Client:
         known = [usd for usd in costs if usd is not None]
         return sum(known) if len(known) == len(costs) else None
 
-    def _seen(self, job: JobRecord) -> JobRecord:
+    def note_if_over(self, job: JobRecord) -> JobRecord:
         """Note in the ledger what has ended, so that it is not run again."""
         if is_over(job.state, job.specification):
             self.note_finished(job.id)
@@ -206,47 +199,131 @@ class Client:
             watcher.fetched(name, place)
         return places
 
+    def cancel(self, job: JobRecord) -> None:
+        """Cancel a job that waits or runs; its worker ends the processes of one that runs, within seconds.
 
-def cancel(session: Client, job: JobRecord) -> None:
-    """Cancel a job that waits or runs; its worker ends the processes of one that runs, within seconds.
+        Raises
+        ------
+        JobStateError
+            The job had ended before.
+        UnreachableError
+            The broker does not answer.
+        """
+        with reachable(self.settings):
+            if not self.jobs.cancel(job.id):
+                state = self.jobs.get(job.id).state
+                raise JobStateError(f"The job {job.short_id} is {state} already; there is nothing to cancel.")
+        self.note_finished(job.id)
 
-    Raises
-    ------
-    JobStateError
-        The job had ended before.
-    UnreachableError
-        The broker does not answer.
-    """
-    with reachable(session.settings):
-        if not session.jobs.cancel(job.id):
-            state = session.jobs.get(job.id).state
-            raise JobStateError(f"The job {job.short_id} is {state} already; there is nothing to cancel.")
-    session.note_finished(job.id)
+    def retry(self, job: JobRecord) -> None:
+        """Give a failed or cancelled job a new series of attempts, under the same id.
 
+        Raises
+        ------
+        JobStateError
+            The job is neither failed nor cancelled.
+        UnreachableError
+            The broker does not answer. Where the job waits already, its message is sent by a worker.
+        """
+        with reachable(self.settings):
+            if not self.jobs.retry(job.id):
+                state = self.jobs.get(job.id).state
+                raise JobStateError(
+                    f"The job {job.short_id} is {state}; only a failed or cancelled one can be run again."
+                )
+        with suppress(LedgerError):  # without it the job runs all the same
+            self.ledger.reopen(job.id)
+        try:
+            self.sender.send_message(job.id, job.specification)
+        except UnreachableError as error:
+            raise UnreachableError(
+                f"The job {job.short_id} waits again, but the broker went away before its message was sent. "
+                "Workers find that out and send it, once the broker is back. "
+                f"Come back to it: hive wait {job.short_id}."
+            ) from error
 
-def retry(session: Client, job: JobRecord) -> None:
-    """Give a failed or cancelled job a new series of attempts, under the same id.
+    def check_budget(self, requests: Sequence[Request], warn: Callable[[str], None]) -> None:
+        """Refuse requests of one task that will cost more than they may; warn where nobody can predict the cost.
 
-    Raises
-    ------
-    JobStateError
-        The job is neither failed nor cancelled.
-    UnreachableError
-        The broker does not answer. Where the job waits already, its message is sent by a worker.
-    """
-    with reachable(session.settings):
-        if not session.jobs.retry(job.id):
-            state = session.jobs.get(job.id).state
-            raise JobStateError(f"The job {job.short_id} is {state}; only a failed or cancelled one can be run again.")
-    with suppress(LedgerError):  # without it the job runs all the same
-        session.ledger.reopen(job.id)
-    try:
-        session.sender.send_message(job.id, job.specification)
-    except UnreachableError as error:
-        raise UnreachableError(
-            f"The job {job.short_id} waits again, but the broker went away before its message was sent. "
-            f"Workers find that out and send it, once the broker is back. Come back to it: hive wait {job.short_id}."
-        ) from error
+        Raises
+        ------
+        BudgetError
+            They will cost more than their budget, or than is left of the day's or the month's.
+        UnreachableError
+            The broker does not answer.
+        """
+        budget_usd = requests[0].options.budget_usd if requests else None
+        if not requests or (budget_usd is None and not budgets.has_limit(self.settings)):
+            return
+        found, why = self._forecast(requests)
+        usd = found.usd if found is not None else None
+        if usd is None and budget_usd is not None:
+            words = why or "the workers do not say what they cost (HIVE_PRICE_USD_PER_H)"
+            warn(f"It is not known what this will cost: {words}. The budget of {dollars(budget_usd)} is not checked.")
+        budgets.check(self.settings, usd, budget_usd)
+
+    def _forecast(self, requests: Sequence[Request]) -> tuple[Forecast | None, str]:
+        """What requests will cost, or why that cannot be said."""
+        sizes: list[int] = []
+        for request in requests:
+            found = [size_bytes(sources) for sources in request.sources.values()]
+            if None in found:
+                return None, "how large a reference or a URL is, is not known here"
+            sizes.append(sum(one for one in found if one is not None))
+        task, queue = requests[0].task.wire_name, requests[0].queue
+        with reachable(self.settings):
+            forecast = planned(self.broker, self.registry.workers(), task, queue, sizes, host_name())
+        return forecast, "" if forecast is not None else f"no job of {task} has succeeded yet"
+
+    def send_missing(self) -> list[str]:
+        """Send every unfinished job of this machine again of which Redis has no record, under its old id.
+
+        Jobs that have ended meanwhile, with no file to fetch, are noted as finished. Returns the ids that were sent.
+
+        Raises
+        ------
+        LedgerError
+            The list of what was submitted from here cannot be read.
+        UnreachableError
+            The broker does not answer.
+        """
+        unfinished = self._unfinished()
+        ids = list(unfinished)
+        if not ids:
+            return []
+        with reachable(self.settings):
+            states = dict(zip(ids, self.jobs.states(ids), strict=True))
+        sent = self.sender.send_many([(job_id, unfinished[job_id]) for job_id in ids if states[job_id] is None])
+        for job_id, state in states.items():
+            if state is not None and is_over(state, unfinished[job_id]):
+                self.ledger.finish(job_id)
+        return sent
+
+    def send_again(self, job_id: str) -> bool:
+        """Send one job again that Redis has lost. Returns False where it is not an unfinished one of this machine.
+
+        Raises
+        ------
+        redis.RedisError
+            The broker does not answer.
+        """
+        try:
+            specification = self._unfinished().get(job_id)
+        except LedgerError:
+            return False
+        if specification is None:
+            return False
+        signed = self.sender.signed(job_id, specification)
+        with suppress(BadParameterError):  # somebody else has brought it back meanwhile
+            self.jobs.create(job_id, signed)
+            with suppress(UnreachableError):  # the record is there: workers find that it has no message, and send one
+                self.sender.send_message(job_id, signed)
+        return True
+
+    def _unfinished(self) -> dict[str, Specification]:
+        """Jobs that Redis must still have: what ended longer ago than HIVE_KEEP_DAYS, workers forget on purpose."""
+        since = datetime.now(UTC) - timedelta(days=self.settings.keep_days)
+        return self.ledger.unfinished(self.broker_name, since)
 
 
 def _carried(options: JobOptions) -> dict[str, Any]:
@@ -255,44 +332,3 @@ def _carried(options: JobOptions) -> dict[str, Any]:
 
 
 _SPECIFIED = frozenset(inspect.signature(Specification).parameters)
-
-
-def check_budget(session: "Client", requests: Sequence[Request], warn: Callable[[str], None]) -> None:
-    """Refuse requests of one task that will cost more than they may; what nobody can predict is let through and said.
-
-    Raises
-    ------
-    BudgetError
-        They will cost more than their budget, or than is left of the day's or the month's.
-    UnreachableError
-        The broker does not answer.
-    """
-    budget_usd = requests[0].options.budget_usd if requests else None
-    if not requests or (budget_usd is None and not budgets.has_limit(session.settings)):
-        return
-    found, why = _forecast(session, requests)
-    usd = found.usd if found is not None else None
-    if usd is None and budget_usd is not None:
-        words = why or "the workers do not say what they cost (HIVE_PRICE_USD_PER_H)"
-        warn(f"It is not known what this will cost: {words}. The budget of {dollars(budget_usd)} is not checked.")
-    budgets.check(session.settings, usd, budget_usd)
-
-
-def _forecast(session: "Client", requests: Sequence[Request]) -> tuple[Forecast | None, str]:
-    """What requests will cost, or why that cannot be said."""
-    sizes: list[int] = []
-    for request in requests:
-        found = [size_bytes(sources) for sources in request.sources.values()]
-        if None in found:
-            return None, "how large a reference or a URL is, is not known here"
-        sizes.append(sum(one for one in found if one is not None))
-    task, queue = requests[0].task.wire_name, requests[0].queue
-    with reachable(session.settings):
-        forecast = planned(session.broker, session.registry.workers(), task, queue, sizes, host_name())
-    return forecast, "" if forecast is not None else f"no job of {task} has succeeded yet"
-
-
-def size_bytes(sources: Sequence[Source]) -> int | None:
-    """How much is read from what was named; None where one is no local file."""
-    paths = [one for one in sources if isinstance(one, Path)]
-    return total_bytes(paths) if len(paths) == len(sources) else None
