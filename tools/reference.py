@@ -14,7 +14,7 @@ import click
 from click.testing import CliRunner
 
 from hive import catalog, errors
-from hive.cli import hive
+from hive.cli.root import hive
 from hive.settings import SETTINGS, Setting, load_settings
 from hive.task import Read, Task, Written
 from hive.task.parameter import Parameter

@@ -112,7 +112,7 @@ def _network(text: str | None) -> str:
 @click.option("--dry-run", is_flag=True, help="Look once, say what would be done, and do nothing.")
 @json_option
 def auto(budget: str, every_s: float, once: bool, dry_run: bool, as_json: bool, **asked: Any) -> None:  # noqa: ANN401  as click gives them
-    """Start machines for queues that wait too long, until Ctrl-C; the machines end themselves when they are idle.
+    """Start machines while queues wait too long, until Ctrl-C. Idle machines end automatically.
 
     \b
       hive fleet auto --max 4 --budget 10/day --ssh-from 203.0.113.7/32

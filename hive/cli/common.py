@@ -1,11 +1,14 @@
-"""What commands share: settings, a session, and how data is printed."""
+"""What commands share: groups and their lists, settings, a client, and how data is printed."""
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from hive.errors import did_you_mean
+from hive.options import JobOptions, Option, job_options
 
 if TYPE_CHECKING:
     from hive.client import Session
@@ -13,6 +16,43 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 _ENDLESS = 1 << 20
+
+
+class Section(StrEnum):
+    """The headings of `hive --help`, in their order."""
+
+    JOBS = "Jobs"
+    WORKERS = "Workers"
+    MACHINES = "Machines"
+    MAC = "This Mac"
+
+
+class Group(click.Group):
+    """A group of commands: its list shows each summary in full, and it knows which command was meant."""
+
+    group_class = type
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands."""
+        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        with formatter.section("Commands"):
+            formatter.write_dl(rows_of({name: command for name, command in commands.items() if command}))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which one there is."""
+        name = args[0]
+        if not ctx.resilient_parsing and not name.startswith("-") and self.get_command(ctx, name) is None:
+            names = self.list_commands(ctx)
+            meant = did_you_mean(name, names).strip()
+            raise click.UsageError(f"{meant} There is no command {name!r}, only {', '.join(names)}.".strip(), ctx)
+        return super().resolve_command(ctx, args)
+
+
+def rows_of(commands: Mapping[str, click.Command]) -> list[tuple[str, str]]:
+    """Names and summaries for a list of commands."""
+    return [(name, command.get_short_help_str(_ENDLESS)) for name, command in commands.items() if not command.hidden]
 
 
 class Amount(click.FloatRange):
@@ -29,6 +69,40 @@ class Amount(click.FloatRange):
 def json_option(function: F) -> F:
     """Add `--json`: one JSON document on stdout instead of text for people."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(function)
+
+
+class _OptionValue(click.ParamType[Any]):
+    """Hands a word of the command line to the check of a job-wide option."""
+
+    def __init__(self, option: Option) -> None:
+        self.option = option
+        self.name = option.metavar.lower()
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """Read the word, or refuse it in one sentence."""
+        return self.option.check(value)
+
+
+def job_option_params() -> list[click.Parameter]:
+    """The job-wide options as those of a command."""
+    return [click.Option([option.flag, option.name], **_attributes(option)) for option in job_options()]
+
+
+def with_job_options(function: F) -> F:
+    """Add the job-wide options to a command that is made by decorators."""
+    for option in reversed(job_options()):
+        function = click.option(option.flag, option.name, **_attributes(option))(function)
+    return function
+
+
+def _attributes(option: Option) -> dict[str, Any]:
+    default = "" if option.default is None else f"  [default: {option.default}]"
+    return {"type": _OptionValue(option), "metavar": option.metavar, "help": option.help + default}
+
+
+def given_options(values: Mapping[str, object]) -> JobOptions:
+    """The job-wide options of a command line, where what is not given has its default."""
+    return JobOptions.read({name: value for name, value in values.items() if value is not None})
 
 
 def current_settings(**flags: object) -> "Settings":
@@ -51,9 +125,11 @@ def say(text: str) -> None:
     click.echo(text, err=True)
 
 
-def print_json(document: object) -> None:
-    """Print one JSON document."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+def print_json(document: object, indent: int | None = 2) -> None:
+    """Print one JSON document; without an indent, on one line."""
+    import json
+
+    click.echo(json.dumps(document, indent=indent, ensure_ascii=False))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:

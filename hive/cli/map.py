@@ -1,4 +1,4 @@
-"""`hive map`: one job for each input file, or a task many times over."""
+"""What `hive map` does: one job for each input file, or a task many times over."""
 
 import dataclasses
 import time
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hive.cli.common import current_settings, print_json, print_table, say
-from hive.cli.submit import SubmitGroup, as_click, given_options, job_option_params, named_values
+from hive.cli.common import current_settings, given_options, job_option_params, print_json, print_table, say
+from hive.cli.submit import as_click, named_values
 from hive.cli.task_command import TaskCommand, meaning
 from hive.options import job_options
 from hive.task import Task, Written
@@ -32,28 +32,6 @@ class MapCommand(TaskCommand):
     def files(self) -> list[tuple[str, str]]:
         """The files that are mapped."""
         return [("FILES", f"{meaning(self.task, one).rstrip('.')}; one job for each.") for one in self.task.reads[:1]]
-
-
-class MapGroup(SubmitGroup):
-    """The capabilities, as commands."""
-
-    @staticmethod
-    def task_command(task: Task[Any, Any]) -> click.Command:
-        """The command that maps a task."""
-        return map_command(task)
-
-
-@click.group(cls=MapGroup, subcommand_metavar="CAPABILITY TASK [FILES]... --out DIR [OPTIONS]")
-def map() -> None:
-    """Send one job for each file, wait for all, bring the written files back as the jobs end.
-
-    \b
-      hive map gis dtm tiles/*.laz --out models --cell 1
-      hive map test probe --count 100 --seconds 1
-
-    The same command again skips what is done: same contents of the files, same options, same code of the task. It waits
-    for what is still on its way and tries again what had failed.
-    """  # noqa: D301  click wants the character \b itself
 
 
 def map_command(task: Task[Any, Any]) -> click.Command:

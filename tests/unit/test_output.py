@@ -163,7 +163,7 @@ def test_hive_alone_shows_what_there_is(capsys):
     code, said, chatter = run(capsys)
     assert (code, chatter) == (0, "")
     assert said.startswith("Usage: ")
-    assert "Commands:" in said
+    assert "\nJobs:\n" in said
 
 
 def test_a_capability_alone_shows_its_tasks_and_nothing_around_them(capsys):

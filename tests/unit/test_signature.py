@@ -10,6 +10,7 @@ import pytest
 
 from hive.cli.submit import task_command
 from hive.errors import BadParameterError, TaskDeclarationError, UnknownNameError
+from hive.options import JobOptions
 from hive.task import Capability, PointCloud, Preview, Raster
 from hive.units import AtMost, Bytes, Help, Matching, Metres, MoreThan, OneOf, Rest
 
@@ -395,12 +396,13 @@ def test_a_request_holds_the_fields_of_a_group_and_nothing_else():
     from hive.client.request import make_request
     from tests.support import TILE
 
+    on_gis = JobOptions(queue="gis")
     flat = {"depth": 1.0, "fine": 0.01, "coarse": 0.064, "shaken": False}
-    assert make_request(grade, {"cloud": TILE, "sieving": Sieving(fine=0.01)}, queue="gis").parameters == flat
-    [item] = make_items(Plan(grade, [TILE], values={"sieving": Sieving(fine=0.01)}, queue="gis"))
+    assert make_request(grade, {"cloud": TILE, "sieving": Sieving(fine=0.01)}, on_gis).parameters == flat
+    [item] = make_items(Plan(grade, [TILE], values={"sieving": Sieving(fine=0.01)}, options=JobOptions(queue="gis")))
     assert item.request.parameters == flat
     with pytest.raises(BadParameterError, match="fine must be less than coarse"):
-        make_request(grade, {"cloud": TILE, "fine": 0.04}, queue="gis")
+        make_request(grade, {"cloud": TILE, "fine": 0.04}, JobOptions(queue="gis"))
 
 
 def test_a_group_stands_under_its_heading():

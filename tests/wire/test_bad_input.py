@@ -86,7 +86,7 @@ def test_a_corrupt_tile_fails_with_pdals_own_words(farm, folder):
 
 
 def test_an_unknown_command_lists_the_known_ones(farm):
-    assert "There is no command 'sumbit'. Known are: submit," in farm.run("sumbit", code=2).stderr
+    assert "Did you mean 'submit'? There is no command 'sumbit', only " in farm.run("sumbit", code=2).stderr
 
 
 def test_a_probe_that_may_not_write_traces_says_who_can_allow_it(farm):

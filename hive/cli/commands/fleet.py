@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hive.cli.autoscale import MOST_HOURS, WAY_OPTIONS, auto, wish_of, with_options
-from hive.cli.common import Amount, current_settings, json_option, open_session, print_json, print_table
+from hive.cli.common import Amount, Group, Section, current_settings, json_option, open_session, print_json, print_table
 
 if TYPE_CHECKING:
     from hive.machines import LaunchPlan, LaunchRequest, Machine, Provider
     from hive.settings import Settings
 
 
-@click.group()
+@click.group(cls=Group)
 def fleet() -> None:
-    """Rent machines as workers, see what they cost, and end them; by themselves they end too."""
+    """Rent machines as workers, see their cost, and end them. Idle machines end automatically."""
 
 
 @fleet.group()
 def up() -> None:
-    """Start machines: shows the price and asks before anything is spent."""
+    """Start machines, after showing the price and asking."""
 
 
 _UP_OPTIONS = (
@@ -151,7 +151,7 @@ def _show_started(machines: Sequence["Machine"], as_json: bool) -> None:
 @click.option("--all", "with_ended", is_flag=True, help="Also those that have ended.")
 @json_option
 def ls(with_ended: bool, as_json: bool) -> None:
-    """List the rented machines: state, age, idle time, and what they have cost so far."""
+    """List the rented machines, their state and cost so far."""
     from hive.machines import rows
     from hive.store.connection import reachable
 
@@ -188,7 +188,7 @@ def ls(with_ended: bool, as_json: bool) -> None:
 @click.option("--all", "is_all", is_flag=True, help="All of them.")
 @json_option
 def down(ids: tuple[str, ...], is_all: bool, as_json: bool) -> None:
-    """End rented machines by name or id, and revoke their identities; their jobs go on elsewhere."""
+    """End rented machines by name or id. Their identities are revoked; their jobs continue elsewhere."""
     from hive.machines import Records, end
     from hive.machines.sweep import undisturbed
     from hive.providers.machine import now
@@ -217,7 +217,7 @@ def down(ids: tuple[str, ...], is_all: bool, as_json: bool) -> None:
 @click.option("--region", metavar="REGION", help="Region of --provider.")
 @json_option
 def gc(provider: str | None, region: str | None, as_json: bool) -> None:
-    """End machines that Hive forgot: by their tags, looking twice."""
+    """End rented machines that Hive has no record of. They are found by their tags, after looking twice."""
     from hive.machines import open_provider, sweep
 
     settings = current_settings()
@@ -262,3 +262,6 @@ def _dollars(sum_usd: float | None) -> str:
 
 def _say(text: str) -> None:
     click.echo(text, err=True)
+
+
+COMMANDS = {Section.MACHINES: (fleet,)}

@@ -1,19 +1,18 @@
 """`hive access`: who of other machines may come in, and to do what."""
 
-import shlex
 from pathlib import Path
 
 import click
 
-from hive.cli.common import current_settings, json_option, print_json, print_table
+from hive.cli.common import Group, Section, current_settings, json_option, print_json, print_table
 
 _SECRETS = "hive/secrets"
 _COMPOSE_UP = "docker compose -f docker-compose.worker.yml up -d --build worker"
 
 
-@click.group()
+@click.group(cls=Group)
 def access() -> None:
-    """Let workers of other machines in: each with an identity of its own, for some capabilities only."""
+    """Give workers on other machines an identity of their own."""
 
 
 @access.command()
@@ -25,7 +24,7 @@ def access() -> None:
 @click.option("--container", is_flag=True, help="The worker runs by docker-compose.worker.yml.")
 @json_option
 def add(name: str, capabilities: str, out: Path | None, container: bool, as_json: bool) -> None:
-    """Make an identity for a worker, and a folder with all that its machine needs."""
+    """Create an identity for a worker. Writes a folder with all that its machine needs."""
     from hive.catalog import find_capability
     from hive.home import access as identities
 
@@ -42,10 +41,13 @@ def add(name: str, capabilities: str, out: Path | None, container: bool, as_json
 @access.command()
 @click.option("--address", metavar="NAME", help="How machines reach this one that need no tunnel [as before].")
 def containers(address: str | None) -> None:
-    """Make what docker-compose.mac.yml reads, in HIVE_HOME: passwords, keys, certificates. tools/secrets.sh calls this.
+    """Write the secrets that docker-compose.mac.yml reads.
 
-    Safe to call twice: what is there stays, but for the servers' certificates, which are made anew.
+    Passwords, keys and certificates go to HIVE_HOME; tools/secrets.sh calls this. Safe to call twice: what is there
+    stays, except for the certificates of the servers, which are renewed.
     """
+    import shlex
+
     from hive.home.containers import prepare
 
     settings = current_settings()
@@ -71,7 +73,7 @@ def ls(as_json: bool) -> None:
 @access.command()
 @click.argument("name")
 def remove(name: str) -> None:
-    """Revoke an identity at once; a worker that uses it loses its connections, and its jobs go on elsewhere."""
+    """Revoke an identity at once. A worker that uses it is disconnected; its jobs continue elsewhere."""
     from hive.home import access as identities
 
     settings = current_settings()
@@ -79,3 +81,6 @@ def remove(name: str) -> None:
     click.echo(f"{name} is revoked.")
     if not is_told:
         click.echo(f"Redis does not answer at port {settings.redis_port}: it knows when it starts again.", err=True)
+
+
+COMMANDS = {Section.WORKERS: (access,)}

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from hive.cli.common import current_settings, json_option, open_session, pairs, print_json, print_table
+from hive.cli.common import Section, current_settings, json_option, open_session, pairs, print_json, print_table
 
 _MIB, _MB = 1 << 20, 10**6
 
@@ -14,7 +14,7 @@ _MIB, _MB = 1 << 20, 10**6
 @click.command()
 @json_option
 def workers(as_json: bool) -> None:
-    """List the workers that are there: what they serve, their slots and load."""
+    """List the workers: what they serve, their slots and load."""
     from hive.costs.money import rate
     from hive.home.tunnels import states, with_tunnels
     from hive.store.connection import reachable
@@ -51,7 +51,7 @@ def workers(as_json: bool) -> None:
 @click.command()
 @json_option
 def queues(as_json: bool) -> None:
-    """Show how many jobs wait and run in each queue, and for how long the oldest has waited."""
+    """Show how many jobs are queued and running in each queue."""
     from hive.store.connection import reachable
 
     session = open_session()
@@ -67,7 +67,7 @@ def queues(as_json: bool) -> None:
 @click.command()
 @json_option
 def status(as_json: bool) -> None:
-    """Show the whole of this Hive: broker, what the Mac side costs, workers, jobs."""
+    """Show broker, gateway, workers and jobs at a glance."""
     from hive.home import overview
 
     document = overview(open_session())
@@ -112,7 +112,7 @@ def _cost_row(one: Mapping[str, Any]) -> tuple[str, ...]:
 )
 @click.option("--name", metavar="NAME", help="Name of this worker; default: this machine's name.")
 def worker(capabilities: str | None, name: str | None) -> int:
-    """Start workers on this machine; Ctrl-C or SIGTERM ends them.
+    """Start workers on this machine. Ctrl-C or SIGTERM ends them.
 
     \b
       hive worker --capabilities gis=2
@@ -121,3 +121,6 @@ def worker(capabilities: str | None, name: str | None) -> int:
     from hive.worker.starter import run_nodes
 
     return run_nodes(current_settings(worker_capabilities=capabilities, role="worker"), name)
+
+
+COMMANDS = {Section.WORKERS: (workers, queues, worker), Section.MAC: (status,)}

@@ -1,6 +1,5 @@
 """`hive cost`: prices, predictions and reports in US$."""
 
-import csv
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
@@ -9,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hive.cli.common import Amount, current_settings, json_option, open_session, pairs, print_json, print_table
+from hive.cli.common import (
+    Amount,
+    Group,
+    Section,
+    current_settings,
+    json_option,
+    open_session,
+    pairs,
+    print_json,
+    print_table,
+)
 from hive.errors import BadFileError, BadParameterError, HiveError, NotFoundError, UnknownNameError, did_you_mean
 
 if TYPE_CHECKING:
@@ -32,8 +41,9 @@ _TIMES = "\N{MULTIPLICATION SIGN}"
 @click.option("--spot", is_flag=True, help="The price of spot machines instead of those on demand.")
 @json_option
 def estimate(words: tuple[str, ...], hours: float | None, workers: int | None, as_json: bool, **machine: Any) -> None:  # noqa: ANN401  click's values
-    """Predict dollars: of machines for some hours, or of a task for some files, from the history of the same task.
+    """Predict the cost of machines for some hours, or of a task.
 
+    The cost of a task is predicted for some files, from the history of the same task.
     Each file is a job of its own, as `hive map` makes them; the time grows with what it reads. Other parameters of the
     task are not looked at. Exit code 3 where no job of the task has ended yet, or the type has no price.
     """
@@ -213,9 +223,9 @@ def _time(seconds: float | None) -> str:
 _EVERY_WORD = ("day", "task", "worker")
 
 
-@click.group()
+@click.group(cls=Group)
 def cost() -> None:
-    """Say what machines and jobs will cost, and what they have cost.
+    """Show what machines and jobs will cost, and have cost.
 
     \b
       hive cost estimate --type g4dn.xlarge --workers 4 --hours 2
@@ -234,7 +244,7 @@ cost.add_command(estimate)
 @click.option("--picture", type=click.Path(path_type=Path), metavar="FILE.svg", help="Draw it into an SVG file too.")
 @json_option
 def report(by: str, days: int | None, as_csv: bool, picture: Path | None, as_json: bool) -> None:
-    """Say what jobs have cost, and beside them what idle workers and booting machines did."""
+    """Show what jobs, idle workers and booting machines cost."""
     from hive.store.accounts import By, make_report, read_accounts
     from hive.store.connection import reachable
 
@@ -266,6 +276,8 @@ def _cost_document(found: "Report") -> dict[str, Any]:
 
 
 def _print_csv(found: "Report") -> None:
+    import csv
+
     writer = csv.writer(sys.stdout, lineterminator="\n")
     rows = [(str(found.by), name, usd) for name, usd in found.rows]
     writer.writerows([("what", "name", "usd"), *rows, ("idle", "", found.idle_usd), ("boot", "", found.boot_usd)])
@@ -309,8 +321,9 @@ def _draw(found: "Report", file: Path) -> None:
 @click.argument("providers", nargs=-1, metavar="[aws] [digitalocean]")
 @click.option("--region", "regions", multiple=True, metavar="NAME", help="AWS: regions to read.  [default: us-east-1]")
 def refresh(providers: tuple[str, ...], regions: tuple[str, ...]) -> int:
-    """Read the providers' own price lists into prices.toml under HIVE_HOME; both where none is named.
+    """Update the prices from the providers' own price lists.
 
+    They go to prices.toml under HIVE_HOME; without a name, both providers are read.
     AWS needs credentials as its own tools do, DigitalOcean a token as `hive fleet`
     does: DIGITALOCEAN_TOKEN, or the file HIVE_DO_TOKEN_FILE.
     """
@@ -336,3 +349,6 @@ def refresh(providers: tuple[str, ...], regions: tuple[str, ...]) -> int:
         words = f", {unknown:,} of them without a price" if unknown else ""
         click.echo(f"{name}: {len(found):,} offers{words}; in {refreshed_file(settings.home)}", err=True)
     return 0 if read else 1
+
+
+COMMANDS = {Section.MACHINES: (cost,)}

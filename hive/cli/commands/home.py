@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hive.cli.common import current_settings, json_option, print_json, printable
+from hive.cli.common import Section, current_settings, json_option, print_json, printable
 
 if TYPE_CHECKING:
     from hive.remote.move import Moved
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 def home(
     destination: str | None, is_back: bool, is_gone: bool, via: str | None, python: str | None, as_json: bool
 ) -> None:
-    """Move Redis and the gateway to a machine that is always on, so that a closed lid does not matter.
+    """Move Redis and the gateway to a machine that is always on.
 
-    Jobs, logs, files and history move along; from here everything goes on as before, through a tunnel. Alone, it says
-    where the home is.
+    Then a closed lid does not matter. Jobs, logs, files and history move along; here everything continues through a
+    tunnel. Without a machine, it says where the home is.
 
     \b
       hive home me@studio
@@ -135,3 +135,6 @@ def _warn(moved: "Moved") -> None:
 
 def _tell(words: str) -> None:
     click.echo(printable(words), err=True)
+
+
+COMMANDS = {Section.MAC: (home,)}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from hive.cli.common import Amount, json_option, open_session, print_json, print_table, printable
+from hive.cli.common import Amount, Section, json_option, open_session, print_json, print_table, printable
 from hive.errors import JobStateError
 
 
@@ -12,7 +12,7 @@ from hive.errors import JobStateError
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many, newest first.")
 @json_option
 def jobs(limit: int, as_json: bool) -> None:
-    """List the newest jobs."""
+    """List jobs, newest first."""
     from hive.store.connection import reachable
     from hive.wire.job import rfc3339
 
@@ -33,7 +33,7 @@ def jobs(limit: int, as_json: bool) -> None:
 @click.argument("job_id", metavar="ID")
 @json_option
 def show(job_id: str, as_json: bool) -> None:
-    """Tell one job's whole story."""
+    """Show everything that happened to a job."""
     session = open_session()
     job = session.find(job_id)
     if as_json:
@@ -50,7 +50,7 @@ def show(job_id: str, as_json: bool) -> None:
 @click.argument("job_id", metavar="ID")
 @json_option
 def why(job_id: str, as_json: bool) -> None:
-    """Say why a job waits, runs, failed or ended, and what to do."""
+    """Explain why a job waits, runs or failed, and what to do."""
     from hive.client.explain import explain, look_around
 
     session = open_session()
@@ -67,7 +67,7 @@ def why(job_id: str, as_json: bool) -> None:
 @click.option("--timeout", "timeout_s", type=Amount(min=0), metavar="S", help="Wait no longer than that.")
 @json_option
 def wait(job_id: str, timeout_s: float | None, as_json: bool) -> int:
-    """Wait until a job is finished. Exit code 0 where it succeeded, 1 where it failed or the time is over."""
+    """Wait until a job has ended. Exit code 0 if it succeeded, 1 if it failed or the time is over."""
     from hive.cli.waiting import tell, watch
 
     session = open_session()
@@ -80,7 +80,7 @@ def wait(job_id: str, timeout_s: float | None, as_json: bool) -> int:
 @click.option("--force", is_flag=True, help="Overwrite files that are newer than the job.")
 @json_option
 def fetch(job_id: str, folder: Path | None, force: bool, as_json: bool) -> int:
-    """Bring a job's files back: to DIR, or where they were wanted when it was submitted from here."""
+    """Bring the files of a job back. They go to DIR, or where `hive submit` was told to put them."""
     from hive.cli.waiting import tell
 
     session = open_session()
@@ -101,7 +101,7 @@ def fetch(job_id: str, folder: Path | None, force: bool, as_json: bool) -> int:
 @click.argument("job_id", metavar="ID")
 @json_option
 def cancel(job_id: str, as_json: bool) -> None:
-    """Stop a job that waits or runs. Its worker ends the processes of one that runs."""
+    """Stop a queued or running job. The worker of a running one ends its processes."""
     session = open_session()
     job = session.find(job_id)
     session.cancel(job)
@@ -118,7 +118,7 @@ def cancel(job_id: str, as_json: bool) -> None:
 @click.option("--detach", is_flag=True, help="Print the job's id and return.")
 @json_option
 def retry(job_id: str, detach: bool, as_json: bool) -> int:
-    """Run a failed or cancelled job again under the same id; wait with progress, bring the written files back."""
+    """Run a failed or cancelled job again, under the same id. Waits for it, and brings its files back."""
     from hive.cli.waiting import wait_and_fetch
 
     session = open_session()
@@ -128,3 +128,6 @@ def retry(job_id: str, detach: bool, as_json: bool) -> int:
         print_json(session.find(job.id).to_json()) if as_json else click.echo(job.id)
         return 0
     return wait_and_fetch(session, job.id, as_json=as_json)
+
+
+COMMANDS = {Section.JOBS: (jobs, show, why, wait, fetch, cancel, retry)}

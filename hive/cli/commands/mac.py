@@ -1,14 +1,13 @@
 """`hive up`, `down`, `restart`, `dashboard`, `doctor`, `gateway`: the Mac side."""
 
 import os
-import platform
-import webbrowser
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hive.cli.common import current_settings, json_option, open_session, print_json, printable
+from hive.cli.common import Section, current_settings, json_option, open_session, print_json, printable
 from hive.errors import HiveError
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def up(
     address: str | None,
     as_json: bool,
 ) -> None:
-    """Start the Mac side here: Redis and the gateway, bound to this machine, with secrets. Safe to call twice."""
+    """Start Redis and the gateway on this machine. Safe to call twice."""
     from hive.home import elsewhere, hold, start, start_open
     from hive.home.location import await_way
 
@@ -122,7 +121,7 @@ def _keep_port(settings: "Settings", name: str) -> None:
 @click.command()
 @json_option
 def down(as_json: bool) -> None:
-    """Stop the Mac side here. Queued jobs stay on disk and go on after the next `hive up`."""
+    """Stop Redis and the gateway on this machine. Queued jobs stay on disk and go on after the next `hive up`."""
     from hive.home import elsewhere, stop
 
     settings = current_settings()
@@ -145,7 +144,7 @@ def _print_stopped(stopped: Mapping[str, int]) -> None:
 @click.command()
 @json_option
 def restart(as_json: bool) -> None:
-    """Stop the Mac side here and start it again, such as after an update. A gateway that did not run stays away.
+    """Restart Redis and the gateway, such as after an update. A gateway that did not run is not started.
 
     Queued jobs stay on disk; running ones go on, and report what they have done meanwhile.
     """
@@ -180,6 +179,8 @@ def restart(as_json: bool) -> None:
 @json_option
 def dashboard(is_printed: bool, as_json: bool) -> None:
     """Open the web page of this Hive, logged in. The address works once, within a minute; keep it to yourself."""
+    import webbrowser
+
     from hive.client.gateway import ask
 
     settings = current_settings()
@@ -200,7 +201,7 @@ def _has_display() -> bool:
         return True
     if os.environ.get("SSH_CONNECTION"):
         return False
-    return platform.system() == "Darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    return sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
@@ -210,7 +211,7 @@ _STATE, _CHECK = max(map(len, _COLOURS)), 13
 @click.command()
 @json_option
 def doctor(as_json: bool) -> int:
-    """Find what is wrong with this Hive, and say how to mend it.
+    """Find what is wrong with this Hive, and how to fix it.
 
     Exit code 0 where there is no problem (warnings may be), 1 where there is one.
     """
@@ -237,7 +238,10 @@ def _print(findings: "Sequence[Finding]") -> None:
 
 @click.command()
 def gateway() -> None:
-    """Run the gateway here: HTTP API, files, Flower's pages. `hive up` starts it in the background."""
+    """Run the gateway in the foreground. `hive up` starts it in the background."""
     from hive.gateway.server import run
 
     run(current_settings(role="gateway"))
+
+
+COMMANDS = {Section.MAC: (up, down, restart, dashboard, doctor, gateway)}

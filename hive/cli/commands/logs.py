@@ -1,13 +1,12 @@
 """`hive logs`: what a job logged and printed, and what the Mac side did."""
 
-import json
 import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import click
 
-from hive.cli.common import current_settings, json_option, open_session, print_json, printable
+from hive.cli.common import Section, current_settings, json_option, open_session, print_json, printable
 
 if TYPE_CHECKING:
     from hive.client import Session
@@ -33,9 +32,9 @@ _WIDTH = max(map(len, _COLOURS))
 @click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="Only what attempt N wrote.")
 @json_option
 def logs(job_id: str | None, follow: bool, orchestrator: bool, attempt: int | None, as_json: bool) -> None:
-    """Print what a job logged and printed: time (UTC), level and text.
+    """Print what a job logged and printed.
 
-    With --follow, --json prints one JSON object per line.
+    Each line has its time (UTC), level and text. With --follow, --json prints one JSON object per line.
     """
     if orchestrator:
         if job_id is not None or attempt is not None:
@@ -75,7 +74,7 @@ def _follow(session: "Session", job: "JobRecord", attempt: int | None, *, as_jso
         entries = follow(session, job.id, outages(), attempt)
         if as_json:
             for entry in entries:
-                click.echo(json.dumps(entry.to_json(), ensure_ascii=False))
+                print_json(entry.to_json(), indent=None)
         else:
             _print(entries)
         ended = session.find(job.id)
@@ -119,7 +118,7 @@ def _show_orchestrator(*, follow: bool, as_json: bool) -> None:
         )
     if follow:
         for line in log_files.follow(settings):
-            click.echo(json.dumps(line.to_json(), ensure_ascii=False) if as_json else _line_text(line))
+            print_json(line.to_json(), indent=None) if as_json else click.echo(_line_text(line))
         return
     lines = log_files.read(settings)
     if as_json:
@@ -135,3 +134,6 @@ def _line_text(line: "Line") -> str:
     from hive.wire.job import rfc3339
 
     return f"{rfc3339(line.time)}  {line.source:<7}  {printable(line.text.expandtabs())}"
+
+
+COMMANDS = {Section.JOBS: (logs,)}

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hive.cli.common import current_settings, json_option, pairs, print_json, print_table, printable
+from hive.cli.common import Group, Section, current_settings, json_option, pairs, print_json, print_table, printable
 from hive.errors import UnreachableError
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _MIB = 1 << 20
 
 
-@click.group()
+@click.group(cls=Group)
 def deploy() -> None:
     """Put workers on other machines, and take them away."""
 
@@ -47,7 +47,7 @@ def deploy() -> None:
 @click.option("--gone", "is_gone", is_flag=True, help="With --remove: the machine is no more, do not ask it.")
 @json_option
 def ssh(destination: str, is_removal: bool, is_gone: bool, as_json: bool, **options: Any) -> None:  # noqa: ANN401
-    """Put a worker on a machine that ssh reaches, and wait until it reports. Again: bring it up to date.
+    """Put a worker on a machine over ssh. Call it again to update the worker.
 
     \b
       hive deploy ssh me@studio --capabilities gis=2
@@ -118,7 +118,7 @@ def _remove(settings: "Settings", target: "Target", is_gone: bool, as_json: bool
 @deploy.command()
 @json_option
 def ls(as_json: bool) -> None:
-    """List the machines that have a worker of `hive deploy`, and how their tunnels are."""
+    """List the machines with a deployed worker, and their tunnels."""
     from hive.home.tunnels import states
     from hive.remote import find_all
 
@@ -142,3 +142,6 @@ def ls(as_json: bool) -> None:
 
 def _way(state: str | None) -> str:
     return state or "none; it comes by itself"
+
+
+COMMANDS = {Section.MACHINES: (deploy,)}

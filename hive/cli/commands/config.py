@@ -2,7 +2,7 @@
 
 import click
 
-from hive.cli.common import current_settings, json_option, print_json, print_table
+from hive.cli.common import Section, current_settings, json_option, print_json, print_table
 from hive.errors import UnknownNameError, did_you_mean
 
 _SHELLS = ("bash", "zsh", "fish")
@@ -12,7 +12,7 @@ _SHELLS = ("bash", "zsh", "fish")
 @click.option("--show-origin", is_flag=True, help="Say where each value comes from.")
 @json_option
 def config(show_origin: bool, as_json: bool) -> None:
-    """Show all settings. Flags go before the environment, that before config.toml, that before the default."""
+    """Show all settings. Flags override the environment, then config.toml, then the defaults."""
     from hive.settings import SETTINGS
 
     settings = current_settings()
@@ -42,7 +42,11 @@ def _shown(name: str, value: str, *, is_secret: bool) -> str:
 @click.command()
 @click.argument("shell")
 def completion(shell: str) -> None:
-    """Print the completion script for bash, zsh or fish: eval "$(hive completion zsh)"."""
+    """Print the completion script for bash, zsh or fish.
+
+    \b
+      eval "$(hive completion zsh)"
+    """  # noqa: D301  click wants the character \b itself
     from click.shell_completion import get_completion_class
 
     found = get_completion_class(shell) if shell in _SHELLS else None
@@ -51,3 +55,6 @@ def completion(shell: str) -> None:
         raise UnknownNameError(f"There is no completion for {shell!r}. Known are: {', '.join(_SHELLS)}.{hint}")
     root = click.get_current_context().find_root().command
     click.echo(found(root, {}, "hive", "_HIVE_COMPLETE").source())
+
+
+COMMANDS = {Section.MAC: (config, completion)}
