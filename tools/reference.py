@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from hive import catalog, errors
 from hive.cli.root import hive
+from hive.providers import provider
 from hive.settings import SETTINGS, Setting, load_settings
 from hive.task import Read, Task, Written
 from hive.task.parameter import Parameter
@@ -35,7 +36,8 @@ Written by `make docs` from the code. Change the code, not this page. What the w
 
 def page() -> str:
     """The whole page."""
-    catalog.ENTRY_POINTS = ""  # Hive's own tasks only: other packages have pages of their own
+    # Hive's own tasks and providers only: other packages have pages of their own.
+    catalog.ENTRY_POINTS = provider.ENTRY_POINTS = ""
     sections = (_commands(), _tasks(), _settings(), _exit_codes(), _errors())
     return "\n".join([_HEAD, *sections])
 

@@ -161,3 +161,30 @@ def pairs(values: Mapping[str, object]) -> str:
 def printable(text: str) -> str:
     """Text from outside, with control characters made visible: a file name must not move the cursor."""
     return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
+
+
+def provider_name(value: str) -> str:
+    """Refuse an unknown name of a provider of machines; the error lists the known ones."""
+    from hive.providers.provider import find_provider
+
+    return find_provider(value).name
+
+
+def complete_provider(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """The providers whose names begin like this."""
+    from hive.providers.provider import all_providers
+
+    return [name for name in all_providers() if name.startswith(incomplete)]
+
+
+def provider_option(help: str, default: str | None = None) -> Callable[[F], F]:
+    """Add `--provider NAME`, of Hive's own providers and those of other packages."""
+    return click.option(
+        "--provider",
+        metavar="NAME",
+        type=provider_name,
+        shell_complete=complete_provider,
+        default=default,
+        show_default=default is not None,
+        help=help,
+    )

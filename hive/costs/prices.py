@@ -1,4 +1,4 @@
-"""What machines cost by the hour: the table that Hive ships, and the newer one that `hive cost refresh` has read."""
+"""What machines cost per hour: the table that Hive ships, and the newer one that `hive cost refresh` writes."""
 
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,24 +9,22 @@ from json import dumps
 from pathlib import Path
 from typing import Any
 
-from hive.errors import NotFoundError, SettingError, UnknownNameError, did_you_mean
+from hive.errors import NotFoundError, SettingError
 from hive.settings import load_settings, write_private
 
 _SHIPPED = Path(__file__).with_name("prices.toml")
-# A provider that asks the same everywhere says so by this.
+# The region of a price that is the same in all regions.
 EVERYWHERE = "all"
 _USUAL_REGION = "us-east-1"
-_HEAD = (
-    "# Read by `hive cost refresh`. This table goes before the one that Hive ships; remove it to go back to that one.\n"
-)
+_HEAD = "# Written by `hive cost refresh`. This table replaces prices that Hive ships; remove it to return to those.\n"
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A machine type in a region; a price of None is one that nobody here knows.
+    """A machine type in a region; a price of None is unknown.
 
     `price_usd_per_h` is on demand, the most that it costs; `spot_usd_per_h` what a spot machine costs now. `dated` is
-    the day of which the price is, `source` who says so.
+    the day of the price, `source` where it comes from.
     """
 
     provider: str
@@ -43,18 +41,18 @@ class Offer:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What tells it from all others."""
+        """The values that identify it."""
         return self.provider, self.type, self.region
 
     @property
     def text(self) -> str:
-        """What it is, in words."""
+        """The machine in words."""
         gpus = f", {self.gpus} x {self.gpu or 'GPU'}" if self.gpus else ""
         return f"{self.type} in {self.region} ({self.vcpus} vCPU, {self.memory_gib:.0f} GiB{gpus})"
 
 
 def offers(home: Path | None = None) -> list[Offer]:
-    """List all offers; those that were refreshed under a home go before the shipped ones.
+    """List all offers; those that were refreshed under a home replace the shipped ones.
 
     Raises
     ------
@@ -62,63 +60,62 @@ def offers(home: Path | None = None) -> list[Offer]:
         The refreshed table cannot be read.
     """
     file = refreshed_file(home if home is not None else load_settings().home)
-    found = {one.key: one for one in _read(_SHIPPED)}
+    by_key = {offer.key: offer for offer in _read(_SHIPPED)}
     if file.exists():
-        found |= {one.key: one for one in _read(file)}
-    return list(found.values())
+        by_key |= {offer.key: offer for offer in _read(file)}
+    return list(by_key.values())
 
 
 def find_offer(provider: str | None, type: str, region: str | None = None, home: Path | None = None) -> Offer:
-    """Look up a type; without a region in the one that has it, us-east-1 where there are several.
+    """Look up a type; without a region in the one that has it, in us-east-1 if there are several.
 
     Raises
     ------
-    UnknownNameError
-        There is no such provider.
     NotFoundError
         Lists types with a similar name, or the regions that have this one.
     """
-    everything = offers(home)
-    providers = sorted({one.provider for one in everything})
-    if provider is not None and provider not in providers:
-        hint = did_you_mean(provider, providers)
-        raise UnknownNameError(f"There is no provider {provider!r}. Known are: {', '.join(providers)}.{hint}")
-    known = [one for one in everything if provider in (None, one.provider)]
-    alike = [one for one in known if one.type == type]
-    if not alike:
-        near = get_close_matches(type.lower(), {one.type for one in known}, n=5, cutoff=0.5)
-        words = f"Near it are: {', '.join(near)}." if near else f"Some are: {', '.join(_some(known))}."
-        raise NotFoundError(f"There is no price of {type!r}. {words} Read the providers' own: hive cost refresh.")
-    there = [one for one in alike if region in (None, one.region) or one.region == EVERYWHERE]
-    if not there:
-        places = ", ".join(sorted(one.region for one in alike))
+    candidates = [offer for offer in offers(home) if provider in (None, offer.provider)]
+    same_type = [offer for offer in candidates if offer.type == type]
+    if not same_type:
         raise NotFoundError(
-            f"There is no price of {type} in {region}; there is one in {places}. "
-            f"Read it: hive cost refresh {alike[0].provider} --region {region}."
+            f"There is no price of {type!r}.{_some(type, candidates)} Read the providers' price lists: hive cost "
+            "refresh."
         )
-    return min(there, key=lambda one: (one.region != _USUAL_REGION, one.region))
+    matches = [offer for offer in same_type if region in (None, offer.region) or offer.region == EVERYWHERE]
+    if not matches:
+        regions = ", ".join(sorted(offer.region for offer in same_type))
+        raise NotFoundError(
+            f"There is no price of {type} in {region}; there is one in {regions}. "
+            f"Read it: hive cost refresh {same_type[0].provider} --region {region}."
+        )
+    return min(matches, key=lambda offer: (offer.region != _USUAL_REGION, offer.region))
 
 
 def refreshed_file(home: Path) -> Path:
-    """Where a home keeps what it has read itself."""
+    """The file of refreshed prices under a home."""
     return home / "prices.toml"
 
 
-def keep(home: Path, new: Iterable[Offer]) -> int:
-    """Write what was read, beside what was read of others before. Returns how many offers there are then.
+def save(home: Path, new: Iterable[Offer]) -> int:
+    """Add offers to the refreshed table, or replace them there. Returns how many it has then.
 
     Price lists do not name the GPUs; the shipped table does.
     """
     file = refreshed_file(home)
-    gpus = {one.type: one.gpu for one in _read(_SHIPPED)}
-    named = [replace(one, gpu=one.gpu or gpus.get(one.type, "")) for one in new]
-    kept = {one.key: one for one in (_read(file) if file.exists() else ())} | {one.key: one for one in named}
-    write_private(file, "\n".join([_HEAD, *map(_written, kept.values())]))
-    return len(kept)
+    gpus = {offer.type: offer.gpu for offer in _read(_SHIPPED)}
+    named = [replace(offer, gpu=offer.gpu or gpus.get(offer.type, "")) for offer in new]
+    earlier = {offer.key: offer for offer in (_read(file) if file.exists() else ())}
+    table = earlier | {offer.key: offer for offer in named}
+    write_private(file, "\n".join([_HEAD, *map(_format, table.values())]))
+    return len(table)
 
 
-def _some(known: Iterable[Offer]) -> list[str]:
-    return sorted({one.type for one in known})[:8]
+def _some(type: str, candidates: Iterable[Offer]) -> str:
+    names = sorted({offer.type for offer in candidates})
+    similar = get_close_matches(type.lower(), names, n=5, cutoff=0.5)
+    if similar:
+        return f" Similar types: {', '.join(similar)}."
+    return f" Some types: {', '.join(names[:8])}." if names else ""
 
 
 def _read(file: Path) -> Iterator[Offer]:
@@ -126,7 +123,7 @@ def _read(file: Path) -> Iterator[Offer]:
         rows = tomllib.loads(file.read_text())["offer"]
         yield from [_offer(row) for row in rows]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SettingError(f"{file} is no table of prices: {error}. Remove it, or write it again.") from error
+        raise SettingError(f"{file} is not a table of prices: {error}. Remove it, or write it again.") from error
 
 
 def _offer(row: Mapping[str, Any]) -> Offer:
@@ -135,11 +132,11 @@ def _offer(row: Mapping[str, Any]) -> Offer:
     for name in ("price_usd_per_h", "spot_usd_per_h"):
         price = getattr(offer, name)
         if price is not None and not price > 0:
-            raise ValueError(f"{name} of {offer.type} is {price}; leave it out where it is not known")
+            raise ValueError(f"{name} of {offer.type} is {price}; leave it out if it is unknown")
     return offer
 
 
-def _written(offer: Offer) -> str:
+def _format(offer: Offer) -> str:
     values = {name: value for name, value in asdict(offer).items() if value not in (None, "")}
     lines = [f"{name} = {value if isinstance(value, date) else dumps(value)}" for name, value in values.items()]
     return "\n".join(["[[offer]]", *lines, ""])

@@ -1,24 +1,7 @@
-"""Machines that Hive rents: started, watched and ended, so that none is left running that nobody uses."""
+"""Rented machines: Hive starts, watches and ends them, so that none is left running unused."""
 
 from hive.machines.launch import Launch, LaunchPlan, LaunchRequest, Row, make_plan, rows
+from hive.machines.records import Machine, Records
 from hive.machines.sweep import end, sweep
-from hive.providers.machine import Machine, Records
-from hive.providers.provider import PROVIDERS, Order, Provider, Resource, open_provider
 
-__all__ = [
-    "PROVIDERS",
-    "Launch",
-    "LaunchPlan",
-    "LaunchRequest",
-    "Machine",
-    "Order",
-    "Provider",
-    "Records",
-    "Resource",
-    "Row",
-    "end",
-    "make_plan",
-    "open_provider",
-    "rows",
-    "sweep",
-]
+__all__ = ["Launch", "LaunchPlan", "LaunchRequest", "Machine", "Records", "Row", "end", "make_plan", "rows", "sweep"]

@@ -1,30 +1,30 @@
-"""Starting machines, all or none, and the list of those that there are."""
+"""Starting machines, all or none, and listing them."""
 
 import dataclasses
 import secrets
 import time
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from hive.costs.prices import Offer
 from hive.errors import BudgetError, CloudError, SettingError, UnreachableError
-from hive.machines.sweep import end, interruptible, note_gone, undisturbed
-from hive.providers.first_start import Installer, Limits
-from hive.providers.machine import Machine, Records, now, read_time, written
-from hive.providers.provider import Order, Provider, Resource
+from hive.machines.first_start import Installer, Limits
+from hive.machines.records import Machine, Records
+from hive.machines.sweep import end, interruptible, record_ended, uninterrupted
+from hive.providers.provider import Order, Provider, Resource, format_time, now, read_time
 from hive.settings import Settings
 from hive.store import Registry
 from hive.worker.starter import read_nodes
 
-_LOOK_EVERY_S = 1.0
-_ASK_EVERY_S = 15.0
+_POLL_S = 1.0
+_POLL_PROVIDER_S = 15.0
 
 
 @dataclass(frozen=True)
 class LaunchRequest:
-    """What is wanted, in the words of the command line."""
+    """What the user requests, in the words of the command line; `extra` are the provider's own options."""
 
     type: str
     count: int
@@ -37,62 +37,61 @@ class LaunchRequest:
     disk_gb: int = 100
     ssh_key: str = ""
     ssh_from: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class LaunchPlan:
     """What will be started, and the most that it will cost until its expiry."""
 
-    wish: LaunchRequest
+    request: LaunchRequest
     offer: Offer
     total_usd: float | None
 
     @property
     def price_text(self) -> str:
-        """The price in words; one that is not known is said to be so."""
+        """The price in words."""
         if self.offer.price_usd_per_h is None or self.total_usd is None:
             return "price unknown"
         spot = self.offer.spot_usd_per_h
-        now_text = f", spot now ${spot:.4g}" if spot else ""
-        hourly = f"${self.offer.price_usd_per_h:.4g} an hour each{now_text}"
-        return f"{hourly}; at most ${self.total_usd:.2f} for {self.wish.hours:g} h, without disks and traffic"
+        spot_text = f", spot now ${spot:.4g}" if spot else ""
+        hourly = f"${self.offer.price_usd_per_h:.4g} an hour each{spot_text}"
+        return f"{hourly}; at most ${self.total_usd:.2f} for {self.request.hours:g} h, without disks and traffic"
 
 
-def make_plan(provider: Provider, wish: LaunchRequest) -> LaunchPlan:
-    """Look up what is wanted and what it costs.
+def make_plan(provider: Provider, request: LaunchRequest) -> LaunchPlan:
+    """Look up the machine type and what the request costs.
 
     Raises
     ------
     BudgetError
         It costs more than the budget.
     SettingError
-        Its price is not known, and that was not accepted.
+        Its price is unknown, and the user has not accepted that.
     """
-    offer = provider.offer(wish.type, is_spot=wish.is_spot)
+    offer = provider.offer(request.type, is_spot=request.is_spot)
     price = offer.price_usd_per_h
     if price is None:
-        if not wish.is_unknown_price_accepted:
+        if not request.is_unknown_price_accepted:
             raise SettingError(
-                f"The price of {wish.type} in {provider.region} is not known here. "
-                f"Read it: hive cost refresh {provider.name}. Or accept that Hive cannot watch it: "
+                f"The price of {request.type} in {provider.region} is unknown. "
+                f"Read the price list: hive cost refresh {provider.name}. Or start it without any check of its cost: "
                 "hive fleet up … --accept-unknown-price."
             )
-        if wish.budget_usd is not None:
-            raise BudgetError(
-                f"Hive cannot keep a budget for {wish.type}, whose price it does not know. Leave out --budget."
-            )
-        return LaunchPlan(wish, offer, None)
-    total = price * wish.count * wish.hours
-    if wish.budget_usd is not None and total > wish.budget_usd:
+        if request.budget_usd is not None:
+            raise BudgetError(f"The price of {request.type} is unknown, so Hive cannot enforce --budget. Leave it out.")
+        return LaunchPlan(request, offer, None)
+    total = price * request.count * request.hours
+    if request.budget_usd is not None and total > request.budget_usd:
         raise BudgetError(
-            f"{wish.count} x {wish.type} for {wish.hours:g} h cost up to ${total:.2f}, more than the budget of "
-            f"${wish.budget_usd:.2f}. Nothing was started. Ask for less with --count or --hours."
+            f"{request.count} x {request.type} for {request.hours:g} h cost up to ${total:.2f}, more than the budget "
+            f"of ${request.budget_usd:.2f}. Nothing was started. Lower --count or --hours."
         )
-    return LaunchPlan(wish, offer, total)
+    return LaunchPlan(request, offer, total)
 
 
 class Launch:
-    """One call of `hive fleet up`. Whatever ends it early, Ctrl-C too, ends the machines that it has started."""
+    """One launch of machines. Whatever interrupts it, including Ctrl-C, ends the machines that it has started."""
 
     def __init__(
         self,
@@ -108,7 +107,7 @@ class Launch:
         self._machines: dict[str, Machine] = {}
 
     def run(self, registry: Registry) -> list[Machine]:
-        """Start all machines and wait until their workers report; returns those that do.
+        """Start all machines and wait until their workers report; returns the machines whose workers do.
 
         Raises
         ------
@@ -120,43 +119,43 @@ class Launch:
         """
         try:
             with interruptible():
-                self._intend()
+                self._record_all()
                 for machine in list(self._machines.values()):
                     self._create(machine)
-                lost = self._installer.bring(self._provider, list(self._machines.values()), self._say)
-                lost |= self._wait(registry, lost)
+                failures = self._installer.install(self._provider, list(self._machines.values()), self._say)
+                failures |= self._wait(registry, failures)
         except BaseException:
-            with undisturbed():
-                self._take_back()
+            with uninterrupted():
+                self._roll_back()
             raise
-        if lost:
-            self._end_lost(lost)
+        if failures:
+            self._end_failed(failures)
         return list(self._machines.values())
 
-    def _intend(self) -> None:
-        """Write down each machine and its token before anything is asked for."""
-        wish, launch = self._plan.wish, f"{self._provider.name[:3]}-{secrets.token_hex(3)}"
+    def _record_all(self) -> None:
+        """Record each machine with its token before anything is ordered."""
+        request, launch = self._plan.request, f"{self._provider.name[:3]}-{secrets.token_hex(3)}"
         created = now()
-        nodes = read_nodes(wish.capabilities, max(1, self._plan.offer.vcpus))
-        for number in range(1, wish.count + 1):
+        nodes = read_nodes(request.capabilities, max(1, self._plan.offer.vcpus))
+        for number in range(1, request.count + 1):
             machine = Machine(
                 name=f"{launch}-{number}",
                 launch=launch,
-                count=wish.count,
+                count=request.count,
                 token=secrets.token_hex(16),
                 provider=self._provider.name,
-                type=wish.type,
+                type=request.type,
                 region=self._provider.region,
-                is_spot=wish.is_spot,
-                capabilities=",".join(f"{one.capability}={one.slots}" for one in nodes),
+                is_spot=request.is_spot,
+                capabilities=",".join(f"{node.capability}={node.slots}" for node in nodes),
                 price_usd_per_h=self._plan.offer.price_usd_per_h,
                 created_at=created,
-                expires_at=created + timedelta(hours=wish.hours),
+                expires_at=created + timedelta(hours=request.hours),
             )
-            self._machines[machine.name] = self._records.keep(machine)
+            self._machines[machine.name] = self._records.save(machine)
 
     def _create(self, machine: Machine) -> None:
-        wish = self._plan.wish
+        request = self._plan.request
         order = Order(
             name=machine.name,
             hive=self._records.hive,
@@ -165,86 +164,89 @@ class Launch:
             is_spot=machine.is_spot,
             expires_at=machine.expires_at,
             user_data=self._user_data(machine),
-            disk_gb=wish.disk_gb,
-            ssh_key=self._installer.ssh_key(wish.ssh_key),
-            ssh_from=wish.ssh_from,
+            disk_gb=request.disk_gb,
+            ssh_key=self._installer.ssh_key(request.ssh_key),
+            ssh_from=request.ssh_from,
+            extra=request.extra,
         )
         resource = self._provider.create(order)
-        machine = self._records.keep(dataclasses.replace(machine, resource_id=resource.id))
+        machine = self._records.save(dataclasses.replace(machine, resource_id=resource.id))
         self._machines[machine.name] = machine
         self._say(f"{machine.name}: {resource.id} is starting")
 
     def _user_data(self, machine: Machine) -> str:
-        wish = self._plan.wish
-        share = None if wish.budget_usd is None else wish.budget_usd / wish.count
-        text = self._installer.user_data(machine, Limits(wish.idle_min, share))
-        size, most = len(text.encode()), self._provider.user_data_max_bytes
-        if size > most:
-            raise SettingError(f"The script of the first start has {size} B, and {self._provider.name} takes {most} B.")
+        request = self._plan.request
+        share = None if request.budget_usd is None else request.budget_usd / request.count
+        text = self._installer.user_data(machine, Limits(request.idle_min, share))
+        size, limit = len(text.encode()), self._provider.user_data_max_bytes
+        if size > limit:
+            raise SettingError(
+                f"The script of the first start has {size} B, more than the {limit} B that {self._provider.name} takes."
+            )
         return text
 
-    def _wait(self, registry: Registry, lost: Container[str]) -> dict[str, str]:
-        """Wait until every worker reports; returns by name why it has not: it was silent, or its machine is gone."""
+    def _wait(self, registry: Registry, failures: Container[str]) -> dict[str, str]:
+        """Wait until every worker reports; returns the failures: reason by name."""
         limit_s = self._settings.fleet_report_s
-        over, next_ask = time.monotonic() + limit_s, time.monotonic() + _ASK_EVERY_S
-        waiting = {name: machine for name, machine in self._machines.items() if name not in lost}
+        deadline, next_poll = time.monotonic() + limit_s, time.monotonic() + _POLL_PROVIDER_S
+        waiting = {name: machine for name, machine in self._machines.items() if name not in failures}
         gone: set[str] = set()
-        while waiting and time.monotonic() < over:
-            reported = {one["name"] for one in registry.workers()}
+        while waiting and time.monotonic() < deadline:
+            reporting = {worker["name"] for worker in registry.workers()}
             for name, machine in list(waiting.items()):
-                if nodes(machine) <= reported:
+                if worker_names(machine) <= reporting:
                     self._say(f"{name}: its worker reports")
                     del waiting[name]
-            if waiting and time.monotonic() > next_ask:
-                next_ask = time.monotonic() + _ASK_EVERY_S
-                there = {one.name for one in self._provider.list(self._records.hive)}
-                gone |= waiting.keys() - there
-                waiting = {name: machine for name, machine in waiting.items() if name in there}
-            time.sleep(_LOOK_EVERY_S if waiting else 0)
+            if waiting and time.monotonic() > next_poll:
+                next_poll = time.monotonic() + _POLL_PROVIDER_S
+                listed = {resource.name for resource in self._provider.list(self._records.hive)}
+                gone |= waiting.keys() - listed
+                waiting = {name: machine for name, machine in waiting.items() if name in listed}
+            time.sleep(_POLL_S if waiting else 0)
         silence = f"no worker reported within {limit_s:g} s"
         return dict.fromkeys(waiting, silence) | dict.fromkeys(gone, "the machine is gone")
 
-    def _end_lost(self, lost: dict[str, str]) -> None:
-        machines = [self._machines.pop(name) for name in lost]
-        with undisturbed():
+    def _end_failed(self, failures: dict[str, str]) -> None:
+        machines = [self._machines.pop(name) for name in failures]
+        with uninterrupted():
             end(self._settings, self._provider, machines, "its worker never reported")
-        reasons: dict[str, list[str]] = {}
-        for name, why in sorted(lost.items()):
-            reasons.setdefault(why.replace(name, "NAME"), []).append(name)  # the same, but for the name
-        said = " ".join(_sentence(names, why) for why, names in reasons.items())
+        names_by_reason: dict[str, list[str]] = {}
+        for name, reason in sorted(failures.items()):
+            names_by_reason.setdefault(reason.replace(name, "NAME"), []).append(name)  # the same, but for the name
+        sentences = " ".join(_sentence(names, reason) for reason, names in names_by_reason.items())
         left = f" {len(self._machines)} work: {', '.join(self._machines)}." if self._machines else ""
-        raise CloudError(f"{said}{left}{self._installer.advice}")
+        raise CloudError(f"{sentences}{left}{self._installer.advice}")
 
-    def _take_back(self) -> None:
+    def _roll_back(self) -> None:
         """End everything that was or may have been started."""
         if not self._machines:
             return
         self._say(f"ending {', '.join(self._machines)}")
         try:
-            end(self._settings, self._provider, list(self._machines.values()), "its launch was broken off")
-        except Exception as error:  # what broke the launch off is what the user must hear; gc does the rest
-            self._say(f"could not be ended now: {error} Run: hive fleet gc.")
+            end(self._settings, self._provider, list(self._machines.values()), "its launch was interrupted")
+        except Exception as error:  # the user must see what interrupted the launch; gc does the rest
+            self._say(f"Could not end them now: {error} Run: hive fleet gc.")
 
 
-def nodes(machine: Machine) -> set[str]:
-    """The names under which a machine's workers report."""
+def worker_names(machine: Machine) -> set[str]:
+    """The names of a machine's workers: one for each capability."""
     return {node.name(machine.name) for node in read_nodes(machine.capabilities, 1)}
 
 
-def _sentence(names: list[str], why: str) -> str:
+def _sentence(names: list[str], reason: str) -> str:
     """What has happened to some machines.
 
     >>> _sentence(["aws-1"], "hive@NAME refuses ssh.")
     'aws-1 was ended: hive@aws-1 refuses ssh.'
     """
-    words = why.replace("NAME", names[0])
-    end = "" if words.endswith((".", "?")) else "."
-    return f"{', '.join(names)} {'was' if len(names) == 1 else 'were'} ended: {words}{end}"
+    words = reason.replace("NAME", names[0])
+    full_stop = "" if words.endswith((".", "?")) else "."
+    return f"{', '.join(names)} {'was' if len(names) == 1 else 'were'} ended: {words}{full_stop}"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One machine as it is shown."""
+    """One machine as `hive fleet ls` lists it."""
 
     name: str
     provider: str
@@ -267,27 +269,27 @@ def rows(
     reports: Iterable[Mapping[str, Any]],
     say: Callable[[str], None] = lambda _: None,
 ) -> list[Row]:
-    """All machines. Those of which the provider knows nothing any more have ended, and are kept as such.
+    """List all machines, and record the end of those that their provider no longer lists.
 
-    A provider that does not answer is said; what is known of its machines without it is shown.
+    A provider that does not answer is named; its machines are listed as this Hive knows them.
     """
     records, at = Records(settings), now()
-    found: dict[str, Resource] = {}
-    asked: list[Provider] = []
+    resources: dict[str, Resource] = {}
+    answering: list[Provider] = []
     for provider in providers:
         try:
-            found |= {one.name: one for one in provider.list(records.hive)}
-            asked.append(provider)
+            resources |= {resource.name: resource for resource in provider.list(records.hive)}
+            answering.append(provider)
         except UnreachableError as error:
             say(str(error))
-    note_gone(settings, asked, found)
-    by_name = {one["name"]: one for one in reports}
-    return [_row(machine, found.get(machine.name), by_name, at) for machine in records.all()]
+    record_ended(settings, answering, resources)
+    by_name = {report["name"]: report for report in reports}
+    return [_row(machine, resources.get(machine.name), by_name, at) for machine in records.all()]
 
 
-def _row(machine: Machine, resource: Resource | None, reports: Mapping[str, Mapping[str, Any]], at: datetime) -> Row:
-    said = [reports[name] for name in sorted(nodes(machine)) if name in reports]
-    over = machine.ended_at or at
+def _row(machine: Machine, resource: Resource | None, by_name: Mapping[str, Mapping[str, Any]], at: datetime) -> Row:
+    reports = [by_name[name] for name in sorted(worker_names(machine)) if name in by_name]
+    end_at = machine.ended_at or at
     return Row(
         name=machine.name,
         provider=machine.provider,
@@ -295,30 +297,30 @@ def _row(machine: Machine, resource: Resource | None, reports: Mapping[str, Mapp
         type=machine.type,
         region=machine.region,
         is_spot=machine.is_spot,
-        state=_state(machine, resource, said),
-        age_s=(over - machine.created_at).total_seconds(),
-        idle_s=_idle_s(said, at) if machine.ended_at is None else None,
+        state=_state(machine, resource, reports),
+        age_s=(end_at - machine.created_at).total_seconds(),
+        idle_s=_idle_s(reports, at) if machine.ended_at is None else None,
         cost_usd=machine.cost_usd(at),
-        expires_at=written(machine.expires_at),
-        workers=[str(one["name"]) for one in said],
+        expires_at=format_time(machine.expires_at),
+        workers=[str(report["name"]) for report in reports],
         why=machine.why,
     )
 
 
-def _state(machine: Machine, resource: Resource | None, said: list[Mapping[str, Any]]) -> str:
+def _state(machine: Machine, resource: Resource | None, reports: list[Mapping[str, Any]]) -> str:
     if machine.ended_at is not None:
         return "ended"
-    if said:
-        return "busy" if any(one["busy"] for one in said) else "idle"
+    if reports:
+        return "busy" if any(report["busy"] for report in reports) else "idle"
     return "unknown" if resource is None else f"{resource.state}, silent"
 
 
-def _idle_s(said: list[Mapping[str, Any]], at: datetime) -> float | None:
+def _idle_s(reports: list[Mapping[str, Any]], at: datetime) -> float | None:
     """For how long none of its workers has had a job [s]."""
     idle = []
-    for one in said:
-        seen = read_time(one["last_seen"])
-        if seen is None or one.get("idle_s") is None:
+    for report in reports:
+        seen = read_time(report["last_seen"])
+        if seen is None or report.get("idle_s") is None:
             return None
-        idle.append(one["idle_s"] + max(0.0, (at - seen).total_seconds()) if not one["busy"] else 0.0)
+        idle.append(report["idle_s"] + max(0.0, (at - seen).total_seconds()) if not report["busy"] else 0.0)
     return min(idle, default=None)

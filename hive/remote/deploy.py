@@ -17,7 +17,7 @@ from hive.remote import bundle, records
 from hive.remote.host import Host, Target, Via, look_at, name_for, nodes_of, refuse_unfit, words_of
 from hive.remote.records import Record, home_files, identity_for, is_outdated, refuse_foreign, revoke
 from hive.remote.ssh import Connection, refuse_no_ssh
-from hive.remote.ways import choose_ports, close_way, open_way, state_of
+from hive.remote.tunnel import choose_ports, close_tunnel, open_tunnel, tunnel_state
 from hive.settings import Settings
 from hive.store.connection import reachable
 
@@ -54,10 +54,10 @@ def remove(settings: Settings, name: str, *, is_gone: bool = False) -> Removed:
                 take_away(connection, name)
         except UnreachableError as error:
             left = str(error)
-    close_way(settings, name)
+    close_tunnel(settings, name)
     revoke(settings, name)
     if left:
-        records.keep(settings, dataclasses.replace(record, is_left=True))
+        records.save(settings, dataclasses.replace(record, is_left=True))
     else:
         records.forget(settings, name)
     return Removed(name, record.destination, left)
@@ -115,7 +115,7 @@ def _is_failing(host: Host) -> bool:
 
 
 def _why(settings: Settings, record: Record, host: Host) -> str:
-    tunnel = state_of(settings, record.name)
+    tunnel = tunnel_state(settings, record.name)
     if tunnel is not None and tunnel.state != "up":
         return f"The tunnel to {record.destination} is {tunnel.state}: {tunnel.error or 'ssh says nothing'}."
     place = f"{host.home}/.hive-worker/{record.name}/worker.log"
@@ -241,7 +241,7 @@ class _Deployment:
 
     def _bring(self, host: Host) -> Deployed:
         self._choose_ports()
-        records.keep(self._settings, self._record)
+        records.save(self._settings, self._record)
         capabilities = [one.capability for one in nodes_of(self._record.capabilities)]
         installed = bundle.digest(bundle.source(), *capabilities, self._record.via, self._record.python)
         before = reports(Session(self._settings), self._record)
@@ -253,7 +253,7 @@ class _Deployment:
         is_changed = (installed, configured) != (host.installed, host.configured)
         if is_changed:
             self._copy(files | _assignment("CONFIGURED", configured, files), installed != host.installed)
-        open_way(self._settings, self._record)
+        open_tunnel(self._settings, self._record)
         if is_changed or not host.is_running:
             self._tell("starting the worker")
             self._control("start")
@@ -267,7 +267,7 @@ class _Deployment:
     def _refuse_exposed(self) -> None:
         """A tunnel that an sshd opens to everybody there carries passwords unencrypted."""
         if self._record.ports is not None and self._look().is_exposed:
-            close_way(self._settings, self._record.name)
+            close_tunnel(self._settings, self._record.name)
             raise DeployError(
                 f"The sshd of {self._record.destination} opens the tunnel to its whole network, so it is closed again. "
                 "Set GatewayPorts no in its sshd_config."
@@ -282,7 +282,7 @@ class _Deployment:
 
     def _choose_ports(self) -> None:
         if self._record.ports is None:
-            close_way(self._settings, self._record.name)
+            close_tunnel(self._settings, self._record.name)
         else:
             ports = choose_ports(self._settings, self._record, self._connection)
             self._record = dataclasses.replace(self._record, ports=ports)

@@ -24,7 +24,7 @@ from hive.remote.home_machine import PAUSE_S, Counts, HomeMachine, Observer, kee
 from hive.remote.host import Target, Via, host_of, is_same_host
 from hive.remote.records import Record
 from hive.remote.ssh import Connection
-from hive.remote.ways import free_ports
+from hive.remote.tunnel import free_ports
 from hive.settings import Settings, host_name
 from hive.store.connection import reachable
 

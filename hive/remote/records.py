@@ -67,7 +67,7 @@ def find_or_refuse(settings: Settings, name: str) -> Record:
     return found
 
 
-def keep(settings: Settings, record: Record) -> None:
+def save(settings: Settings, record: Record) -> None:
     """Write a deployment down."""
     write_private(_file(settings, record.name), json.dumps(asdict(record)))
 

@@ -6,11 +6,11 @@ import pytest
 
 from hive.errors import SettingError
 from hive.machines.autoscale import Bounds, decide, read_budget
-from hive.providers.machine import Machine
+from hive.machines.records import Machine
 from hive.store import QueueReport
 
 NOW = datetime(2026, 11, 26, 20, 0, tzinfo=UTC)
-BOUNDS = Bounds(most=2, usd_per_day=10.0, wait_s=120)
+BOUNDS = Bounds(max_machines=2, usd_per_day=10.0, wait_s=120)
 
 
 def queue(name="gis", queued=5, oldest_s=300.0):
@@ -42,13 +42,15 @@ def test_one_machine_at_a_time_and_no_more_than_allowed():
     assert decided([queue()], [machine()])[1].endswith("aws-1 is starting")
     assert decided([queue()], [machine()], ["gis@aws-1"])[0] == [("gis", True)]
     both = [machine(1), machine(2)]
-    assert decided([queue()], both, ["gis@aws-1", "gis@aws-2"])[1].endswith("2 of at most 2 machines are there")
+    assert decided([queue()], both, ["gis@aws-1", "gis@aws-2"])[1].endswith("2 of at most 2 machines exist")
     assert decided([queue(), queue("training")], [machine()], ["gis@aws-1"])[0] == [("gis", True), ("training", False)]
 
 
 def test_what_was_spent_within_a_day_counts_and_what_is_promised():
     dear = machine(price=4.5)  # 2 h of it are promised: 9 of 10 dollars
-    assert decided([queue()], [dear], ["gis@aws-1"])[1].endswith("one more could make it $11.00 of $10.00 a day")
+    assert decided([queue()], [dear], ["gis@aws-1"])[1].endswith(
+        "one more could raise the cost to $11.00 of $10.00 per day"
+    )
     yesterday = machine(price=4.5, age_h=26, ended_after_h=2)
     assert decided([queue()], [yesterday])[0] == [("gis", True)]
     this_morning = machine(price=4.5, age_h=8, ended_after_h=2)

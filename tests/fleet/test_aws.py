@@ -99,13 +99,13 @@ def test_what_amazon_is_asked_for_is_safe(rented, line, machines, ask_for, runni
             5,
             "1 x g4dn.xlarge for 2 h cost up to $1.05, more than the budget of $1.00. Nothing was started.",
         ),
-        (["--type", "x1.16xlarge"], 2, "The price of x1.16xlarge in us-east-1 is not known here."),
-        (["--type", "g9.huge"], 2, "Amazon has no instance type 'g9.huge' in us-east-1."),
+        (["--type", "x1.16xlarge"], 2, "The price of x1.16xlarge in us-east-1 is unknown."),
+        (["--type", "g9.huge"], 2, "AWS has no instance type 'g9.huge' in us-east-1."),
         (["--capabilities", "gsi"], 2, "There is no capability 'gsi'."),
         (["--capabilities", "gis,gis=2"], 2, "names a capability twice"),
         (["--budget", "nan"], 2, "nan is no amount"),
         (["--hours", "1e9"], 2, "is not in the range 0<x<=720.0"),
-        (["--region", "no where"], 2, "Amazon has no region 'no where'."),
+        (["--region", "no where"], 2, "AWS has no region 'no where'."),
         (["--ssh-from", "home; rm -rf /"], 2, "does not appear to be an IPv4 or IPv6 network"),
     ],
 )
@@ -117,9 +117,9 @@ def test_what_cannot_or_should_not_be_started_is_refused(rented, line, ask_for, 
 @pytest.mark.parametrize(
     ("words", "own", "code", "said"),
     [
-        (["fleet", "up", "aws", "--type", "t3.micro"], {"AWS_PROFILE": "nosuch"}, 4, "Correct AWS_PROFILE, or write"),
-        (["cost", "refresh", "aws"], {"AWS_PROFILE": "nosuch"}, 4, "Correct AWS_PROFILE, or write"),
-        (["cost", "refresh", "aws"], {}, 4, "There are no credentials of Amazon here."),
+        (["fleet", "up", "aws", "--type", "t3.micro"], {"AWS_PROFILE": "nosuch"}, 4, "Correct AWS_PROFILE, or create"),
+        (["cost", "refresh", "aws"], {"AWS_PROFILE": "nosuch"}, 4, "Correct AWS_PROFILE, or create"),
+        (["cost", "refresh", "aws"], {}, 4, "No AWS credentials found."),
         (["fleet", "down", "nosuch"], {}, 3, "There is no rented machine 'nosuch'. Known are: none."),
         (["cost", "estimate", "--type", "g4dn.xlarge", "--hours", "inf"], {}, 2, "inf is no amount"),
         (["cost", "estimate", "--type", "c-4", "--hours", "1", "--provider", "asw"], {}, 2, "Did you mean 'aws'?"),
@@ -136,14 +136,14 @@ def test_a_region_that_does_not_answer_is_known_to_be_misspelt(rented, refused, 
     monkeypatch.setattr("hive.providers.aws._ATTEMPTS", 1)
     away = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
     assert "Did you mean 'us-east-1'?" in refused(rented, *ask_for, "--region", "us-eats-1", code=2, **away)
-    assert "Amazon does not answer in us-east-1" in refused(rented, *ask_for, code=4, **away)
+    assert "AWS does not answer in us-east-1" in refused(rented, *ask_for, code=4, **away)
 
 
 def test_nothing_is_spent_without_a_yes(rented, line, ask_for, running):
     without = [word for word in ask_for if word != "--yes"]
     ended = rented.run(*without, code=2, stdin=subprocess.DEVNULL)
     assert "$0.526 an hour each; at most $1.05 for 2 h" in ended.stderr
-    assert "nobody is there to be asked: say --yes" in ended.stderr
+    assert "Not a terminal: pass --yes to confirm spending." in ended.stderr
     rented.run(*without, "--dry-run")
     assert (line.asked("RunInstances"), running()) == ([], [])
 
@@ -151,11 +151,11 @@ def test_nothing_is_spent_without_a_yes(rented, line, ask_for, running):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        ([], 2, "say from where they let it in, by --ssh-from ADDRESS/32"),
+        ([], 2, "needs to know from which address: pass --ssh-from ADDRESS/32"),
         (["--ssh-from", "192.0.2.7/32"], 4, "Redis and the gateway do not both run here"),
-        (["--via", "lan"], 2, "Leave --via lan away, and Hive goes to them; or open it: hive down, then hive up --lan"),
+        (["--via", "lan"], 2, "or open it: hive down, then hive up --lan"),
         (["--ssh-from", "home; rm -rf /"], 2, "--ssh-from is 'home; rm -rf /'"),
-        (["--ssh-from", "192.0.2.7", "--ssh-key", "{home}/private"], 2, "holds no public key of ssh"),
+        (["--ssh-from", "192.0.2.7", "--ssh-key", "{home}/private"], 2, "is not an ssh public key"),
     ],
 )
 def test_ways_that_do_not_fit_are_refused_before_amazon_is_asked(hive, line, refused, tmp_path, words, code, said):
@@ -168,7 +168,7 @@ def test_ways_that_do_not_fit_are_refused_before_amazon_is_asked(hive, line, ref
 
 def test_machines_that_come_by_themselves_let_nobody_in_by_mistake(rented, line, refused):
     words = ["fleet", "up", "aws", "--type", "g4dn.xlarge", "--yes", "--ssh-from", "192.0.2.7/32"]
-    assert "give both --ssh-key FILE.pub and --ssh-from" in refused(rented, *words, code=2)
+    assert "pass both --ssh-key FILE.pub and --ssh-from" in refused(rented, *words, code=2)
     assert line.requests == []
 
 
@@ -179,26 +179,26 @@ def test_machines_that_come_by_themselves_let_nobody_in_by_mistake(rented, line,
             "DescribeInstanceTypes",
             amazons_error("AuthFailure", "no", 401),
             4,
-            "Amazon refuses the credentials (AuthFailure)",
+            "AWS refuses the credentials (AuthFailure)",
         ),
         (
             "RunInstances",
             amazons_error("UnauthorizedOperation", "You may not", 403),
             4,
-            "These credentials may not start a",
+            "These credentials are not allowed to start a",
         ),
         (
             "RunInstances",
             amazons_error("VcpuLimitExceeded", "You have 4 vCPU"),
             1,
-            "Ask for less with --count, or Amazon",
+            "Lower --count, or request a higher quota from AWS",
         ),
         ("RunInstances", amazons_error("InsufficientInstanceCapacity", "None"), 1, "Try another --region or --type"),
         (
             "RunInstances",
             amazons_error("InternalError", "Oops", 500),
             4,
-            "Amazon could not start a g4dn.xlarge (InternalError)",
+            "AWS could not start a g4dn.xlarge (InternalError)",
         ),
     ],
 )
@@ -292,7 +292,7 @@ def test_machines_are_listed_though_amazon_does_not_answer(rented, line, machine
     inside(rented, *ask_for)
     line.fail("DescribeInstances", amazons_error("AuthFailure", "no", 401))
     ended = inside(rented, "fleet", "ls", "--json")
-    assert "Amazon refuses the credentials" in ended.err
+    assert "AWS refuses the credentials" in ended.err
     assert [one["state"] for one in json.loads(ended.out)] == ["idle"]
 
 
@@ -332,7 +332,7 @@ def test_what_hive_forgot_is_found_by_its_tag(rented, line, machines, ask_for, r
     (rented.home / "fleet" / f"{lost['name']}.json").unlink()
     foreign = running.client.run_instances(ImageId=IMAGE, MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
     found = inside.json(rented, "fleet", "gc")
-    assert [(one["id"], one["why"]) for one in found] == [(lost["id"], "nothing is known of it")]
+    assert [(one["id"], one["why"]) for one in found] == [(lost["id"], "this Hive has no record of it")]
     assert {one["InstanceId"] for one in running()} == {kept["id"], foreign}
     assert [one["name"] for one in inside.json(rented, "access", "ls")] == [kept["name"]]
 
@@ -340,7 +340,7 @@ def test_what_hive_forgot_is_found_by_its_tag(rented, line, machines, ask_for, r
     file.write_text(json.dumps(json.loads(file.read_text()) | {"expires_at": "2026-01-01T00:00:00Z"}))
     assert [one["why"] for one in inside.json(rented, "fleet", "gc")] == ["it is past its expiry"]
     assert [one["InstanceId"] for one in running()] == [foreign]
-    assert "Nothing is left over. Looked at: aws us-east-1." in inside(rented, "fleet", "gc").err
+    assert "Nothing is left over. Checked: aws us-east-1." in inside(rented, "fleet", "gc").err
 
 
 def test_a_job_that_waits_gets_a_machine(rented, line, machines, ask_for, running, inside):
@@ -364,7 +364,7 @@ def test_a_job_that_waits_gets_a_machine(rented, line, machines, ask_for, runnin
     [said] = json.loads(inside(rented, *words, "--dry-run", "--json").out)
     assert (said["queue"], said["is_start"], running()) == ("test", True, [])
     line.fail("RunInstances", amazons_error("InsufficientInstanceCapacity", "None"), times=1)
-    assert "on demand, without --spot" in inside(rented, *words, "--once", code=1).err
+    assert "AWS has no capacity for this instance type" in inside(rented, *words, "--once", code=1).err
     inside(rented, *words, "--once")
     assert [one["InstanceLifecycle"] for one in running()] == ["spot"]
     assert rented.wait(job)["state"] == "succeeded"

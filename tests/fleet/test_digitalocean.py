@@ -133,7 +133,7 @@ def test_droplets_are_started_listed_and_destroyed(rented, line, account, ask_fo
     with RentedMachines(rented, tmp_path):
         said = inside(rented, *ask_for, "--count", "2", "--budget", "5", "--json")
         assert "2 x g-8vcpu-32gb in nyc1 (8 vCPU, 32 GiB): $0.375 an hour each; at most $1.50 for 2 h" in said.err
-        assert "A droplet that is off still costs." in said.err
+        assert "A droplet that is switched off still costs money." in said.err
         started = json.loads(said.out)
         assert [str(one) for one in account.droplets] == [one["id"] for one in started]
         assert {one["state"] for one in inside.json(rented, "fleet", "ls")} == {"idle"}
@@ -173,8 +173,13 @@ def test_what_the_api_does_not_take_would_be_noticed(line):
     ("call", "answer", "code", "words"),
     [
         ("GET /v2/sizes", refusal(401, "Unable to authenticate you"), 4, "DigitalOcean refuses the token. Correct"),
-        ("POST /v2/droplets", refusal(403, "missing scope"), 4, "may not POST /v2/droplets: missing scope"),
-        ("POST /v2/droplets", refusal(422, "this exceeds your droplet limit"), 1, "may not have that many droplets"),
+        ("POST /v2/droplets", refusal(403, "missing scope"), 4, "is not allowed to POST /v2/droplets: missing scope"),
+        (
+            "POST /v2/droplets",
+            refusal(422, "this exceeds your droplet limit"),
+            1,
+            "The droplet limit of this account is reached",
+        ),
         ("POST /v2/droplets", refusal(422, "size is unavailable"), 1, "Try another --region or --size, or later"),
         (
             "POST /v2/droplets",
@@ -240,8 +245,8 @@ def test_what_there_is_not_is_refused(rented, line, ask_for, refused, more, word
 @pytest.mark.parametrize(
     ("environment", "code", "words"),
     [
-        ({"DIGITALOCEAN_TOKEN": ""}, 4, "There is no token of DigitalOcean. Set DIGITALOCEAN_TOKEN, or write it to"),
-        ({"HIVE_DO_URL": "http://api.example.org"}, 2, "the token would travel unprotected"),
+        ({"DIGITALOCEAN_TOKEN": ""}, 4, "No DigitalOcean token found. Set DIGITALOCEAN_TOKEN, or write it to"),
+        ({"HIVE_DO_URL": "http://api.example.org"}, 2, "the token would travel unencrypted"),
     ],
 )
 def test_a_token_is_needed_and_travels_protected(rented, line, ask_for, refused, environment, code, words):

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from hive.errors import SettingError
-from hive.providers.first_start import AtFirstStart, Limits
-from hive.providers.machine import Machine
+from hive.machines import first_start
+from hive.machines.first_start import AtFirstStart, Limits, common_values
+from hive.machines.records import Machine
 from hive.settings import load_settings
 from tests.fleet.clouds import run_script
+from tests.support import require_program
 
 PACKAGE = "https://example.org/hive_compute-0.1-py3-none-any.whl"
 
@@ -107,18 +109,20 @@ def test_a_droplet_destroys_itself_with_a_token_of_its_own(tmp_path, stand_ins, 
     own = {"HIVE_DO_MACHINE_TOKEN_FILE": str(token)}
     text = script(tmp_path, identity, machine(provider="digitalocean"), **own)
     _, root, _ = run(tmp_path, stand_ins, text)
-    assert (root / "etc/hive/do.header").read_text() == "Authorization: Bearer dop_v1_delete_only\n"
-    assert (root / "etc/hive/do.header").stat().st_mode & 0o077 == 0
-    (stand_ins / "curl").write_text(f'#!/bin/bash\necho curl "$@" >>"{tmp_path}/calls"\necho 4711\n')
+    assert (root / "etc/hive/end.sh").stat().st_mode & 0o077 == 0
+    (stand_ins / "curl").write_text(
+        f'#!/bin/bash\necho curl "$@" >>"{tmp_path}/calls"\n[[ $* != *@-* ]] || cat >"{tmp_path}/header"\necho 4711\n'
+    )
     environment = {"PATH": f"{stand_ins}:{os.environ['PATH']}", "FAILS": ""}
     subprocess.run(["/bin/bash", root / "usr/local/sbin/hive-end"], env=environment, check=True)
     *_, delete, off = (tmp_path / "calls").read_text().splitlines()
+    assert (tmp_path / "header").read_text() == "Authorization: Bearer dop_v1_delete_only\n"
     assert delete.endswith("https://api.digitalocean.com/v2/droplets/4711")
     assert "-X DELETE" in delete
     assert "dop_v1" not in delete  # others of that machine see the words of a command
     assert off == "systemctl poweroff"
     token.chmod(0o644)
-    with pytest.raises(SettingError, match="Others can read .* Run: chmod 600"):
+    with pytest.raises(SettingError, match="Other users can read .* Run: chmod 600"):
         script(tmp_path, identity, machine(provider="digitalocean"), **own)
 
 
@@ -134,5 +138,26 @@ def test_a_droplet_destroys_itself_with_a_token_of_its_own(tmp_path, stand_ins, 
     ],
 )
 def test_what_machines_cannot_install_safely_is_refused(tmp_path, identity, url):
-    with pytest.raises(SettingError, match="HIVE_FLEET_PACKAGE_URL must say what new machines install"):
+    with pytest.raises(SettingError, match="HIVE_FLEET_PACKAGE_URL must name the package that new machines install"):
         script(tmp_path, identity, machine(), HIVE_FLEET_PACKAGE_URL=url)
+
+
+@pytest.mark.parametrize("provider", ["aws", "digitalocean"])
+def test_shellcheck_has_no_finding_in_the_script_of_a_first_start(tmp_path, identity, provider):
+    token = tmp_path / "token"
+    token.write_text("dop_v1_delete_only")
+    token.chmod(0o600)
+    settings = load_settings({}, {"HIVE_HOME": str(tmp_path / "home"), "HIVE_DO_MACHINE_TOKEN_FILE": str(token)})
+    rented = machine(provider=provider)
+    values = common_values(settings, rented)
+    check_shell(values["HIVE_END_SCRIPT"])
+    check_shell(script(tmp_path, identity, rented))
+    keys = {"HIVE_SHELL": "/bin/bash", "HIVE_HOST_KEY": "a", "HIVE_HOST_KEY_PUBLIC": "b", "HIVE_AUTHORIZED_KEY": "c"}
+    check_shell(first_start.script(values | keys, "over_ssh"))
+
+
+def check_shell(text):
+    # Values in front of the script are quoted data, among them the script with which the machine ends itself (SC2016).
+    command = [require_program("shellcheck"), "--shell=bash", "--exclude=SC2016", "-"]
+    ended = subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 0, ended.stdout

@@ -177,5 +177,5 @@ def test_nothing_is_left_when_nobody_waits_any_more(mac, line, running, number):
 def test_a_machine_that_never_opens_is_ended(mac, line, running):
     said = mac.run(*ASK, "--count", "2", code=1, environment={"HIVE_FLEET_REPORT_S": "3"}).stderr.splitlines()[-1]
     assert "-1, aws-" in said
-    assert "-2 were ended: ssh was not let in within 3 s" in said
+    assert "-2 were ended: ssh was not accepted within 3 s" in said
     assert (running(), left(mac)) == ([], [])

@@ -9,9 +9,9 @@ import pytest
 
 from hive.costs.forecast import Past, Workers, fit, forecast, workers_of
 from hive.costs.picture import svg
-from hive.costs.prices import find_offer, keep, offers
+from hive.costs.prices import find_offer, offers, save
 from hive.errors import NotFoundError, SettingError
-from hive.providers.prices import offers_of_aws, offers_of_digitalocean
+from hive.providers import aws, digitalocean
 from hive.settings import load_settings
 from hive.store.accounts import Accounts, By, Run, make_report
 from hive.worker.starter import Node, _price
@@ -36,7 +36,7 @@ def test_a_type_is_found_in_its_region_or_near_names_are_listed(tmp_path):
     assert find_offer(None, "g4dn.xlarge", home=tmp_path).price_usd_per_h == 0.526
     assert find_offer("aws", "g4dn.xlarge", "eu-west-1", tmp_path).price_usd_per_h == 0.587
     assert find_offer(None, "g-8vcpu-32gb", "ams3", tmp_path).provider == "digitalocean"  # the same everywhere
-    with pytest.raises(NotFoundError, match="Near it are: .*g4dn.xlarge"):
+    with pytest.raises(NotFoundError, match="Similar types: .*g4dn.xlarge"):
         find_offer(None, "g4dn.xlrge", home=tmp_path)
     with pytest.raises(NotFoundError, match="there is one in eu-west-1, us-east-1, us-west-2"):
         find_offer("aws", "g4dn.xlarge", "ap-south-1", tmp_path)
@@ -61,7 +61,7 @@ def test_prices_of_aws_are_read_and_zero_is_unknown():
         aws_product("0.9", tenancy="Dedicated"),
         aws_product("0.9", instanceType="x]\n[y"),
     ]
-    known, unknown = offers_of_aws(documents, TODAY)
+    known, unknown = aws.offers_of(documents, TODAY)
     assert (known.type, known.region, known.vcpus, known.memory_gib, known.gpus) == (
         "g4dn.xlarge", "eu-west-1", 4, 16.0, 1,
     )  # fmt: skip
@@ -70,16 +70,16 @@ def test_prices_of_aws_are_read_and_zero_is_unknown():
 
 def test_what_was_read_goes_before_what_is_shipped(tmp_path):
     size = {"slug": "s-1vcpu-1gb", "memory": 1024, "vcpus": 1, "price_hourly": 0.5, "regions": ["nyc1"]}
-    new = [*offers_of_digitalocean([size, size | {"slug": "c-4", "price_hourly": None}], TODAY)]
-    new += offers_of_aws([aws_product("0.6")], TODAY)
-    assert keep(tmp_path, new[:2]) == 2
-    assert keep(tmp_path, new[2:]) == 3
+    new = [*digitalocean.offers_of([size, size | {"slug": "c-4", "price_hourly": None}], TODAY)]
+    new += aws.offers_of([aws_product("0.6")], TODAY)
+    assert save(tmp_path, new[:2]) == 2
+    assert save(tmp_path, new[2:]) == 3
     assert find_offer(None, "s-1vcpu-1gb", home=tmp_path).price_usd_per_h == 0.5
     assert find_offer(None, "c-4", home=tmp_path).price_usd_per_h is None  # the provider no longer tells it
     assert find_offer(None, "g4dn.xlarge", "eu-west-1", tmp_path).gpu == "T4"  # the price list does not name it
     assert find_offer(None, "g4dn.xlarge", home=tmp_path).dated != TODAY
     (tmp_path / "prices.toml").write_text((tmp_path / "prices.toml").read_text().replace("= 0.5\n", "= 0\n"))
-    with pytest.raises(SettingError, match="leave it out where it is not known"):
+    with pytest.raises(SettingError, match="leave it out if it is unknown"):
         offers(tmp_path)
 
 

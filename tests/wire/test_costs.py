@@ -248,13 +248,13 @@ def test_the_providers_price_lists_are_read(hive, providers):
     assert hive.json(*hours, "g4dn.xlarge", "--region", "eu-west-1", "--spot")["usd"] == 0.2104
     assert hive.json(*hours, "s-1vcpu-1gb")["usd"] == 0.009
     assert hive.json(*hours, "c-4")["usd"] is None
-    assert "There is no token" in hive.run("cost", "refresh", "digitalocean", code=4).stderr
+    assert "No DigitalOcean token found" in hive.run("cost", "refresh", "digitalocean", code=4).stderr
     (hive.home / "digitalocean.token").write_text("of the file\n")
     (hive.home / "digitalocean.token").chmod(0o600)
     hive.run("cost", "refresh", "digitalocean", environment={"HIVE_DO_URL": url})
     assert asked[-1][1] == "Bearer of the file"  # as `hive fleet` reads it
     wide = {"HIVE_DO_URL": "http://example.org", "DIGITALOCEAN_TOKEN": "secret"}
-    assert "would travel unprotected" in hive.run("cost", "refresh", "digitalocean", code=2, environment=wide).stderr
+    assert "would travel unencrypted" in hive.run("cost", "refresh", "digitalocean", code=2, environment=wide).stderr
 
 
 def test_a_worker_counts_its_time_once_and_its_boot_once(hive_up):

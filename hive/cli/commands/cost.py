@@ -12,12 +12,15 @@ from hive.cli.common import (
     Amount,
     Group,
     Section,
+    complete_provider,
     current_settings,
     json_option,
     open_session,
     pairs,
     print_json,
     print_table,
+    provider_name,
+    provider_option,
 )
 from hive.errors import BadFileError, BadParameterError, HiveError, NotFoundError, UnknownNameError, did_you_mean
 
@@ -34,7 +37,7 @@ _TIMES = "\N{MULTIPLICATION SIGN}"
 @click.command()
 @click.argument("words", nargs=-1, metavar="[CAPABILITY [TASK] [FILES]...]")
 @click.option("--type", "type_", metavar="T", help="Machine type, such as g4dn.xlarge or g-8vcpu-32gb.")
-@click.option("--provider", metavar="NAME", help="aws or digitalocean, where the type does not tell.")
+@provider_option("Provider, if several have the type.")
 @click.option("--region", metavar="NAME", help="Where.  [default: us-east-1, where that has the type]")
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="How many.  [default: 1, or those there are]")
 @click.option("--hours", type=Amount(min=0, min_open=True), metavar="H", help="For how long.")
@@ -318,37 +321,33 @@ def _draw(found: "Report", file: Path) -> None:
 
 
 @cost.command()
-@click.argument("providers", nargs=-1, metavar="[aws] [digitalocean]")
-@click.option("--region", "regions", multiple=True, metavar="NAME", help="AWS: regions to read.  [default: us-east-1]")
+@click.argument("providers", nargs=-1, type=provider_name, shell_complete=complete_provider, metavar="[PROVIDER]...")
+@click.option("--region", "regions", multiple=True, metavar="NAME", help="Regions to read.  [default: the usual one]")
 def refresh(providers: tuple[str, ...], regions: tuple[str, ...]) -> int:
     """Update the prices from the providers' own price lists.
 
-    They go to prices.toml under HIVE_HOME; without a name, both providers are read.
-    AWS needs credentials as its own tools do, DigitalOcean a token as `hive fleet`
-    does: DIGITALOCEAN_TOKEN, or the file HIVE_DO_TOKEN_FILE.
+    They go to prices.toml under HIVE_HOME; without a name, all providers are read.
+    Credentials are the same as for `hive fleet`: AWS_PROFILE or access keys for AWS, and for
+    DigitalOcean DIGITALOCEAN_TOKEN or the file HIVE_DO_TOKEN_FILE.
     """
-    from hive.costs.prices import keep, refreshed_file
-    from hive.providers.prices import READERS
+    from hive.costs.prices import refreshed_file, save
+    from hive.providers.provider import all_providers, read_prices
 
-    settings, read = current_settings(), 0
-    for name in providers:
-        if name not in READERS:
-            known = ", ".join(READERS)
-            raise UnknownNameError(f"There is no provider {name!r}. Known are: {known}.{did_you_mean(name, READERS)}")
-    for name in providers or READERS:
+    settings, refreshed = current_settings(), 0
+    for name in providers or all_providers():
         try:
-            found = READERS[name](settings, regions or ("us-east-1",))
+            offers = read_prices(settings, name, regions)
         except HiveError as error:
             if providers:
                 raise
             click.echo(f"{name}: {error}", err=True)
             continue
-        keep(settings.home, found)
-        read += 1
-        unknown = sum(one.price_usd_per_h is None for one in found)
+        save(settings.home, offers)
+        refreshed += 1
+        unknown = sum(offer.price_usd_per_h is None for offer in offers)
         words = f", {unknown:,} of them without a price" if unknown else ""
-        click.echo(f"{name}: {len(found):,} offers{words}; in {refreshed_file(settings.home)}", err=True)
-    return 0 if read else 1
+        click.echo(f"{name}: {len(offers):,} offers{words}; in {refreshed_file(settings.home)}", err=True)
+    return 0 if refreshed else 1
 
 
 COMMANDS = {Section.MACHINES: (cost,)}

@@ -1,6 +1,6 @@
-"""What a rented machine runs when it starts for the first time.
+"""The script that a rented machine runs at its first start.
 
-There are two ways: `first_start`, where the machine does it all by itself, and `over_ssh`, where this side goes to it.
+Either the machine installs its worker itself (`first_start.sh`), or this side connects to it and does (`over_ssh.sh`).
 """
 
 import base64
@@ -18,9 +18,8 @@ from urllib.parse import SplitResult, urlsplit
 from hive.catalog import find_capability
 from hive.errors import SettingError
 from hive.home import access
-from hive.providers.digitalocean import private_text
-from hive.providers.machine import Machine, written
-from hive.providers.provider import Provider
+from hive.machines.records import Machine
+from hive.providers.provider import Provider, find_provider, format_time
 from hive.settings import SETTINGS, Settings
 from hive.worker.starter import read_nodes
 
@@ -29,52 +28,52 @@ _END_COMMAND = "sudo /usr/local/sbin/hive-end"
 
 @dataclass(frozen=True)
 class Limits:
-    """When a machine ends itself, beside its expiry."""
+    """When a machine ends before its expiry."""
 
     idle_min: float
     budget_usd: float | None
 
 
 class Installer(Protocol):
-    """Brings workers onto new machines. `advice` is what to do where one got none, after a space."""
+    """Installs workers on new machines. `advice` tells what to do if one got none; it begins with a space."""
 
     advice: str
 
     def user_data(self, machine: Machine, limits: Limits) -> str:
-        """The script of the machine's first start; it must end the machine even where nothing else of it works."""
+        """The script of the machine's first start; it must end the machine even if nothing else of it works."""
 
-    def ssh_key(self, of_user: str) -> str:
-        """The public key for which the provider lets somebody in, "" for nobody; the user may have named one."""
+    def ssh_key(self, user_key: str) -> str:
+        """The public key that the provider installs, "" for none; `user_key` is the one that the user gave."""
 
-    def bring(self, provider: Provider, machines: Sequence[Machine], say: Callable[[str], None]) -> dict[str, str]:
-        """Do what is left to do from here, once the machines are started; returns by name why one got no worker."""
+    def install(self, provider: Provider, machines: Sequence[Machine], say: Callable[[str], None]) -> dict[str, str]:
+        """Do what is left to do from here once the machines have started; returns the failures: reason by name."""
 
 
 def script(values: Mapping[str, str], *parts: str) -> str:
-    """The script of a first start: values in front of parts of ours, which are shell."""
-    words = "\n".join(f"{name}={shlex.quote(value)}" for name, value in values.items())
+    """The script of a first start: values in front of the parts, which are shell scripts of this package."""
+    assignments = "\n".join(f"{name}={shlex.quote(value)}" for name, value in values.items())
     texts = [Path(__file__).with_name(f"{part}.sh").read_text() for part in ("begin", *parts)]
-    return "\n".join(["#!/bin/bash", words, *texts])
+    return "\n".join(["#!/bin/bash", assignments, *texts])
 
 
-def values_of(settings: Settings, machine: Machine) -> dict[str, str]:
-    """The values that every way needs."""
+def common_values(settings: Settings, machine: Machine) -> dict[str, str]:
+    """The values that every first start needs."""
     return {
         "HIVE_NAME": machine.name,
         "HIVE_CAPABILITIES": machine.capabilities,
         "HIVE_EXPIRES": machine.expires_at.strftime("%Y-%m-%d %H:%M:%S UTC"),
         "HIVE_IS_SPOT": "yes" if machine.is_spot else "no",
-        **_own_end(settings, machine),
+        "HIVE_END_SCRIPT": find_provider(machine.provider).end_script(settings),
     }
 
 
 def worker_settings(machine: Machine, limits: Limits) -> dict[str, str]:
-    """The settings of the worker there that end its machine: our own words and numbers only."""
+    """The settings with which the worker ends its machine: Hive's own words and numbers only."""
     values = {
-        "expires_at": written(machine.expires_at),
+        "expires_at": format_time(machine.expires_at),
         "end_when_idle_min": f"{limits.idle_min:g}",
         "end_command": _END_COMMAND,
-        "paid_since": written(machine.created_at),
+        "paid_since": format_time(machine.created_at),
         "price_usd_per_h": "" if machine.price_usd_per_h is None else f"{machine.price_usd_per_h:g}",
         "machine_budget_usd": "" if limits.budget_usd is None else f"{limits.budget_usd:g}",
         "spot_notice": "http://169.254.169.254" if machine.is_spot else "",
@@ -82,22 +81,14 @@ def worker_settings(machine: Machine, limits: Limits) -> dict[str, str]:
     return {name: value for name, value in values.items() if value}
 
 
-def _own_end(settings: Settings, machine: Machine) -> dict[str, str]:
-    """What a droplet needs to destroy itself; a machine of Amazon only powers itself off."""
-    file = settings.do_machine_token_file
-    if machine.provider != "digitalocean" or not file.exists():
-        return {"HIVE_DO_URL": "", "HIVE_DO_TOKEN": ""}
-    return {"HIVE_DO_URL": settings.do_url, "HIVE_DO_TOKEN": private_text(file)}
-
-
 class AtFirstStart:
-    """The machine installs Hive by itself, from the URL of a package, and its worker comes to this Hive."""
+    """The machine installs Hive itself, from the URL of a package, and its worker connects to this Hive."""
 
     advice = " Can machines reach this Hive and HIVE_FLEET_PACKAGE_URL?"
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._package = _checked(settings.fleet_package_url)
+        self._package = _checked_url(settings.fleet_package_url)
 
     def user_data(self, machine: Machine, limits: Limits) -> str:
         """The script, with a new identity in it."""
@@ -106,7 +97,7 @@ class AtFirstStart:
 
     def script(self, machine: Machine, identity: Path, limits: Limits) -> str:
         """The script, with the values of this machine in front of it."""
-        values = values_of(self._settings, machine) | {
+        values = common_values(self._settings, machine) | {
             "HIVE_SHELL": "/usr/sbin/nologin",
             "HIVE_EXTRAS": ",".join(_extras(machine.capabilities)),
             "HIVE_PACKAGE": self._package._replace(fragment="").geturl(),
@@ -116,42 +107,41 @@ class AtFirstStart:
         }
         return script(values, "first_start")
 
-    def ssh_key(self, of_user: str) -> str:
-        """That of the user: Hive needs none."""
-        return of_user
+    def ssh_key(self, user_key: str) -> str:
+        """The user's key: Hive needs none."""
+        return user_key
 
-    def bring(self, provider: Provider, machines: Sequence[Machine], say: Callable[[str], None]) -> dict[str, str]:
-        """Nothing: the machine does it all."""
+    def install(self, provider: Provider, machines: Sequence[Machine], say: Callable[[str], None]) -> dict[str, str]:
+        """Nothing is left to do: the machine installs itself."""
         return {}
 
 
-def _checked(url: str) -> SplitResult:
-    """The address of the package, if it is one that a machine may install from."""
+def _checked_url(url: str) -> SplitResult:
     parts = urlsplit(url)
     is_safe = parts.scheme == "https" and bool(parts.netloc) and parts.path.endswith((".whl", ".tar.gz"))
     if not is_safe or not re.fullmatch(r"(sha256=[0-9a-f]{64})?", parts.fragment):
         raise SettingError(
-            "HIVE_FLEET_PACKAGE_URL must say what new machines install: https://…, a wheel (.whl) or the source "
-            f"(.tar.gz) of Hive, with #sha256=… behind it to be sure; it is {url!r}. Or: --via ssh, which copies Hive."
+            "HIVE_FLEET_PACKAGE_URL must name the package that new machines install: https://…, a wheel (.whl) or the "
+            f"source (.tar.gz) of Hive, optionally with #sha256=…; it is {url!r}. Or use --via ssh, which copies Hive."
         )
     return parts
 
 
 def _extras(capabilities: str) -> list[str]:
-    found = {find_capability(node.capability).extra for node in read_nodes(capabilities, 1)}
-    return sorted(found - {""})
+    extras = {find_capability(node.capability).extra for node in read_nodes(capabilities, 1)}
+    return sorted(extras - {""})
 
 
 def _packed(folder: Path) -> str:
-    """The files of a folder as text, small."""
+    """The files of a folder as text: tar, gzip, base64."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
         for file in sorted(folder.iterdir()):
-            archive.add(file, file.name, filter=_nobodys)
+            archive.add(file, file.name, filter=_without_owner)
     return base64.b64encode(gzip.compress(packed.getvalue(), mtime=0)).decode()
 
 
-def _nobodys(member: tarfile.TarInfo) -> tarfile.TarInfo:
+def _without_owner(member: tarfile.TarInfo) -> tarfile.TarInfo:
     member.uid = member.gid = 0
     member.uname = member.gname = ""
     return member

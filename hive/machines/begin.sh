@@ -1,26 +1,20 @@
-# The first start of a rented machine, as root. The values above come from `hive fleet up`; nothing else does.
-# What ends the machine comes first, so that it ends even where the rest fails. ROOT is set by tests only.
-# Behind this comes first_start.sh or over_ssh.sh.
+# shellcheck shell=bash
+# The first start of a rented machine, as root. `hive fleet up` puts the values in front of this, and first_start.sh or
+# over_ssh.sh behind it. What ends the machine comes first, so that it ends even if the rest fails. Only tests set
+# HIVE_ROOT.
 set -euo pipefail
 ROOT=${HIVE_ROOT:-}
 umask 022
 mkdir -p "$ROOT"/usr/local/sbin "$ROOT"/etc/systemd/system "$ROOT"/etc/sudoers.d "$ROOT"/opt "$ROOT"/var/lib
 install -d -m 0700 "$ROOT/etc/hive"
 
-if [[ -n $HIVE_DO_TOKEN ]]; then
-  # A droplet that is off costs as much as one that is on: it destroys itself.
-  (umask 077; printf 'Authorization: Bearer %s\n' "$HIVE_DO_TOKEN" >"$ROOT/etc/hive/do.header"; printf '%s' "$HIVE_DO_URL" >"$ROOT/etc/hive/do.url")
+if [[ -n $HIVE_END_SCRIPT ]]; then
+  (umask 077; printf '%s' "$HIVE_END_SCRIPT" >"$ROOT/etc/hive/end.sh")
 fi
 cat >"$ROOT/usr/local/sbin/hive-end" <<'END'
 #!/bin/bash
 # Ends this machine.
-if [[ -r $ROOT/etc/hive/do.header ]]; then
-  for pause in 1 2 4 8 16 32; do
-    id=$(curl -sf --max-time 5 http://169.254.169.254/metadata/v1/id) &&
-      curl -sf --max-time 20 -X DELETE -H @"$ROOT/etc/hive/do.header" "$(cat "$ROOT/etc/hive/do.url")/v2/droplets/$id" && break
-    sleep "$pause"
-  done
-fi
+[[ ! -r $ROOT/etc/hive/end.sh ]] || bash "$ROOT/etc/hive/end.sh"
 systemctl poweroff || shutdown -h now
 END
 sed -i "2a ROOT='$ROOT'" "$ROOT/usr/local/sbin/hive-end"

@@ -1,4 +1,5 @@
-# The machine installs its worker by itself, from the URL of a package. Behind begin.sh.
+# shellcheck shell=bash
+# The machine installs its worker itself, from the URL of a package. Follows begin.sh.
 install -d -m 0700 "$ROOT/var/lib/hive/home"
 printf '%s' "$HIVE_IDENTITY" | base64 -d | tar -xz --no-same-owner -C "$ROOT/var/lib/hive/home"
 chmod -R go= "$ROOT/var/lib/hive/home"
