@@ -1,5 +1,6 @@
 """What the tests share: a real Hive under a folder of its own, with real workers."""
 
+import atexit
 import json
 import os
 import shutil
@@ -8,15 +9,18 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
+from functools import cache
 from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 import psutil
 import pytest
@@ -25,6 +29,8 @@ import redis
 from hive.settings import Settings, load_settings
 from hive.store import JobStore
 from hive.store.connection import connect
+from tests.launcher import Launcher, Started
+from tests.patience import patient
 
 BIN = Path(sys.executable).parent
 DATA = Path(__file__).parent / "data"
@@ -56,13 +62,31 @@ def redis_with_tls(folder: Path) -> str:
 
 
 def wait_until(condition: Callable[[], Any], what: str, deadline_s: float = 30.0) -> Any:
-    """Wait for a condition; the result of the condition is returned."""
-    end = time.monotonic() + deadline_s
-    while time.monotonic() < end:
+    """Wait for a condition; the result of the condition is returned. A slow machine has longer than it says."""
+    start, limit_s = time.monotonic(), deadline_s
+    while True:
         if result := condition():
             return result
+        passed_s = time.monotonic() - start
+        if passed_s >= limit_s:
+            limit_s = patient(deadline_s)
+            if passed_s >= limit_s:
+                raise AssertionError(f"not within {limit_s:.0f} s: {what}")
         time.sleep(0.05)
-    raise AssertionError(f"not within {deadline_s:g} s: {what}")
+
+
+@cache
+def launcher() -> Launcher:
+    """Starts programs for this process of pytest."""
+    folder = Path(tempfile.mkdtemp(prefix="hive-"))
+    server = Launcher(folder)
+
+    def end() -> None:
+        server.close()
+        shutil.rmtree(folder)
+
+    atexit.register(end)
+    return server
 
 
 def is_gone(pid: int) -> bool:
@@ -77,6 +101,28 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _run(
+    command: list[str], environment: Mapping[str, str], timeout_s: float, cwd: Path | None = None, **more: Any
+) -> subprocess.CompletedProcess[str]:
+    """As `subprocess.run`, by the launcher where it can."""
+    if more or not launcher().can_start(environment):
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False, cwd=cwd, **more
+        )
+    with Path(os.devnull).open() as nothing, TemporaryFile("w+") as output, TemporaryFile("w+") as errors:
+        process = launcher().start(command, environment, [nothing, output, errors], cwd)
+        try:
+            code = process.wait(timeout_s)
+        except subprocess.TimeoutExpired as expired:
+            process.kill()
+            process.wait()
+            errors.seek(0)
+            raise subprocess.TimeoutExpired(command, timeout_s, stderr=errors.read()) from expired
+        output.seek(0)
+        errors.seek(0)
+        return subprocess.CompletedProcess(command, code, output.read(), errors.read())
 
 
 class Hive:
@@ -120,15 +166,7 @@ class Hive:
     ) -> subprocess.CompletedProcess[str]:
         """Run `hive`; the exit code must be as said (None: any)."""
         environment = self.environment | more.pop("environment", {})
-        ended = subprocess.run(
-            self.command(*arguments),
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-            **more,
-        )
+        ended = _run(self.command(*arguments), environment, patient(timeout_s), **more)
         assert "Traceback" not in ended.stderr, ended.stderr
         assert code is None or ended.returncode == code, (
             f"{arguments}: {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
@@ -171,7 +209,11 @@ class Hive:
 
     def wait(self, job_id: str, code: int | None = None) -> dict[str, Any]:
         """Wait for a job; returns its record."""
-        return dict(json.loads(self.run("wait", job_id, "--timeout", "50", "--json", code=code).stdout))
+        return dict(
+            json.loads(
+                self.run("wait", job_id, "--timeout", f"{patient(50):.0f}", "--json", code=code, timeout_s=60).stdout
+            )
+        )
 
     @contextmanager
     def up(self, *, gateway: bool = False) -> Iterator["Hive"]:
@@ -210,14 +252,7 @@ class Hive:
             full_name,
         ]
         with log.open("a") as output:
-            process = subprocess.Popen(
-                [*command, "--loglevel", level],
-                env=self.environment | environment,
-                stdout=output,
-                stderr=output,
-                cwd=self.home,
-                start_new_session=True,
-            )
+            process = start([*command, "--loglevel", level], self.environment | environment, output, self.home)
         try:
             wait_until(
                 lambda: process.poll() is not None or self.redis.exists(f"hive:worker:{full_name}"),
@@ -227,6 +262,19 @@ class Hive:
             yield psutil.Process(process.pid)
         finally:
             end_tree(process)
+
+
+def start(
+    command: list[str], environment: Mapping[str, str], output: IO[Any], folder: Path
+) -> subprocess.Popen[Any] | Started:
+    """Start a program in a session of its own, by the launcher where it can."""
+    if not launcher().can_start(environment):
+        return subprocess.Popen(
+            command, env=environment, stdout=output, stderr=output, cwd=folder, start_new_session=True
+        )
+    with Path(os.devnull).open() as nothing:
+        files: list[IO[Any]] = [nothing, output, output]
+        return launcher().start(command, environment, files, folder, start_new_session=True)
 
 
 @dataclass(frozen=True)
@@ -269,17 +317,17 @@ class Web:
 
     def _connection(self) -> HTTPConnection:
         if self.authority is None:
-            return HTTPConnection("127.0.0.1", self.port, timeout=30)
+            return HTTPConnection("127.0.0.1", self.port, timeout=patient(30))
         context = ssl.create_default_context(cafile=self.authority)
-        return HTTPSConnection("127.0.0.1", self.port, timeout=30, context=context)
+        return HTTPSConnection("127.0.0.1", self.port, timeout=patient(30), context=context)
 
 
-def end_tree(process: subprocess.Popen[Any]) -> None:
+def end_tree(process: subprocess.Popen[Any] | Started) -> None:
     """End a process and everything below it, gently first."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
     try:
-        process.wait(timeout=20)
+        process.wait(timeout=patient(20))
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
