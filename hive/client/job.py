@@ -1,43 +1,19 @@
-"""Jobs as Python objects: submit a task as if it were called, wait, bring the results back.
+"""Jobs as Python objects: wait for them, see how far they are, bring the results back."""
 
-from hive_workers.gis.dtm import dtm
-import hive
-
-job = hive.submit(dtm, Path("tile.laz"), Path("dtm.tif"), cell=0.5)
-print(job.result().ground_points)
-
-Many files, one job for each:
-
-for ground in hive.map(dtm, Path("tiles").glob("*.laz"), out=Path("models"), cell=0.5).results():
-    print(ground.mean)
-
-Job-wide options come before it: hive.with_options(priority="high").submit(dtm, …).
-"""
-
-import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Generic, ParamSpec, Self, TypeVar, overload
+from typing import Generic, Self, TypeVar, cast, overload
 
-from hive.client import wait
-from hive.client.map import Mapped, Outcome, gather, send_items
-from hive.client.observer import Observer
-from hive.client.plan import Plan, make_items
-from hive.client.request import make_request
-from hive.client.session import Session
+from hive.client.backend import Backend
+from hive.client.map import Mapped, Outcome
 from hive.errors import HiveError, JobFailedError
-from hive.options import USUAL, JobOptions
-from hive.settings import load_settings
 from hive.store import LogEntry
-from hive.store.connection import reachable
 from hive.task import Progress, Task
+from hive.task.values import Json
 from hive.wire.job import JobRecord, State
 
-logger = logging.getLogger(__name__)
-P = ParamSpec("P")
 R = TypeVar("R")
 
 
@@ -47,11 +23,30 @@ class Job(Generic[R]):
     A notebook shows it by its state. Interrupting a cell that waits leaves the job alone.
     """
 
-    def __init__(self, session: Session, task: Task[..., R], job_id: str, name: str = "") -> None:
-        self._session = session
+    def __init__(
+        self,
+        backend: Backend,
+        task: Task[..., R] | None,
+        job_id: str,
+        name: str = "",
+        *,
+        mapped: Mapped | None = None,
+        task_name: str = "",
+    ) -> None:
+        self._backend = backend
         self._task = task
+        self.task_name = task.wire_name if task is not None else task_name
+        self._found = mapped
         self.id = job_id
         self.name = name
+
+    @property
+    def mapped(self) -> Mapped:
+        """The job as one of many that are waited for together."""
+        if self._found is None:
+            job = self.record
+            self._found = Mapped(self.name or job.short_id, job.id, job.specification.queue, self._backend.places(job))
+        return self._found
 
     def __repr__(self) -> str:
         """Name the job and say where it stands."""
@@ -61,7 +56,7 @@ class Job(Generic[R]):
         return f"<code>{escape(self._title())}</code>: <b>{escape(self._standing())}</b>"
 
     def _title(self) -> str:
-        return " ".join(filter(None, ["job", self.id[:8], self._task.wire_name, self.name]))
+        return " ".join(filter(None, ["job", self.id[:8], self.task_name, self.name]))
 
     def _standing(self) -> str:
         """The state in words; a notebook shows its cells also where the broker is away."""
@@ -76,7 +71,7 @@ class Job(Generic[R]):
     @property
     def record(self) -> JobRecord:
         """The job's record as it is now."""
-        return self._session.find(self.id)
+        return self._backend.find(self.id)
 
     @property
     def state(self) -> State:
@@ -96,10 +91,17 @@ class Job(Generic[R]):
         UnreachableError
             The broker does not answer; a log that is followed waits for it.
         """
-        if follow:
-            return wait.follow(self._session, self.id, Observer())
-        with reachable(self._session.settings):
-            return iter(list(self._session.logs.read(self.id)))
+        return self._backend.logs(self.id, follow=follow)
+
+    @property
+    def measures(self) -> Mapping[str, Json]:
+        """What the task has measured, by name; empty until the job has succeeded."""
+        return self.record.measures
+
+    @property
+    def outputs(self) -> dict[str, Path]:
+        """Where the written files are, once they have been fetched, by parameter; empty until the job has succeeded."""
+        return self._backend.places(self.record)
 
     @property
     def failure(self) -> str | None:
@@ -109,7 +111,7 @@ class Job(Generic[R]):
 
     def wait(self, timeout_s: float | None = None) -> JobRecord:
         """Wait until the job is finished, or the time [s] is over; returns its record."""
-        return wait.watch(self._session, self.id, timeout_s=timeout_s)
+        return self._backend.watch(self.id, timeout_s)
 
     def result(self, timeout_s: float | None = None) -> R:
         """Wait, bring the written files back, and return what the task measured.
@@ -126,8 +128,12 @@ class Job(Generic[R]):
             raise TimeoutError(f"The job {job.short_id} is still {job.state} after {timeout_s:g} s.")
         if job.state is not State.SUCCEEDED:
             raise JobFailedError(failure_of(job))
-        self._session.fetch(job)
-        return self._task.result_from(job.measures)
+        self._backend.fetch(job, None, force=False)
+        return self._result(job)
+
+    def _result(self, job: JobRecord) -> R:
+        """What a task that is not known here has measured is a dictionary."""
+        return self._task.result_from(job.measures) if self._task is not None else cast(R, dict(job.measures))
 
     def cancel(self) -> None:
         """Stop the job; its worker ends the processes of one that runs.
@@ -137,7 +143,7 @@ class Job(Generic[R]):
         JobStateError
             The job had ended before.
         """
-        self._session.cancel(self.record)
+        self._backend.cancel(self.record)
 
     def retry(self) -> None:
         """Run a failed or cancelled job again, under the same id.
@@ -147,109 +153,11 @@ class Job(Generic[R]):
         JobStateError
             The job is neither failed nor cancelled.
         """
-        self._session.retry(self.record)
+        self._backend.retry(self.record)
 
-    def fetch(self, folder: Path | None = None, *, force: bool = False) -> dict[str, Path]:
+    def fetch(self, folder: str | Path | None = None, *, force: bool = False) -> dict[str, Path]:
         """Bring the written files back; returns where each one is."""
-        return self._session.fetch(self.record, folder, force=force)
-
-
-@dataclass(frozen=True)
-class Submission:
-    """Submits jobs with job-wide options."""
-
-    options: JobOptions = USUAL
-
-    def submit(self, task: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> Job[R]:
-        """Submit a task with the arguments of its function; they are checked as its signature says.
-
-        Raises
-        ------
-        UsageError
-            An argument, a file, the priority or the queue is not acceptable; nothing was sent.
-        BudgetError
-            It will cost more than it may; nothing was sent.
-        UnreachableError
-            Broker or store do not answer; nothing was sent.
-        """
-        session = Session(load_settings())
-        request = make_request(task, task.bind(*args, **kwargs), self.options)
-        session.check_budget([request], logger.warning)
-        return Job(session, task, session.submit(request))
-
-    def map(
-        self,
-        task: Task[..., R],
-        files: Iterable[str | Path] | str | Path = (),
-        /,
-        *,
-        out: str | Path | None = None,
-        count: int | None = None,
-        again: bool = False,
-        **values: object,
-    ) -> "Jobs[R]":
-        """Submit one job for each file, or the same one `count` times; see `hive.map`."""
-        plan = Plan(
-            task=task,
-            files=[files] if isinstance(files, str | Path) else list(files),
-            count=count,
-            out=Path(out) if out is not None else None,
-            values=values,
-            options=self.options,
-        )
-        session, items = Session(load_settings()), make_items(plan)
-        session.check_budget([item.request for item in items], logger.warning)
-        mapped = send_items(session, items, again=again)
-        return Jobs(session, task, mapped, [Job(session, task, one.id, one.name) for one in mapped])
-
-
-def with_options(**values: object) -> Submission:
-    """Submit with job-wide options: `hive.with_options(priority="high").submit(dtm, …)`; see `hive.options`."""
-    return Submission(JobOptions.read(values))
-
-
-def submit(task: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> Job[R]:
-    """Submit a task with the arguments of its function; they are checked as its signature says.
-
-    Raises
-    ------
-    UsageError
-        An argument or a file is not acceptable; nothing was sent.
-    UnreachableError
-        Broker or store do not answer; nothing was sent.
-    """
-    return Submission().submit(task, *args, **kwargs)
-
-
-def map(
-    task: Task[..., R],
-    files: Iterable[str | Path] | str | Path = (),
-    /,
-    *,
-    out: str | Path | None = None,
-    count: int | None = None,
-    again: bool = False,
-    **values: object,
-) -> "Jobs[R]":
-    """Submit one job for each file; what an earlier call has done or sent is not sent again.
-
-    Parameters
-    ----------
-    task : the task; the files are for the first parameter that it reads
-    files : one for each job
-    out : folder for the results, made where it is missing
-    count : how many jobs, of a task that reads no files
-    again : compute everything anew
-    values : the task's other parameters, the same for all jobs
-
-    Raises
-    ------
-    UsageError
-        A value or some files are not acceptable; nothing was sent.
-    UnreachableError
-        Broker or store do not answer. The text says how many jobs are sent; the same call again sends the rest.
-    """
-    return Submission().map(task, files, out=out, count=count, again=again, **values)
+        return self._backend.fetch(self.record, Path(folder) if folder is not None else None, force=force)
 
 
 def failure_of(job: JobRecord) -> str:
@@ -265,11 +173,8 @@ class Jobs(Sequence["Job[R]"]):
     A notebook shows how many have ended. Interrupting a cell that waits leaves the jobs alone.
     """
 
-    def __init__(
-        self, session: "Session", task: Task[..., R], mapped: Sequence[Mapped], jobs: Sequence["Job[R]"]
-    ) -> None:
-        self._session = session
-        self._task = task
+    def __init__(self, backend: Backend, mapped: Sequence[Mapped], jobs: Sequence["Job[R]"]) -> None:
+        self._backend = backend
         self._mapped = mapped
         self._jobs = jobs
         self._outcomes: dict[str, Outcome] = {}
@@ -298,8 +203,8 @@ class Jobs(Sequence["Job[R]"]):
         """
         jobs = {job.id: job for job in self._jobs}
         yield from [jobs[job_id] for job_id in self._outcomes]
-        left = [one for one in self._mapped if one.id not in self._outcomes]
-        for outcome in gather(self._session, left, timeout_s=timeout_s):
+        left = [mapped for mapped in self._mapped if mapped.id not in self._outcomes]
+        for outcome in self._backend.gather(left, timeout_s):
             self._outcomes[outcome.mapped.id] = outcome
             yield jobs[outcome.mapped.id]
         still = len(self._jobs) - len(self._outcomes)
@@ -329,13 +234,13 @@ class Jobs(Sequence["Job[R]"]):
             The time [s] is over; the jobs go on.
         """
         finished = self.as_finished(timeout_s)
-        for one in self._mapped:
-            while one.id not in self._outcomes:
+        for mapped, job in zip(self._mapped, self._jobs, strict=True):
+            while mapped.id not in self._outcomes:
                 next(finished)
-            outcome = self._outcomes[one.id]
+            outcome = self._outcomes[mapped.id]
             if outcome.error is not None or outcome.job is None:
-                raise JobFailedError(f"{one.name}: {(outcome.error or {}).get('message', 'it is gone')}")
-            yield self._task.result_from(outcome.job.measures)
+                raise JobFailedError(f"{mapped.name}: {(outcome.error or {}).get('message', 'it is gone')}")
+            yield job._result(outcome.job)
 
     @property
     def failed(self) -> list["Job[R]"]:
@@ -345,15 +250,19 @@ class Jobs(Sequence["Job[R]"]):
     @property
     def failures(self) -> dict[str, str]:
         """Why the failed ones did, by the names of their inputs."""
-        return {job.name: (self._outcomes[job.id].error or {})["message"] for job in self.failed}
+        return {
+            mapped.name: (self._outcomes[mapped.id].error or {})["message"]
+            for mapped in self._mapped
+            if mapped.id in self._outcomes and self._outcomes[mapped.id].error is not None
+        }
 
     def __repr__(self) -> str:
         """Say how many jobs there are and where they stand."""
-        return f"<{len(self._jobs):,} jobs of {self._task.wire_name}: {self._standing()}>"
+        return f"<{self._title()}: {self._standing()}>"
 
     def _repr_html_(self) -> str:
         ended = sum(count for state, count in self._states().items() if state is not None and state.is_final)
-        title = f"<code>{len(self._jobs):,} jobs of {escape(self._task.wire_name)}</code>"
+        title = f"<code>{escape(self._title())}</code>"
         bar = f'<progress max="{len(self._jobs)}" value="{ended}"></progress>'
         return f"{title}: <b>{escape(self._standing())}</b> {bar}"
 
@@ -367,7 +276,10 @@ class Jobs(Sequence["Job[R]"]):
         """How many jobs stand where; unknown where the broker is away."""
         ids = [job.id for job in self._jobs]
         try:
-            with reachable(self._session.settings):
-                return Counter(self._session.jobs.states(ids))
+            return Counter(self._backend.states(ids))
         except HiveError:
             return Counter({None: len(ids)})
+
+    def _title(self) -> str:
+        tasks = {job.task_name for job in self._jobs}
+        return f"{len(self._jobs):,} jobs" + (f" of {tasks.pop()}" if len(tasks) == 1 else "")

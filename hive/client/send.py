@@ -37,6 +37,11 @@ class Sender:
     def _signer(self) -> Signer:
         return Signer(self._settings.signing_key)
 
+    def close(self) -> None:
+        """Close the connections to the broker."""
+        if "_application" in vars(self):
+            self._application.close()
+
     def signed(self, job_id: str, asked: Specification) -> Specification:
         """What was asked here, signed for one job."""
         return asked.signed(job_id, self._signer)

@@ -123,20 +123,10 @@ class Session:
             A file changed or vanished on its way.
         """
         staged = self.stage(requests, watcher)
-        return [self._specification(*one) for one in zip(requests, staged, strict=True)]
-
-    def _specification(self, request: Request, inputs: Mapping[str, Json]) -> Specification:
-        return Specification(
-            capability=request.task.capability,
-            task=request.task.wire_name,
-            parameters=request.parameters,
-            inputs=inputs,
-            outputs={name: path.resolve().name for name, path in request.destinations.items()},
-            limits=dataclasses.replace(
-                request.task.limits, attempts=request.task.limits.attempts or self.settings.max_attempts
-            ),
-            **_carried(request.options) | {"queue": request.queue},
-        )
+        return [
+            specification(request, inputs, self.settings.max_attempts)
+            for request, inputs in zip(requests, staged, strict=True)
+        ]
 
     def stage(self, requests: Sequence[Request], watcher: Observer) -> list[dict[str, Json]]:
         """Send the files of requests that the store lacks; returns the references of each, by parameter."""
@@ -175,6 +165,18 @@ class Session:
         with suppress(LedgerError):
             self.ledger.finish(job_id)
 
+    def places(self, job: JobRecord, folder: Path | None = None) -> dict[str, Path]:
+        """Where a job's written files belong: in `folder`, or as was said at its submission from here, or here."""
+        wanted = {} if folder is not None else self.ledger.destinations(job.id)
+        base = folder or Path()
+        return {name: wanted.get(name, base / Reference.parse(text).name) for name, text in job.outputs.items()}
+
+    def close(self) -> None:
+        """Close the connections to Redis; they are opened again where they are used again."""
+        for name in ("broker", "sender"):
+            if name in vars(self):
+                getattr(self, name).close()
+
     def fetch(
         self, job: JobRecord, folder: Path | None = None, *, force: bool = False, observer: Observer | None = None
     ) -> dict[str, Path]:
@@ -188,11 +190,9 @@ class Session:
             A file is missing from the store or damaged.
         """
         watcher = observer or Observer()
-        wanted = {} if folder is not None else self.ledger.destinations(job.id)
-        base = folder if folder is not None else Path()
-        if not base.is_dir():
-            raise BadFileError(f"The folder {base} does not exist. Make it: mkdir -p {base}.")
-        places = {name: wanted.get(name, base / Reference.parse(text).name) for name, text in job.outputs.items()}
+        if folder is not None and not folder.is_dir():
+            raise BadFileError(f"The folder {folder} does not exist. Make it: mkdir -p {folder}.")
+        places = self.places(job, folder)
         Downloads(self.blobs, watcher, force=force).bring(job, places)
         self.note_finished(job.id)
         for name, place in places.items():
@@ -324,6 +324,20 @@ class Session:
         """Jobs that Redis must still have: what ended longer ago than HIVE_KEEP_DAYS, workers forget on purpose."""
         since = datetime.now(UTC) - timedelta(days=self.settings.keep_days)
         return self.ledger.unfinished(self.broker_name, since)
+
+
+def specification(request: Request, inputs: Mapping[str, Json], most_attempts: int) -> Specification:
+    """What a worker is asked for, where the files of a request are in the store."""
+    limits = request.task.limits
+    return Specification(
+        capability=request.task.capability,
+        task=request.task.wire_name,
+        parameters=request.parameters,
+        inputs=inputs,
+        outputs={name: path.resolve().name for name, path in request.destinations.items()},
+        limits=dataclasses.replace(limits, attempts=limits.attempts or most_attempts),
+        **_carried(request.options) | {"queue": request.queue},
+    )
 
 
 def _carried(options: JobOptions) -> dict[str, Any]:

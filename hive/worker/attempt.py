@@ -146,7 +146,7 @@ def _outcome(
         return Outcome(job_id, number, None, plans=error.plans)
     except Exception as error:
         logger.warning("job %s attempt %d failed:\n%s", job_id, number, traceback.format_exc())
-        return Outcome(job_id, number, State.FAILED, error=_describe(error))
+        return Outcome(job_id, number, State.FAILED, error=describe(error))
     return Outcome(job_id, number, State.SUCCEEDED, outputs, measures, input_bytes=input_bytes)
 
 
@@ -200,7 +200,8 @@ def _store(place: Place, task: Task[Any, Any], parameter: Parameter, path: Path)
     return store(place.blobs, path)
 
 
-def _describe(error: BaseException) -> dict[str, str]:
+def describe(error: BaseException) -> dict[str, str]:
+    """Kind and sentence of an error, as a record keeps them."""
     if isinstance(error, HiveError):
         return {"kind": error.kind, "message": str(error)}
     if isinstance(error, MemoryError):

@@ -103,6 +103,6 @@ def test_an_option_that_is_added_is_no_name_of_a_parameter(planted):
 
 
 def test_an_option_that_is_added_is_one_of_python(planted):
-    script = "from hive.client.job import with_options; print(with_options(rock_type='tuff').options.rock_type)"
+    script = "import hive; print(hive.Client().with_options(rock_type='tuff')._options.rock_type)"
     ended = run(planted, "-c", script)
     assert ended.stdout == "tuff\n", ended.stderr

@@ -262,7 +262,7 @@ def test_python_cancels_retries_and_sends_first(farm, tmp_path):
         from hive.errors import HiveError
         from hive_workers.test.probe import probe
 
-        job = hive.with_options(priority="high", queue="gis").submit(probe, seconds=60.0)
+        job = hive.Client().with_options(priority="high", queue="gis").submit(probe, seconds=60.0)
         job.cancel()
         print(job.state, job.record.specification.priority, job.record.specification.queue)
         try:
@@ -273,7 +273,7 @@ def test_python_cancels_retries_and_sends_first(farm, tmp_path):
         print(job.state in ("queued", "running"))
         job.cancel()
         try:
-            hive.with_options(priority="urgent").submit(probe)
+            hive.Client().with_options(priority="urgent").submit(probe)
         except HiveError as error:
             print(error)
     """

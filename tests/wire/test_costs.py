@@ -168,7 +168,7 @@ def test_a_task_is_estimated_from_its_history_and_refused_beyond_a_budget(hive_u
     assert "It would cost about $0.50" in hive_up.run(*one, "0.4", code=5).stderr
     two = ("map", "gis", "dtm", TILE, "--out", hive_up.home / "out", "--detach")
     hive_up.run(*two, "--budget", "0.4", code=5)
-    call = f"hive.with_options(budget_usd=0.4).submit(dtm, {str(TILE)!r}, 'c.tif')"
+    call = f"hive.Client().with_options(budget_usd=0.4).submit(dtm, {str(TILE)!r}, 'c.tif')"
     call = f"import hive; from hive_workers.gis.dtm import dtm; {call}"
     assert "BudgetError: It would cost about $0.50" in hive_up.python(call, hive_up.home).stderr
     month = {"HIVE_BUDGET_USD_PER_MONTH": "0.7"}
