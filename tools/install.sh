@@ -43,6 +43,7 @@ if [[ $(uname) == Darwin ]]; then
   python=$(find_python) || missing+=(python@3.13)
   has_redis || missing+=(redis)
   [[ $what != all ]] || command -v npm >/dev/null || missing+=(node)
+  [[ $what != all ]] || command -v luacheck >/dev/null || missing+=(luacheck)
   ! wants gis || command -v pdal >/dev/null || missing+=(pdal)
 else
   manager=apt-get
@@ -54,6 +55,8 @@ else
   [[ $what != all ]] || command -v ip >/dev/null || missing+=(iproute2)
   # The tests check what DigitalOcean is asked for with Prism, a program for Node.
   [[ $what != all ]] || command -v npm >/dev/null || missing+=(npm)
+  # The tests lint the Lua scripts.
+  [[ $what != all ]] || command -v luacheck >/dev/null || missing+=(lua-check)
   # The tests deploy workers to an sshd of their own. Where systemd runs, the package would open port 22: not by itself.
   [[ $what != all ]] || [[ -x /usr/sbin/sshd || -d /run/systemd/system ]] || missing+=(openssh-server)
   # The tests open Redis to the network, with TLS, which the wheel's redis-server does not have. This package has the

@@ -21,29 +21,13 @@ from kombu.transport import redis as stock
 from kombu.transport import virtual
 from kombu.utils.json import dumps
 
-from hive.store import keys
+from hive.store.scripts import load_script
 
 _NAME = "hive.celery_adapter.transport:Transport"
 # A prepared message is plain JSON; kombu's `dumps` makes an encoder for each.
 _encode = json.JSONEncoder().encode
 _PREFIX, _NUMBERS = f"{secrets.token_hex(4)}-", itertools.count()
 _ALL = 10_000
-
-# KEYS: index, hash of deliveries. ARGV: tag, delivery.
-_HOLD = """
-local time = redis.call('TIME')
-redis.call('ZADD', KEYS[1], time[1] + time[2] / 1000000, ARGV[1])
-return redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
-"""
-
-# KEYS: index, when Redis is no longer away. ARGV: visibility timeout [s], most. Tags of deliveries that nobody has
-# renewed for so long; none while Redis itself has only just come back.
-_OVERDUE = """
-local time = redis.call('TIME')
-local now = time[1] + time[2] / 1000000
-if now * 1000 < tonumber(redis.call('GET', KEYS[2]) or 0) then return {} end
-return redis.call('ZRANGEBYSCORE', KEYS[1], 0, now - ARGV[1], 'LIMIT', 0, ARGV[2])
-"""
 
 
 @contextmanager
@@ -69,7 +53,7 @@ class QoS(stock.QoS):
     @cached_property
     def _hold(self) -> Any:  # noqa: ANN401  redis-py's Script; its digest is worked out once, not for each delivery
         with self.channel.conn_or_acquire() as client:
-            return client.register_script(_HOLD)
+            return client.register_script(load_script("hold"))
 
     def append(self, message: Any, delivery_tag: str) -> None:  # noqa: ANN401  kombu's own signature
         """Note a delivery, by Redis' clock and in one step."""
@@ -161,7 +145,7 @@ class Transport(stock.Transport):
 
 def overdue(client: "redis.Redis", index: str, lease_s: float, most: int = 1) -> list[Any]:
     """Tags of deliveries that nobody has renewed for one lease, the oldest first."""
-    return list(client.register_script(_OVERDUE)(keys=[index, keys.AWAY_UNTIL], args=[lease_s, most]))
+    return list(client.register_script(load_script("overdue"))(keys=[index], args=[lease_s, most]))
 
 
 def put_back_overdue(application: Celery) -> None:

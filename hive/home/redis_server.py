@@ -20,7 +20,7 @@ from hive.home.service import Service, has_ended, refuse_taken_port
 from hive.home.users import users
 from hive.settings import Settings, containers_folder, load_settings, role_password, secret, tls_folder, write_private
 from hive.store.connection import encryption
-from hive.store.scripts import SPLIT
+from hive.store.scripts import load_script
 
 _START_S = 10.0
 _STOP_S = 20.0
@@ -239,7 +239,7 @@ def _listening(settings: Settings) -> str:
 def _renew(settings: Settings) -> None:
     """Make of a running Redis what this Hive expects: an earlier one may have started it, or have written its data."""
     with contextlib.closing(admin(settings)) as client:
-        client.eval(SPLIT, 0)
+        client.eval(load_script("split"), 0)
         for user in users(settings):
             user.apply(client)
         client.client_kill_filter(user="default")  # whoever came in before is not asked again

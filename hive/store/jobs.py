@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from hive.errors import BadParameterError, NotFoundError
-from hive.store import keys, scripts
+from hive.store import keys
+from hive.store.scripts import load_script
 from hive.task.values import Json
 from hive.wire.job import JobRecord, Specification, State, job_from_hash
 
@@ -59,16 +60,16 @@ class JobStore:
 
     def __init__(self, client: "redis.Redis") -> None:
         self._redis = client
-        self._create = client.register_script(scripts.CREATE)
-        self._forget = client.register_script(scripts.FORGET)
-        self._start = client.register_script(scripts.START)
-        self._checkpoint = client.register_script(scripts.CHECKPOINT)
-        self._finish = client.register_script(scripts.FINISH)
-        self._lose = client.register_script(scripts.LOSE)
-        self._release = client.register_script(scripts.RELEASE)
-        self._divide = client.register_script(scripts.DIVIDE)
-        self._cancel = client.register_script(scripts.CANCEL)
-        self._retry = client.register_script(scripts.RETRY)
+        self._create = client.register_script(load_script("create"))
+        self._forget = client.register_script(load_script("forget"))
+        self._start = client.register_script(load_script("start"))
+        self._checkpoint = client.register_script(load_script("checkpoint"))
+        self._finish = client.register_script(load_script("finish"))
+        self._lose = client.register_script(load_script("lose"))
+        self._release = client.register_script(load_script("release"))
+        self._divide = client.register_script(load_script("divide"))
+        self._cancel = client.register_script(load_script("cancel"))
+        self._retry = client.register_script(load_script("retry"))
 
     def create(self, job_id: str, asked: Specification) -> None:
         """Write the record of a new job; this comes before its message is sent.

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from hive.errors import NotFoundError
-from hive.store import keys, scripts
+from hive.store import keys
+from hive.store.scripts import load_script
 from hive.task import Progress
 from hive.wire.job import State, from_milliseconds, rfc3339
 
@@ -56,7 +57,7 @@ class LogStore:
     def __init__(self, client: "redis.Redis", most_lines: int = 5000) -> None:
         self._redis = client
         self._most_lines = most_lines
-        self._log = client.register_script(scripts.LOG)
+        self._log = client.register_script(load_script("log"))
 
     def append(
         self,

@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from hive.store import keys
-from hive.store.report_scripts import BOOT, LEAVE, REPORT
-from hive.store.scripts import DAY_S
+from hive.store.scripts import DAY_S, load_script
 from hive.wire.job import from_milliseconds, rfc3339
 
 if TYPE_CHECKING:
@@ -64,9 +63,9 @@ class Registry:
 
     def __init__(self, client: "redis.Redis") -> None:
         self._redis = client
-        self._report = client.register_script(REPORT)
-        self._leave = client.register_script(LEAVE)
-        self._boot = client.register_script(BOOT)
+        self._report = client.register_script(load_script("report"))
+        self._leave = client.register_script(load_script("leave"))
+        self._boot = client.register_script(load_script("boot"))
 
     def report(self, worker: WorkerReport, there_s: float = 0.0, every_s: float = REPORT_EVERY_S) -> float:
         """Keep a worker's report until it is overdue, and count the time [s] that it was there since its last one.

@@ -1,7 +1,7 @@
 """One job as it is kept and shown: what was asked, how far it is, what came of it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -213,7 +213,7 @@ def job_from_hash(job_id: str, kept: Mapping[str, str], *, with_story: bool = Fa
         progress=Progress(**json.loads(kept["progress"])) if "progress" in kept else None,
         outputs=_json(kept, "outputs", {}),
         measures=_json(kept, "measures", {}),
-        error=_json(kept, "error", None),
+        error=_error(json.loads(kept["error"])) if "error" in kept else None,
         cost_usd=_json(kept, "cost_usd", None),
         peak_memory_bytes=_json(kept, "peak_memory_bytes", None),
         plans=tuple(tuple(plan) for plan in _json(kept, "plans", [])),
@@ -226,6 +226,43 @@ def _json(kept: Mapping[str, str], name: str, otherwise: Any) -> Any:  # noqa: A
     return json.loads(kept[name]) if name in kept else otherwise
 
 
+# What a script gives as the reason for the end of an attempt; a worker gives a sentence.
+_REASONS = {"vanished": "its worker vanished"}
+
+
+def _error(facts: Mapping[str, Any]) -> dict[str, str]:
+    """The kind of an error and its sentence; where a script ended the job, it has stored facts only."""
+    return {"kind": facts["kind"], "message": facts.get("message") or _WORDS.get(facts["kind"], _unknown)(facts)}
+
+
+def _cancelled(facts: Mapping[str, Any]) -> str:
+    return "The job that it is a part of has ended." if facts.get("reason") == "parent-ended" else "It was cancelled."
+
+
+def _worker_lost(facts: Mapping[str, Any]) -> str:
+    reason = _REASONS.get(facts["reason"], facts["reason"])
+    peak = f", peak memory {facts['peak_memory_bytes'] // 2**20:.0f} MiB" if "peak_memory_bytes" in facts else ""
+    return (
+        f"started {facts['losses']} times and never finished: {reason}; the last worker was {facts['worker']} on "
+        f"{facts['host']}{peak}"
+    )
+
+
+def _part_failed(facts: Mapping[str, Any]) -> str:
+    return f"Its part {facts['part'][:8]} {facts['state']}: {_error(facts['error'])['message']}"
+
+
+def _unknown(facts: Mapping[str, Any]) -> str:
+    return f"It ended with {facts['kind']!r}, for which this version of Hive has no words."
+
+
+_WORDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "cancelled": _cancelled,
+    "worker-lost": _worker_lost,
+    "part-failed": _part_failed,
+}
+
+
 def _event(line: str) -> dict[str, Json]:
     r"""Read a line of a story.
 
@@ -233,4 +270,7 @@ def _event(line: str) -> dict[str, Json]:
     {'at': '2026-11-26T23:11:00.299Z', 'event': 'submitted', 'queue': 'gis'}
     """
     ms, name, *more = line.split("\t", 2)
-    return {"at": rfc3339(from_milliseconds(ms)), "event": name, **(json.loads(more[0]) if more else {})}
+    facts = json.loads(more[0]) if more else {}
+    if "reason" in facts:
+        facts["reason"] = _REASONS.get(facts["reason"], facts["reason"])
+    return {"at": rfc3339(from_milliseconds(ms)), "event": name, **facts}

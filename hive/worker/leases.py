@@ -21,7 +21,7 @@ from celery.worker import state as celery_state
 from hive.settings import Settings, load_settings
 from hive.store import JobStore, keys
 from hive.store.connection import connect, held_keys
-from hive.store.scripts import RENEW
+from hive.store.scripts import load_script
 from hive.wire.job import State
 from hive.worker.logs.scribe import EVERY_S, Scribe
 from hive.worker.node import outbox_of, scribe_of, slots_of
@@ -92,7 +92,7 @@ class WorkerMonitor:
         self._scribe = scribe
         self._sweeper = sweeper
         self._redis = connect(settings)
-        self._renew = self._redis.register_script(RENEW)
+        self._renew = self._redis.register_script(load_script("renew"))
         self._index = held_keys(settings)["unacked_index_key"]
         self._store = JobStore(self._redis)
         self._slots = slots_of(settings, worker.hostname)

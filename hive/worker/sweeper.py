@@ -21,7 +21,7 @@ from hive.settings import Settings
 from hive.store import JobStore, keys
 from hive.store.connection import connect, held_keys
 from hive.store.registry import GONE_AT_LAST_S
-from hive.store.scripts import CLAIM, EXPIRE
+from hive.store.scripts import load_script
 from hive.wire.job import State
 
 logger = logging.getLogger(__name__)
@@ -49,8 +49,8 @@ class Sweeper:
         self.waiting = 0  # messages in its queues, as of its last look
         self._redis = connect(settings)
         self._held = held_keys(settings)
-        self._claim = self._redis.register_script(CLAIM)
-        self._expire = self._redis.register_script(EXPIRE)
+        self._claim = self._redis.register_script(load_script("claim"))
+        self._expire = self._redis.register_script(load_script("expire"))
         self._store = JobStore(self._redis)
         self._pause_ms = int(settings.lease_s / 5 * 1000)
         self._next_look = self._next_forgetting = 0.0
