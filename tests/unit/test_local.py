@@ -1,6 +1,7 @@
 """`hive.testing.local()`: the client of users' tests and notebooks, with no Redis, no worker and no network."""
 
 import logging
+import re
 import socket
 import threading
 from dataclasses import dataclass
@@ -195,3 +196,14 @@ def test_files_are_removed_when_the_client_is_closed(texts, tmp_path):
         here.submit(count, texts[0], tmp_path / "a").result(30)
         assert home.parent.exists()
     assert not home.parent.exists()
+
+
+def test_the_blocks_of_the_how_to_print_what_it_shows(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "use-from-python.md"
+    shown = re.findall(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    blocks = [(code, output) for code, output in shown if "hive.testing.local()" in code]
+    assert blocks
+    for code, output in blocks:
+        exec(code, {})  # noqa: S102  our own page
+        assert capsys.readouterr().out == output
