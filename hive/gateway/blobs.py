@@ -3,16 +3,19 @@
 import asyncio
 import errno
 import re
+from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
-from typing import TypeGuard, cast
+from typing import Any, TypeGuard, cast
 
 from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, stream_request_body
 
-from hive.gateway.answers import Handler
+from hive.gateway.context import Route
+from hive.gateway.handler import Handler
 from hive.gateway.incoming import Incoming
+from hive.gateway.openapi import COUNT, DIGEST, array, content, query, refusals, response, responses, structure
 from hive.staging.upload import OFFSET
 
 _BLOCK_BYTES = 1 << 20
@@ -54,7 +57,7 @@ class Blob(Handler):
 
     @property
     def _place(self) -> Path:
-        return self.application.store.place(self._area, self._digest)
+        return self.context.store.place(self._area, self._digest)
 
     async def _begin(self) -> None:
         """Decide whether the body is wanted, and where it goes."""
@@ -67,12 +70,12 @@ class Blob(Handler):
         start = self._read_part(int(length))
         if self._place.exists():
             self._unwanted(HTTPStatus.OK, "", "")
-        elif not self.application.store.has_room(int(length)):
+        elif not self.context.store.has_room(int(length)):
             self._unwanted(HTTPStatus.INSUFFICIENT_STORAGE, "no-room", "The disk of the gateway is full.")
         elif start is None:
-            await self._receive(self.application.store.incoming_alone())
+            await self._receive(self.context.store.incoming_alone())
         else:
-            await self._continue(self.application.store.incoming(self._area, self._digest), start)
+            await self._continue(self.context.store.incoming(self._area, self._digest), start)
         if self._answer is not None and int(length) > _DRAINED_BYTES:
             self._conclude()
 
@@ -105,7 +108,7 @@ class Blob(Handler):
         incoming.sender = self
         self._incoming = incoming
         if not incoming.is_open:
-            await self.blocking(incoming.open)
+            await self.in_thread(incoming.open)
 
     def _unwanted(self, status: int, kind: str, message: str) -> None:
         """Decide on the answer now; what comes of the body is not kept."""
@@ -142,8 +145,8 @@ class Blob(Handler):
         self._conclude()
 
     async def _finish(self, incoming: Incoming) -> None:
-        is_right = await self.blocking(incoming.finish, self._digest, self._place)
-        self.application.store.forget(incoming)
+        is_right = await self.in_thread(incoming.finish, self._digest, self._place)
+        self.context.store.forget(incoming)
         if is_right:
             self._unwanted(HTTPStatus.CREATED, "", "")
         else:
@@ -158,7 +161,7 @@ class Blob(Handler):
         if kind:
             self.refuse(status, kind, message)
         else:
-            self.say({"received": self._incoming.size if self._incoming else self._total}, status)
+            self.send_json({"received": self._incoming.size if self._incoming else self._total}, status)
 
     def on_connection_close(self) -> None:
         """Let others go on with what a broken line has left."""
@@ -177,18 +180,18 @@ class Blob(Handler):
 
     def _let_go(self) -> None:
         if self._incoming is not None and self._incoming.sender is self:
-            self.application.store.leave(self._incoming)
+            self.context.store.leave(self._incoming)
 
     async def head(self, _: str) -> None:
         """Say how large the file is; where it is not here, how much of it has come."""
-        size = await self.blocking(self._size)
+        size = await self.in_thread(self._size)
         if size is not None:
             self._describe(size)
             self.finish()
             return
-        store = self.application.store
+        store = self.context.store
         wanted = self.get_query_argument("size", "0")
-        received = await self.blocking(store.received, self._area, self._digest)
+        received = await self.in_thread(store.received, self._area, self._digest)
         is_full = wanted.isdecimal() and not store.has_room(max(int(wanted[:18]) - received, 0))
         self.set_status(HTTPStatus.INSUFFICIENT_STORAGE if is_full else HTTPStatus.NOT_FOUND)
         self.set_header(OFFSET, str(received))
@@ -211,7 +214,7 @@ class Blob(Handler):
 
     async def get(self, _: str) -> None:
         """Give the file, or from a place on."""
-        size = await self.blocking(self._size)
+        size = await self.in_thread(self._size)
         if size is None:
             self.refuse(HTTPStatus.NOT_FOUND, "not-found", f"sha256:{self._digest} is not here.")
             return
@@ -234,10 +237,10 @@ class Blob(Handler):
         return int(match[1]), min(int(match[2]) + 1, size) if match[2] else size
 
     async def _stream(self, start: int, left: int) -> None:
-        with await self.blocking(self._place.open, "rb") as file:
+        with await self.in_thread(self._place.open, "rb") as file:
             file.seek(start)
             try:
-                while left and (block := await self.blocking(file.read, min(left, _BLOCK_BYTES))):
+                while left and (block := await self.in_thread(file.read, min(left, _BLOCK_BYTES))):
                     self.write(block)
                     await self.flush()
                     left -= len(block)
@@ -247,7 +250,7 @@ class Blob(Handler):
     async def delete(self, _: str) -> None:
         """Remove a file of a checkpoint; of all others only one that is damaged."""
         if self.get_query_argument("if", "") == "damaged":
-            await self.blocking(self.application.store.remove_damaged, self._area, self._digest)
+            await self.in_thread(self.context.store.remove_damaged, self._area, self._digest)
         elif self._area == "sha256":
             self.refuse(
                 HTTPStatus.FORBIDDEN,
@@ -256,7 +259,7 @@ class Blob(Handler):
             )
             return
         else:
-            await self.blocking(self._place.unlink, True)
+            await self.in_thread(self._place.unlink, True)
         self.set_status(HTTPStatus.NO_CONTENT)
         self.finish()
 
@@ -271,11 +274,63 @@ class Missing(Handler):
             raise HTTPError(
                 HTTPStatus.BAD_REQUEST, reason=f"digests must be a list of up to {_MOST_ASKED} SHA-256 of 64 hex digits"
             )
-        place = self.application.store.place
-        missing = await self.blocking(lambda: [one for one in digests if not place("sha256", one).exists()])
-        self.say({"missing": missing})
+        place = self.context.store.place
+        missing = await self.in_thread(lambda: [one for one in digests if not place("sha256", one).exists()])
+        self.send_json({"missing": missing})
 
 
 def _are_digests(value: object) -> TypeGuard[list[str]]:
     is_list = isinstance(value, list) and len(value) <= _MOST_ASKED
     return is_list and all(isinstance(one, str) and _DIGEST.fullmatch(one) for one in cast(list[object], value))
+
+
+def _blob_api() -> Mapping[str, Any]:
+    file = {"type": "string", "format": "binary"}
+    binary = "application/octet-stream"
+    whole = response("The file, or the requested range of it.", file, binary)
+    received = structure(received=COUNT)
+    stored = {
+        "200": response("The file was here already.", received),
+        "201": response("The file is complete.", received),
+        "202": response("The part is here; send the next one.", received),
+    }
+    area = query(
+        "area",
+        "Files of a checkpoint are stored apart, under the id of their job.",
+        {"type": "string", "pattern": "^(sha256|checkpoint/[0-9a-f]{1,64})$"},
+    )
+    return {
+        "parameters": [area],
+        "get": {"summary": "Download a file.", "responses": {"200": whole, "206": whole} | refusals(400, 404, 416)},
+        "head": {
+            "summary": "Size of a file; if it is incomplete, Upload-Offset says how much of it is here.",
+            "responses": {code: {"description": "See the headers."} for code in ("200", "400", "401", "404", "507")},
+        },
+        "put": {
+            "summary": "Upload a file, whole or, with Content-Range, in parts.",
+            "requestBody": {"required": True} | content(file, binary),
+            "responses": stored | refusals(400, 404, 409, 411, 422, 507),
+        },
+        "delete": {
+            "summary": "Delete a file of a checkpoint, or a damaged file.",
+            "parameters": [query("if", "Delete the file only if its content is damaged.", {"const": "damaged"})],
+            "responses": {"204": {"description": "The file is not here any more."}} | refusals(400, 403, 404),
+        },
+    }
+
+
+def _missing_api() -> Mapping[str, Any]:
+    digests = array(DIGEST) | {"maxItems": _MOST_ASKED}
+    return {
+        "post": {
+            "summary": "Which of many files are not in the store.",
+            "requestBody": {"required": True} | content(structure(digests=digests)),
+            "responses": responses(200, structure(missing=digests), 400, 413),
+        }
+    }
+
+
+ROUTES = (
+    Route("/blob/missing", Missing, _missing_api),
+    Route("/blob/{sha256}", Blob, _blob_api, has_large_bodies=True),
+)

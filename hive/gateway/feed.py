@@ -1,4 +1,4 @@
-"""What the page shows, and its changes as server-sent events."""
+"""What the page shows, and its changes, for all open pages together."""
 
 import asyncio
 import json
@@ -6,27 +6,28 @@ from contextlib import suppress
 from typing import Any
 
 from tornado.ioloop import IOLoop
-from tornado.iostream import StreamClosedError
 
 from hive.client import Session
 from hive.client.explain import shown
 from hive.errors import HiveError
-from hive.gateway.answers import Handler
 from hive.store import Changes, Hour, Spending
 from hive.store.connection import reachable
 
 Event = tuple[str, Any]
+POLL_S = 1.0
+# A page with so many unread messages is asleep; it is disconnected, and starts again when it wakes.
+_MAX_UNREAD = 64
 
 
 class View:
-    """Looks at Redis for all pages together. Not to be used by two threads at the same time."""
+    """Reads Redis for all pages together. Not to be used by two threads at the same time."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._changes = Changes(session.broker, session.jobs)
         self._hour = Hour(session.broker, session.jobs)
         self._spending = Spending(session.broker)
-        self._told: dict[str, str] = {}
+        self._latest: dict[str, str] = {}
         self._minutes: list[dict[str, Any]] = []
 
     def begin(self) -> None:
@@ -37,17 +38,17 @@ class View:
         UnreachableError
             Redis does not answer.
         """
-        self._told = {}
+        self._latest = {}
         with reachable(self._session.settings):
-            queues = [one.name for one in self._session.registry.queues()]
+            queues = [queue.name for queue in self._session.registry.queues()]
             self._changes.begin(queues)
             self._minutes = self._hour.read(queues)
         self.look()
 
-    def whole(self) -> list[Event]:
-        """All that a page needs which has just been opened, except the list of jobs."""
-        known = [(name, json.loads(text)) for name, text in self._told.items() if name != "minute"]
-        return [*known, ("hour", self._minutes)]
+    def snapshot(self) -> list[Event]:
+        """Everything that a newly opened page needs, except the list of jobs."""
+        latest = [(name, json.loads(text)) for name, text in self._latest.items() if name != "minute"]
+        return [*latest, ("hour", self._minutes)]
 
     def look(self) -> list[Event]:
         """Look again; returns what is different.
@@ -61,82 +62,77 @@ class View:
         with reachable(self._session.settings):
             workers = registry.workers()
             queues = registry.queues(workers)
-            names = [one.name for one in queues]
-            happened = self._changes.look(names)
-            minute = self._hour.now(names, sum(one.queued for one in queues))
+            names = [queue.name for queue in queues]
+            changes = self._changes.look(names)
+            minute = self._hour.now(names, sum(queue.queued for queue in queues))
             spending = self._spending.look(names)
-        self._go_on(minute)
+        self._update_hour(minute)
         parts: list[Event] = [
             ("workers", workers),
-            ("queues", [vars(one) for one in queues]),
+            ("queues", [vars(queue) for queue in queues]),
             ("spending", spending),
             ("minute", minute),
         ]
-        events = [one for one in parts if self._is_new(*one)]
-        if happened.jobs:
-            events.append(("jobs", [shown(job) for job in happened.jobs]))
-        if not happened.is_all:
+        events = [part for part in parts if self._is_new(*part)]
+        if changes.jobs:
+            events.append(("jobs", [shown(job) for job in changes.jobs]))
+        if not changes.is_all:
             events.append(("many", {}))
         return events
 
     def _is_new(self, name: str, value: object) -> bool:
         text = json.dumps(value)
-        is_new = self._told.get(name) != text
-        self._told[name] = text
+        is_new = self._latest.get(name) != text
+        self._latest[name] = text
         return is_new
 
-    def _go_on(self, minute: dict[str, Any]) -> None:
-        """Put the present minute behind the others, or in the place of how it was before."""
-        others = [one for one in self._minutes if one["at"] != minute["at"]]
+    def _update_hour(self, minute: dict[str, Any]) -> None:
+        """Append the present minute, or replace it as it was a moment ago."""
+        others = [other for other in self._minutes if other["at"] != minute["at"]]
         self._minutes = [*others, minute][-len(self._minutes) :]
-
-
-LOOK_EVERY_S = 1.0
-# A page that has not read so many messages is asleep; it is let go, and begins anew when it wakes.
-_MOST_UNREAD = 64
 
 
 class Listener:
     """One open page."""
 
     def __init__(self) -> None:
-        self._unread: asyncio.Queue[str | None] = asyncio.Queue(_MOST_UNREAD)
+        self._unread: asyncio.Queue[str | None] = asyncio.Queue(_MAX_UNREAD)
 
-    def tell(self, text: str) -> None:
-        """Put a message before the page."""
+    def send(self, text: str) -> None:
+        """Put a message into the page's queue."""
         with suppress(asyncio.QueueFull):
             self._unread.put_nowait(text)
         if self._unread.full():
             self.close()
 
     def close(self) -> None:
-        """Let the page go."""
+        """Disconnect the page."""
         while not self._unread.empty():
             self._unread.get_nowait()
         self._unread.put_nowait(None)
 
     async def next(self) -> str | None:
-        """Wait for the next message; None where there will be none any more."""
+        """Wait for the next message; None if there will be no more."""
         return await self._unread.get()
 
 
 class Feed:
-    """Looks while somebody listens."""
+    """Polls while somebody listens."""
 
     def __init__(self, view: View) -> None:
         self._view = view
         self._listeners: set[Listener] = set()
-        self._is_begun = False
-        self._looking: asyncio.Task[None] | None = None
+        self._has_begun = False
+        self._polling: asyncio.Task[None] | None = None
 
     def join(self) -> Listener:
-        """Listen from now on; first comes the whole, then each change."""
+        """Listen from now on; a snapshot comes first, then each change."""
         listener = Listener()
         self._listeners.add(listener)
-        if self._is_begun:
-            listener.tell(_welcome(self._view))
-        if self._looking is None:
-            self._looking = asyncio.create_task(self._look())
+        if self._has_begun:
+            listener.send(_welcome(self._view))
+        if self._polling is None:
+            self._polling = asyncio.create_task(self._poll())
         return listener
 
     def leave(self, listener: Listener) -> None:
@@ -144,77 +140,37 @@ class Feed:
         self._listeners.discard(listener)
         listener.close()
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         """Look until nobody listens."""
         try:
             while self._listeners:
                 await self._look_once()
-                await asyncio.sleep(LOOK_EVERY_S)
+                await asyncio.sleep(POLL_S)
         finally:
-            self._looking, self._is_begun = None, False
-            for listener in self._listeners:  # a mistake in Hive: pages that were let go come back and begin anew
+            self._polling, self._has_begun = None, False
+            for listener in self._listeners:  # a bug in Hive: disconnected pages come back and start again
                 listener.close()
 
     async def _look_once(self) -> None:
         loop = IOLoop.current()
         try:
-            if self._is_begun:
+            if self._has_begun:
                 text = _messages(await loop.run_in_executor(None, self._view.look))
             else:
                 await loop.run_in_executor(None, self._view.begin)
-                self._is_begun = True
+                self._has_begun = True
                 text = _welcome(self._view)
         except HiveError as error:
-            self._is_begun = False
+            self._has_begun = False
             text = _messages([("away", {"message": str(error)})])
         for listener in [*self._listeners] if text else []:
-            listener.tell(text)
+            listener.send(text)
 
 
 def _welcome(view: View) -> str:
     """What a page needs to begin; at `hello` it asks for its list of jobs, and misses nothing from there on."""
-    return _messages([*view.whole(), ("hello", {})])
+    return _messages([*view.snapshot(), ("hello", {})])
 
 
 def _messages(events: list[Event]) -> str:
     return "".join(f"event: {name}\ndata: {json.dumps(value, ensure_ascii=False)}\n\n" for name, value in events)
-
-
-# A line that says nothing, so that proxies and browsers do not take the connection for dead.
-_SIGN_OF_LIFE_S = 15.0
-_AGAIN_MS = 2000
-
-
-class Events(Handler):
-    """Everything that happens in this Hive."""
-
-    def initialize(self) -> None:
-        """Begin with nobody."""
-        self._listener: Listener | None = None
-
-    async def get(self) -> None:
-        """Send the whole, then each change, until the page is closed."""
-        self._listener = listener = self.application.feed.join()
-        self.set_header("Content-Type", "text/event-stream; charset=utf-8")
-        self.write(f"retry: {_AGAIN_MS}\n\n")
-        try:
-            await self.flush()
-            while (text := await _next(listener)) is not None:
-                self.write(text)
-                await self.flush()
-        except StreamClosedError:
-            return  # the page has gone
-        finally:
-            self.application.feed.leave(listener)
-
-    def on_connection_close(self) -> None:
-        """Stop looking at once when the page is closed, not at the next change."""
-        if self._listener is not None:
-            self.application.feed.leave(self._listener)
-
-
-async def _next(listener: Listener) -> str | None:
-    try:
-        return await asyncio.wait_for(listener.next(), _SIGN_OF_LIFE_S)
-    except TimeoutError:
-        return ":\n\n"

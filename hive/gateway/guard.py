@@ -1,31 +1,22 @@
-"""What protects the gateway whatever the handler: limits on connections and bodies, and headers on every answer."""
+"""What protects the gateway whatever the handler: limits on connections and bodies, and headers of every response."""
 
 from functools import partial
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest
-from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream
-from tornado.web import OutputTransform, stream_request_body
+from tornado.web import Application, OutputTransform
 
-from hive.gateway.answers import Handler
+from hive.gateway.handler import MAX_BODY_BYTES
 
-if TYPE_CHECKING:
-    from hive.gateway.server import Gateway
-
-# Of a body that is not streamed; a file's own limits are set when its head has been read.
-MOST_BODY_BYTES = 1 << 20
-# Whoever sends a head or a small body for longer than that is cut off.
+# Whoever takes longer to send a head or a small body is disconnected.
 _HEAD_S = _BODY_S = 30.0
-_MOST_CONNECTIONS = 500
+_MAX_CONNECTIONS = 500
 _CHUNK_BYTES = 1 << 18
 # Of a large body so much is read at once, into one of two buffers that take turns.
 _BLOCK_BYTES = 1 << 20
-# So long a refused sender has to read why, before its connection is closed.
-_LAST_WORDS_S = 1.0
-# Flower's pages have scripts and styles of their own, and none from elsewhere. Hive's own pages say more strictly.
+# Flower's pages have scripts and styles of their own, and none from elsewhere. Hive's own pages are stricter.
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
@@ -39,7 +30,7 @@ _ONLY_ENCRYPTED = "max-age=31536000"
 
 
 class SafeHeaders(OutputTransform):
-    """Adds what an answer does not say itself."""
+    """Adds the headers that a response does not set itself."""
 
     def __init__(self, request: HTTPServerRequest) -> None:
         self._is_encrypted = request.protocol == "https"
@@ -58,36 +49,18 @@ class SafeHeaders(OutputTransform):
         return status_code, headers, chunk
 
 
-@stream_request_body
-class TooLarge(Handler):
-    """A body that is longer than anything this gateway reads at once."""
-
-    def prepare(self) -> None:
-        """Refuse it as soon as its head says so; hardly any of it is read."""
-        connection: Any = self.request.connection
-        connection.set_max_body_size(int(self.request.headers["Content-Length"]))
-        self.set_header("Connection", "close")
-        self.refuse(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large", f"A body may have {MOST_BODY_BYTES:,} bytes at most."
-        )
-        IOLoop.current().call_later(_LAST_WORDS_S, connection.stream.close)
-
-    def data_received(self, chunk: bytes) -> None:
-        """Drop what comes all the same."""
-
-
 def is_too_large(request: HTTPServerRequest) -> bool:
-    """Whether a request says that its body is longer than may be; what says nothing is cut off where it is."""
+    """Whether a request announces too long a body; one that announces nothing is cut off at the limit."""
     length = request.headers.get("Content-Length", "")
-    return length.isascii() and length.isdecimal() and len(length) < 19 and int(length) > MOST_BODY_BYTES
+    return length.isascii() and length.isdecimal() and len(length) < 19 and int(length) > MAX_BODY_BYTES
 
 
-def make_server(gateway: "Gateway", **options: Any) -> HTTPServer:  # noqa: ANN401  tornado's own
+def make_server(application: Application, **options: Any) -> HTTPServer:  # noqa: ANN401  tornado's own
     """A web server with limits."""
     return Server(
-        gateway,
+        application,
         chunk_size=_CHUNK_BYTES,
-        max_body_size=MOST_BODY_BYTES,
+        max_body_size=MAX_BODY_BYTES,
         idle_connection_timeout=_HEAD_S,
         body_timeout=_BODY_S,
         **options,
@@ -95,7 +68,7 @@ def make_server(gateway: "Gateway", **options: Any) -> HTTPServer:  # noqa: ANN4
 
 
 class Server(HTTPServer):
-    """A web server that does not let itself be filled by those who are slow, and reads large bodies in large blocks."""
+    """A web server that slow senders cannot fill up, and that reads large bodies in large blocks."""
 
     def start_request(self, server_conn: object, request_conn: Any) -> HTTPMessageDelegate:  # noqa: ANN401  tornado's own
         """Begin with a request."""
@@ -104,8 +77,8 @@ class Server(HTTPServer):
         return super().start_request(server_conn, request_conn)
 
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
-        """Take a connection, where there are not too many."""
-        if len(self._connections) >= _MOST_CONNECTIONS:
+        """Accept a connection, unless there are too many."""
+        if len(self._connections) >= _MAX_CONNECTIONS:
             stream.close()
         else:
             super().handle_stream(stream, address)
@@ -113,7 +86,7 @@ class Server(HTTPServer):
 
 async def _read_body(connection: Any, usual: Any, length: int, delegate: HTTPMessageDelegate) -> None:  # noqa: ANN401
     """Read a body; what is delivered of a large one stays as it is until the next but one is delivered."""
-    if length <= MOST_BODY_BYTES:
+    if length <= MAX_BODY_BYTES:
         await usual(length, delegate)
         return
     blocks = bytearray(_BLOCK_BYTES), bytearray(_BLOCK_BYTES)

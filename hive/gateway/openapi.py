@@ -1,346 +1,209 @@
-"""`/openapi.json`: the HTTP API in the words of OpenAPI 3.1."""
+"""`/openapi.json`: the HTTP API as an OpenAPI 3.1 document, put together from what each route says of itself."""
 
+import re
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from hive.catalog import all_tasks
-from hive.gateway.answers import Handler
-from hive.options import Priority, job_options
+from hive.gateway.context import PATH_PARAMETERS, Route
+from hive.gateway.handler import Handler
+from hive.options import Priority
 from hive.wire.job import State
 
-_Document = dict[str, Any]
-_DIGEST = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
-_TIME = {"type": ["string", "null"], "format": "date-time"}
-_TEXT = {"type": "string"}
-_MAYBE_TEXT = {"type": ["string", "null"]}
-_COUNT = {"type": "integer", "minimum": 0}
+Document = dict[str, Any]
+DIGEST = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+TIME = {"type": ["string", "null"], "format": "date-time"}
+TEXT = {"type": "string"}
+MAYBE_TEXT = {"type": ["string", "null"]}
+COUNT = {"type": "integer", "minimum": 0}
+NUMBER = {"type": "number"}
+# OpenAPI before 3.2 describes a stream of server-sent events by the schema of each event.
+EVENT = {"type": "object", "properties": {"id": TEXT, "event": TEXT, "data": TEXT}, "required": ["data"]}
+STATE = {"enum": [str(state) for state in State]}
+_PRIORITY = {"enum": [str(priority) for priority in Priority]}
+_PARAMETERS = {
+    "id": "The job's id, or a unique prefix of it.",
+    "name": "Name of a preview.",
+    "sha256": "SHA-256 of the file's content.",
+}
+_REFUSALS = {
+    400: "The request is not accepted; the message says why.",
+    401: "The token is missing or wrong.",
+    402: "The budget of the day or the month is spent.",
+    403: "Not allowed over HTTP.",
+    404: "Not found; the message lists what exists.",
+    409: "The job is not in a state that allows this, or the part does not begin where the file ends.",
+    411: "Content-Length is missing.",
+    413: "The body is too long for this call.",
+    416: "The file is shorter than that.",
+    422: "SHA-256 mismatch; nothing is kept.",
+    503: "Redis or the store does not answer.",
+    507: "The gateway's disk is full.",
+}
 
 
 class OpenApi(Handler):
-    """What the gateway can be asked."""
+    """The description of the whole API."""
 
     async def get(self) -> None:
-        """Describe it."""
-        self.say(await self.blocking(document))
+        """Send it."""
+        self.send_json(await self.in_thread(document, self.context.routes))
 
 
 @cache
-def document() -> _Document:
+def document(routes: tuple[Route, ...]) -> Document:
     """The whole description."""
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Hive",
             "version": version("hive-compute"),
-            "description": "Send jobs to workers, follow them, and move their files.",
+            "description": "Submit jobs to workers, follow them, and transfer their files.",
         },
         "security": [{"token": []}],
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
             "schemas": {
-                "Error": _error(),
+                "Error": structure(error=structure(kind=TEXT, message=TEXT)),
                 "Listed": _listed(),
                 "Job": _job(),
                 "Worker": _worker(),
-                "Queue": _queue(),
+                "Queue": structure(name=TEXT, queued=COUNT, running=COUNT, oldest_s=NUMBER, workers=COUNT),
                 "Status": _status(),
             },
         },
-        "paths": {
-            "/task": {"get": _list(), "post": _send()},
-            "/task/{id}": {"parameters": [_ID], "get": _one("Show a job, with its story.", "Job", 404)},
-            "/task/{id}/cancel": {"parameters": [_ID], "post": _cancel()},
-            "/task/{id}/retry": {"parameters": [_ID], "post": _retry()},
-            "/task/{id}/why": {"parameters": [_ID], "get": _why()},
-            "/task/{id}/preview": {"parameters": [_ID], "get": _preview()},
-            "/task/{id}/logs": {"parameters": [_ID], "get": _logs()},
-            "/events": {"get": _events()},
-            "/workers": {"get": _many("List the workers that are there.", "Worker")},
-            "/queue": {"get": _many("Count the jobs of each queue.", "Queue")},
-            "/status": {"get": _one("Show the whole of this Hive in a few numbers.", "Status")},
-            "/metrics": {"get": _metrics()},
-            "/blob/missing": {"post": _missing()},
-            "/blob/{sha256}": _blob(),
-            "/ticket": {
-                "post": {"summary": "A way in for a browser, good once.", "responses": _answers(201, _ticket())}
-            },
-            "/healthcheck": {"get": {"summary": "Whether the gateway answers.", "responses": _answers(200, _object())}},
-            "/openapi.json": {"get": {"summary": "This document.", "responses": _answers(200, {"type": "object"})}},
-        },
+        "paths": dict(_paths(routes)),
     }
 
 
-_ID = {
-    "name": "id",
-    "in": "path",
-    "required": True,
-    "description": "The job's id, or a unique beginning of it.",
-    "schema": {"type": "string", "pattern": "^[0-9a-zA-Z]{1,64}$"},
-}
-_REFUSALS = {
-    400: "What was sent is not accepted; the sentence says why.",
-    402: "The budget of the day or the month is reached.",
-    404: "There is no such thing; the sentence lists what there is.",
-    409: "The job is not in a state for this, or the file is not where the part begins.",
-    411: "Say Content-Length.",
-    413: "The body is larger than this call takes.",
-    416: "The file does not reach that far.",
-    422: "The content does not have the digest that was announced; nothing is kept.",
-    403: "Not from outside.",
-    503: "Redis or the store does not answer.",
-    507: "The disk of the gateway is full.",
-}
+def _paths(routes: Iterable[Route]) -> Iterable[tuple[str, Document]]:
+    for route in routes:
+        if methods := dict(route.api()):
+            names = re.findall(r"\{(\w+)\}", route.path)
+            own = [
+                {
+                    "name": name,
+                    "in": "path",
+                    "required": True,
+                    "description": _PARAMETERS[name],
+                    "schema": {"type": "string", "pattern": f"^{PATH_PARAMETERS[name]}$"},
+                }
+                for name in names
+            ]
+            parameters = [*own, *methods.pop("parameters", [])]
+            yield route.path, ({"parameters": parameters} if parameters else {}) | methods
 
 
-def _refusals(*codes: int) -> _Document:
-    """Refusals that a call knows, beside that of a missing token."""
-    words = {401: "The token is missing or wrong."} | {code: _REFUSALS[code] for code in codes}
-    return {str(code): {"description": text} | _json(_ref("Error")) for code, text in words.items()}
-
-
-def _answers(code: int, schema: _Document, *refusals: int) -> _Document:
-    return {str(code): {"description": "It is so."} | _json(schema)} | _refusals(*refusals)
-
-
-def _json(schema: _Document) -> _Document:
-    return {"content": {"application/json": {"schema": schema}}}
-
-
-def _ref(name: str) -> _Document:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _object(**properties: _Document) -> _Document:
+def structure(**properties: Document) -> Document:
+    """Schema of a JSON object with these properties, all of them required."""
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
-def _one(summary: str, name: str, *refusals: int) -> _Document:
-    return {"summary": summary, "responses": _answers(200, _ref(name), *refusals, 503)}
+def array(items: Document) -> Document:
+    """Schema of a JSON array."""
+    return {"type": "array", "items": items}
 
 
-def _many(summary: str, name: str) -> _Document:
-    return {"summary": summary, "responses": _answers(200, {"type": "array", "items": _ref(name)}, 503)}
+def ref(name: str) -> Document:
+    """One of the schemas that several calls share."""
+    return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _send() -> _Document:
-    """`POST /task`; each task's parameters are those of `hive describe TASK --json`."""
-    body = {
-        "type": "object",
-        "properties": {
-            "type": {"type": "string", "examples": [task.wire_name for task in all_tasks()]},
-            "params": {"type": "object", "description": "The task's parameters; files are references or URLs."},
-            **{option.name: {**option.schema, "description": option.help} for option in job_options()},
-        },
-        "required": ["type"],
-        "additionalProperties": False,
-    }
-    sent = _object(id=_TEXT, state={"const": "queued"}, url=_TEXT, warnings={"type": "array", "items": _TEXT})
-    return {
-        "summary": "Send a job.",
-        "requestBody": {"required": True} | _json(body),
-        "responses": _answers(202, sent, 400, 402, 404, 413, 503),
-    }
+def content(schema: Document, media_type: str = "application/json") -> Document:
+    """A body of that type."""
+    return {"content": {media_type: {"schema": schema}}}
 
 
-def _cancel() -> _Document:
-    return {"summary": "Stop a job.", "responses": _answers(202, _ref("Job"), 404, 409, 503)}
+def response(description: str, schema: Document, media_type: str = "application/json") -> Document:
+    """A response with a body."""
+    return {"description": description} | content(schema, media_type)
 
 
-def _retry() -> _Document:
-    return {"summary": "Run a failed or cancelled job again.", "responses": _answers(202, _ref("Job"), 404, 409, 503)}
+def refusals(*codes: int) -> Document:
+    """Errors of a call, besides that of a missing token."""
+    return {str(code): response(_REFUSALS[code], ref("Error")) for code in (401, *codes)}
 
 
-def _why() -> _Document:
-    reason = _object(id=_TEXT, state={"enum": [str(one) for one in State]}, why=_TEXT, todo=_TEXT)
-    return {"summary": "Why a job is where it is, and what to do.", "responses": _answers(200, reason, 404, 503)}
+def responses(code: int, schema: Document, *errors: int) -> Document:
+    """Responses of a call that succeeds with JSON."""
+    return {str(code): response("Success.", schema)} | refusals(*errors)
 
 
-def _list() -> _Document:
-    """`GET /task`: what is asked for stands in the query."""
-    known = {
-        "limit": ("How many, 100 if it is not said.", {"type": "integer", "minimum": 1, "maximum": 1000}),
-        "state": (
-            "Only jobs in one of these states.",
-            {"type": "array", "items": {"enum": [str(one) for one in State]}},
-        ),
-        "capability": ("Only jobs of this capability.", _TEXT),
-        "text": ("Only jobs with this in their id, task, worker, file names or error.", _TEXT),
-        "after": ("Go on behind this job: `after` of the page before.", _TEXT),
-    }
-    parameters = [
-        {"name": name, "in": "query", "description": words, "schema": schema} for name, (words, schema) in known.items()
-    ]
-    page = _object(jobs={"type": "array", "items": _ref("Listed")}, after=_MAYBE_TEXT)
-    return {
-        "summary": "List jobs, newest first.",
-        "parameters": parameters,
-        "responses": _answers(200, page, 400, 404, 503),
-    }
+def query(name: str, description: str, schema: Mapping[str, Any]) -> Document:
+    """A parameter in the query."""
+    return {"name": name, "in": "query", "description": description, "schema": dict(schema)}
 
 
-def _preview() -> _Document:
-    picture = {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
-    here = {"description": "The picture."} | picture
-    return {"summary": "The picture that a job has made.", "responses": {"200": here} | _refusals(404, 503)}
-
-
-def _events() -> _Document:
-    stream = {"content": {"text/event-stream": {"schema": _TEXT}}}
-    here = {"description": "First the whole, then what changes, for as long as you listen."} | stream
-    return {"summary": "What happens, as server-sent events.", "responses": {"200": here} | _refusals()}
-
-
-def _logs() -> _Document:
-    line = _object(time=_TIME, level=_TEXT, attempt=_COUNT, text=_TEXT)
-    responses = _answers(200, {"type": "array", "items": line}, 400, 404, 503)
-    responses["200"]["content"]["text/event-stream"] = {"schema": _TEXT}
-    follow = {
-        "name": "follow",
-        "in": "query",
-        "description": "1: send each line as it comes, as server-sent events, until the job has ended.",
-        "schema": {"enum": ["0", "1"]},
-    }
-    return {"summary": "The lines that a job has written.", "parameters": [follow], "responses": responses}
-
-
-def _missing() -> _Document:
-    digests = {"type": "array", "items": _DIGEST, "maxItems": 10_000}
-    return {
-        "summary": "Which of many files are not in the store.",
-        "requestBody": {"required": True} | _json(_object(digests=digests)),
-        "responses": _answers(200, _object(missing=digests), 400, 413),
-    }
-
-
-def _blob() -> _Document:
-    """One file by its digest."""
-    area = {
-        "name": "area",
-        "in": "query",
-        "description": "Files of a checkpoint are kept apart, under the id of their job.",
-        "schema": {"type": "string", "pattern": "^(sha256|checkpoint/[0-9a-f]{1,64})$"},
-    }
-    path = {"name": "sha256", "in": "path", "required": True, "schema": _DIGEST}
-    damaged = {"name": "if", "in": "query", "schema": {"const": "damaged"}}
-    bytes_ = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
-    here = {"description": "The file, or the part of it that was asked for."} | bytes_
-    received = _object(received=_COUNT)
-    stored = {
-        "200": {"description": "It was here before."} | _json(received),
-        "201": {"description": "It is here now."} | _json(received),
-        "202": {"description": "The part is here; send the next one."} | _json(received),
-    }
-    return {
-        "parameters": [path, area],
-        "get": {"summary": "Read a file.", "responses": {"200": here, "206": here} | _refusals(400, 404, 416)},
-        "head": {
-            "summary": "How large a file is; where it is not here, Upload-Offset says how much of it has come.",
-            "responses": {code: {"description": "See the headers."} for code in ("200", "400", "401", "404", "507")},
-        },
-        "put": {
-            "summary": "Store a file, whole or, with Content-Range, part after part.",
-            "requestBody": {"required": True} | bytes_,
-            "responses": stored | _refusals(400, 404, 409, 411, 422, 507),
-        },
-        "delete": {
-            "summary": "Remove a file of a checkpoint, or one that is damaged.",
-            "parameters": [damaged],
-            "responses": {"204": {"description": "It is not here any more."}} | _refusals(400, 403, 404),
-        },
-    }
-
-
-def _error() -> _Document:
-    return _object(error=_object(kind=_TEXT, message=_TEXT))
-
-
-def _job() -> _Document:
+def _job() -> Document:
     """As `hive show --json`."""
-    story = {"type": "array", "items": _object(at=_TIME, event=_TEXT)}
-    return _object(**_listed()["properties"], story=story, units={"type": "object", "additionalProperties": _TEXT})
+    story = array(structure(at=TIME, event=TEXT))
+    return structure(**_listed()["properties"], story=story, units={"type": "object", "additionalProperties": TEXT})
 
 
-def _listed() -> _Document:
+def _listed() -> Document:
     """As an item of `hive jobs --json`, with the parameters that name previews."""
-    progress = _object(done={"type": "number"}, total={"type": ["number", "null"]}, unit=_TEXT, message=_TEXT)
-    return _object(
-        id=_TEXT,
-        capability=_TEXT,
-        task=_TEXT,
-        queue=_TEXT,
-        state={"enum": [str(one) for one in State]},
+    progress = structure(done=NUMBER, total={"type": ["number", "null"]}, unit=TEXT, message=TEXT)
+    return structure(
+        id=TEXT,
+        capability=TEXT,
+        task=TEXT,
+        queue=TEXT,
+        state=STATE,
         parameters={"type": "object"},
         inputs={"type": "object"},
         outputs={"type": "object"},
         measures={"type": "object"},
-        submitted_at=_TIME,
-        started_at=_TIME,
-        finished_at=_TIME,
-        attempts=_COUNT,
-        worker=_MAYBE_TEXT,
+        submitted_at=TIME,
+        started_at=TIME,
+        finished_at=TIME,
+        attempts=COUNT,
+        worker=MAYBE_TEXT,
         progress={"anyOf": [progress, {"type": "null"}]},
-        error={"anyOf": [_object(kind=_TEXT, message=_TEXT), {"type": "null"}]},
+        error={"anyOf": [structure(kind=TEXT, message=TEXT), {"type": "null"}]},
         cost_usd={"type": ["number", "null"]},
-        priority={"enum": [str(one) for one in Priority]},
-        previews={"type": "array", "items": _TEXT},
+        priority=_PRIORITY,
+        previews=array(TEXT),
     )
 
 
-def _worker() -> _Document:
-    return _object(
-        name=_TEXT,
-        host=_TEXT,
-        capabilities={"type": "array", "items": _TEXT},
-        slots=_COUNT,
-        busy=_COUNT,
-        cpu_percent={"type": "number"},
-        memory_bytes=_COUNT,
-        gpus={"type": "array", "items": _TEXT},
+def _worker() -> Document:
+    return structure(
+        name=TEXT,
+        host=TEXT,
+        capabilities=array(TEXT),
+        slots=COUNT,
+        busy=COUNT,
+        cpu_percent=NUMBER,
+        memory_bytes=COUNT,
+        gpus=array(TEXT),
         price_usd_per_h={"type": ["number", "null"]},
-        last_seen=_TIME,
-        clock_skew_s={"type": "number"},
+        last_seen=TIME,
+        clock_skew_s=NUMBER,
         terms={"type": "object"},
         idle_s={"type": ["number", "null"]},
         tunnel={"type": ["object", "null"]},
     )
 
 
-def _queue() -> _Document:
-    return _object(name=_TEXT, queued=_COUNT, running=_COUNT, oldest_s={"type": "number"}, workers=_COUNT)
-
-
-def _status() -> _Document:
-    return _object(
-        broker=_object(address=_TEXT, state=_TEXT),
-        gateway=_object(address=_TEXT, state=_TEXT),
+def _status() -> Document:
+    usage: dict[str, Document] = {"cpu_percent": NUMBER, "memory_bytes": COUNT}
+    process = structure(name=TEXT, **usage, cpu_percent_since_start=NUMBER, age_s=NUMBER)
+    return structure(
+        broker=structure(address=TEXT, state=TEXT),
+        gateway=structure(address=TEXT, state=TEXT),
         home={"type": ["object", "null"]},
-        orchestrator=_object(
-            **_cost(),
-            cpu_percent_since_start={"type": "number"},
-            processes={"type": "array", "items": _process()},
-            budget=_object(**_cost()),
+        orchestrator=structure(
+            **usage, cpu_percent_since_start=NUMBER, processes=array(process), budget=structure(**usage)
         ),
-        workers=_COUNT,
-        queued=_COUNT,
-        running=_COUNT,
+        workers=COUNT,
+        queued=COUNT,
+        running=COUNT,
     )
 
 
-def _metrics() -> _Document:
-    responses = _answers(200, _TEXT, 503)
-    responses["200"]["content"] = {"text/plain": {"schema": _TEXT}}
-    return {"summary": "What goes on, for Prometheus.", "responses": responses}
+def _api() -> Mapping[str, Any]:
+    return {"get": {"summary": "This document.", "responses": responses(200, {"type": "object"})}}
 
 
-def _ticket() -> _Document:
-    return _object(path=_TEXT, good_for_s={"type": "number"})
-
-
-def _process() -> _Document:
-    since_start = {"cpu_percent_since_start": {"type": "number"}, "age_s": {"type": "number"}}
-    return _object(name=_TEXT, **_cost(), **since_start)
-
-
-def _cost() -> dict[str, _Document]:
-    return {"cpu_percent": {"type": "number"}, "memory_bytes": _COUNT}
+ROUTES = (Route("/openapi.json", OpenApi, _api),)

@@ -6,6 +6,7 @@ import re
 import signal
 import ssl
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
@@ -20,86 +21,55 @@ from tornado.web import url
 from hive.celery_adapter import make_application
 from hive.client import Session
 from hive.errors import SettingError
-from hive.gateway import blobs, feed, openapi, pages, status, tasks
-from hive.gateway import status as metrics
-from hive.gateway.answers import RateLimited, Unauthorized, Unknown
-from hive.gateway.auth import Auth
+from hive.gateway import blobs, openapi, pages, status, tasks
+from hive.gateway.auth import Auth, Tickets
+from hive.gateway.context import GatewayContext
 from hive.gateway.feed import Feed, View
-from hive.gateway.guard import SafeHeaders, TooLarge, is_too_large, make_server
+from hive.gateway.guard import SafeHeaders, is_too_large, make_server
+from hive.gateway.handler import NotFound, RateLimited, TooLarge, Unauthorized
 from hive.gateway.incoming import Store
 from hive.home.log_files import cap
 from hive.home.network import SERVER, opened
 from hive.home.users import is_identity
 from hive.settings import Settings, tls_folder
-from hive.staging import BlobStore, open_store
+from hive.staging import open_store
 
 logger = logging.getLogger(__name__)
-PREFIX = "flower"
-_JOB = r"([0-9a-zA-Z]{1,64})"
-_FILE = re.compile(r"/blob/([0-9a-f]{64})")
+ROUTES = (*pages.ROUTES, *tasks.ROUTES, *status.ROUTES, *blobs.ROUTES, *openapi.ROUTES)
+_PREFIX = "flower"
 # Flower keeps about 10 kB for each job it has seen, and forgets the oldest beyond this many. Hive's page has them all.
-_MOST_TASKS = 100
+_FLOWER_MAX_TASKS = 100
 _CAP_LOGS_EVERY_S = 600
-# What a stranger may see: the page that asks for the token, what it is made of, and the one that takes a ticket.
-_OPEN = ("/login", "/page/hive.css", "/enter")
-_HANDLERS = [
-    url(r"/", pages.Home),
-    url(r"/page/([a-z_.]{1,64})", pages.PageFile),
-    url(r"/events", feed.Events),
-    url(r"/login", pages.LogIn),
-    url(r"/logout", pages.LogOut),
-    url(r"/ticket", pages.Ticket),
-    url(r"/enter", pages.Enter),
-    url(r"/healthcheck", pages.Healthcheck),
-    url(r"/openapi.json", openapi.OpenApi),
-    url(r"/task", tasks.Tasks),
-    url(rf"/task/{_JOB}", tasks.OneTask),
-    url(rf"/task/{_JOB}/cancel", tasks.Change, {"step": Session.cancel}),
-    url(rf"/task/{_JOB}/retry", tasks.Change, {"step": Session.retry}),
-    url(rf"/task/{_JOB}/why", tasks.Why),
-    url(rf"/task/{_JOB}/logs", tasks.Logs),
-    url(rf"/task/{_JOB}/preview(?:/([a-z0-9_]{{1,64}}))?", pages.Preview),
-    url(r"/workers", status.Workers),
-    url(r"/queue", status.Queue),
-    url(r"/status", status.Status),
-    url(r"/metrics", metrics.Metrics),
-    url(r"/blob/missing", blobs.Missing),
-    url(_FILE.pattern, blobs.Blob),
-    url(rf"/(?!{PREFIX}(?:/|$)).*", Unknown),
-]
 
 
 class Gateway(Flower):  # type: ignore[misc]  # Flower has no types
     """Flower under `/flower/`, everything else Hive's own, and nothing open without the token."""
 
-    def __init__(self, settings: Settings, pictures: BlobStore) -> None:
-        self.session = Session(settings)
-        self.pictures = pictures
-        self.feed = Feed(View(self.session))
-        self.door = Auth(settings.token, lambda name: is_identity(settings, name))
-        self.tickets = pages.Tickets()
-        self.store = Store(_folder(settings.store))
-        default_options.url_prefix = PREFIX
-        default_options.read_only = True
-        default_options.max_tasks = _MOST_TASKS
-        default_options.enable_events = False  # Hive's workers send events by themselves
+    def __init__(self, context: GatewayContext) -> None:
+        self._auth = context.auth
+        self._open = {path for route in context.routes for path in route.open_paths}
+        self._large = [re.compile(route.pattern) for route in context.routes if route.has_large_bodies]
         super().__init__(
-            options=default_options,
-            capp=make_application(settings),
+            options=_flower_options(),
+            capp=make_application(context.settings),
+            context=context,
             **flower_settings
-            | {"login_url": "/login", "static_url_prefix": f"/{PREFIX}/static/", "cookie_secret": settings.token},
+            | {
+                "login_url": "/login",
+                "static_url_prefix": f"/{_PREFIX}/static/",
+                "cookie_secret": context.settings.token,
+            },
         )
-        self.add_handlers(r".*", _HANDLERS)
+        own = [url(route.pattern, route.handler) for route in context.routes]
+        self.add_handlers(r".*", [*own, url(rf"/(?!{_PREFIX}(?:/|$)).*", NotFound)])
         self.add_transform(SafeHeaders)
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> HTTPMessageDelegate:  # noqa: ANN401  tornado's own
-        """Let nobody in who does not show the token; Flower's own checks come after that."""
-        if request.path not in _OPEN and not self.door.admits(request):
-            is_limited = self.door.is_shut(request)
-            return cast(
-                HTTPMessageDelegate, self.get_handler_delegate(request, RateLimited if is_limited else Unauthorized)
-            )
-        if is_too_large(request) and not _FILE.fullmatch(request.path):
+        """Refuse whoever has no valid token; Flower's own checks come after that."""
+        if request.path not in self._open and not self._auth.admits(request):
+            handler = RateLimited if self._auth.is_rate_limited(request) else Unauthorized
+            return cast(HTTPMessageDelegate, self.get_handler_delegate(request, handler))
+        if is_too_large(request) and not any(pattern.fullmatch(request.path) for pattern in self._large):
             return cast(HTTPMessageDelegate, self.get_handler_delegate(request, TooLarge))
         return cast(HTTPMessageDelegate, super().find_handler(request, **kwargs))
 
@@ -114,34 +84,51 @@ class Gateway(Flower):  # type: ignore[misc]  # Flower has no types
         make_server(self, ssl_options=context).add_sockets(bind_sockets(port, address=address))
 
 
+def _flower_options() -> SimpleNamespace:
+    """Flower's options for this gateway; its defaults belong to the whole process and stay as they are."""
+    own = {"url_prefix": _PREFIX, "read_only": True, "max_tasks": _FLOWER_MAX_TASKS}
+    return SimpleNamespace(**default_options.as_dict() | own | {"enable_events": False})  # Hive's workers send events
+
+
+def make_context(settings: Settings) -> GatewayContext:
+    """What the handlers of this Hive's gateway work with."""
+    # Its own files are in a folder; if workers upload theirs to a bucket, pictures are read from there.
+    has_bucket = not settings.store.startswith(("http:", "https:"))
+    folder = settings.store if settings.store.startswith("file:") else (settings.home / "store").as_uri()
+    own = dataclasses.replace(settings, store=folder)
+    session = Session(own)
+    return GatewayContext(
+        settings=own,
+        session=session,
+        auth=Auth(settings.token, lambda name: is_identity(own, name)),
+        tickets=Tickets(),
+        feed=Feed(View(session)),
+        store=Store(Path(unquote(urlsplit(folder).path))),
+        previews=open_store(settings if has_bucket else own),
+        routes=ROUTES,
+    )
+
+
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Raises
     ------
     SettingError
-        There is no token, so that the door could not be shut.
+        There is no token to authenticate with.
     """
     if not settings.token:
-        raise SettingError("The gateway needs a token: start it with hive up, which makes one, or set HIVE_TOKEN.")
+        raise SettingError("The gateway needs a token. Start it with hive up, which makes one, or set HIVE_TOKEN.")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for name in ("tornado.access", "tornado.general", "flower.inspector"):  # what visitors do wrong is told to them
+    for name in ("tornado.access", "tornado.general", "flower.inspector"):  # clients are told of their own errors
         logging.getLogger(name).setLevel(logging.ERROR)
-    # Its own files are in a folder; where workers bring theirs to a bucket, pictures are looked for there.
-    is_gateways = settings.store.startswith(("http:", "https:"))
-    store = settings.store if settings.store.startswith("file:") else (settings.home / "store").as_uri()
-    own = dataclasses.replace(settings, store=store)
-    gateway = Gateway(own, open_store(own if is_gateways else settings))
+    gateway = Gateway(make_context(settings))
     gateway.listen_at(settings.gateway_port, settings.gateway_host)
-    if found := opened(settings):
-        gateway.listen_encrypted(settings.gateway_port, found.address, tls_folder(settings.home) / SERVER)
+    if network := opened(settings):
+        gateway.listen_encrypted(settings.gateway_port, network.address, tls_folder(settings.home) / SERVER)
     loop = IOLoop.current()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: loop.add_callback_from_signal(gateway.stop))
     PeriodicCallback(lambda: cap(settings), _CAP_LOGS_EVERY_S * 1000).start()
     logger.info("serving at port %d", settings.gateway_port)
     gateway.start()
-
-
-def _folder(store: str) -> Path:
-    return Path(unquote(urlsplit(store).path))

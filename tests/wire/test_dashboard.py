@@ -63,7 +63,7 @@ def test_a_wrong_token_is_refused_and_the_right_one_lets_in(browser, mac):
         visit.page.goto(visit.url)
         visit.page.get_by_label("Token of this Hive").fill("wrong")
         visit.page.get_by_role("button", name="Log in").click()
-        expect(visit.page.get_by_role("alert")).to_have_text("That is not the token.")
+        expect(visit.page.get_by_role("alert")).to_have_text("Wrong token.")
         visit.wrong.clear()  # a browser notes the 401
         visit.log_in()
         expect(visit.page).to_have_title("Hive")

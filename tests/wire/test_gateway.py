@@ -39,7 +39,7 @@ def mac(tmp_path_factory):
 def test_nothing_is_open_without_the_token(web, method, path, token):
     answer = web.ask(method, path, token=token)
     assert answer.status == 401 if token is None else answer.status in (401, 429)  # after ten wrong ones in a minute
-    said = "Show the token of this Hive" if answer.status == 401 else "Too many wrong tokens"
+    said = "A bearer token is required" if answer.status == 401 else "Too many wrong tokens"
     assert said in answer.json()["error"]["message"]
 
 

@@ -1,14 +1,13 @@
 """What all handlers of the gateway share: JSON in and out, errors in one sentence, headers that keep pages safe."""
 
 import json
-import logging
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from tornado.ioloop import IOLoop
 from tornado.iostream import StreamClosedError
-from tornado.web import HTTPError, RequestHandler
+from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from hive.errors import (
     BudgetError,
@@ -19,12 +18,11 @@ from hive.errors import (
     UnreachableError,
     UsageError,
 )
+from hive.gateway.context import GatewayContext
 
-if TYPE_CHECKING:
-    from hive.gateway.server import Gateway
-
-logger = logging.getLogger(__name__)
 T = TypeVar("T")
+# Longest body that is not streamed; a handler of files sets its own limit once it has read the request's head.
+MAX_BODY_BYTES = 1 << 20
 # The first that fits counts.
 _STATUS: tuple[tuple[type[HiveError], HTTPStatus], ...] = (
     (UnknownNameError, HTTPStatus.NOT_FOUND),
@@ -34,7 +32,7 @@ _STATUS: tuple[tuple[type[HiveError], HTTPStatus], ...] = (
     (BudgetError, HTTPStatus.PAYMENT_REQUIRED),
     (UnreachableError, HTTPStatus.SERVICE_UNAVAILABLE),
 )
-# Beside those that every answer gets (hive.gateway.guard).
+# Besides those of every response (hive.gateway.guard).
 _SAFE_HEADERS = {
     "Content-Security-Policy": "; ".join(
         (
@@ -50,42 +48,49 @@ _SAFE_HEADERS = {
     ),
     "Cache-Control": "no-store",
 }
+# So long the sender of a refused body can read why, before its connection is closed.
+_CLOSE_DELAY_S = 1.0
 
 
 class Handler(RequestHandler):
-    """A handler of Hive's own."""
+    """Base of Hive's own handlers."""
 
-    application: "Gateway"
+    @property
+    def context(self) -> GatewayContext:
+        """What all handlers work with."""
+        context = self.settings["context"]
+        assert isinstance(context, GatewayContext)  # noqa: S101  the server is made with it
+        return context
 
     def set_default_headers(self) -> None:
-        """Nothing that comes from here is run, framed, guessed at or kept."""
+        """Nothing in a response is run, framed, sniffed or cached."""
         for name, value in _SAFE_HEADERS.items():
             self.set_header(name, value)
 
     def check_xsrf_cookie(self) -> None:
-        """Leave it to the door, which refuses what another site sends with our cookie."""
+        """Leave it to `Auth`, which refuses what another site sends with our cookie."""
 
-    async def blocking(self, step: Callable[..., T], *args: Any) -> T:  # noqa: ANN401  whatever the step takes
+    async def in_thread(self, step: Callable[..., T], *args: Any) -> T:  # noqa: ANN401  whatever the step takes
         """Do something that waits for Redis or a disk, without holding up other requests."""
         return await IOLoop.current().run_in_executor(None, step, *args)
 
-    def say(self, document: object, status: int = HTTPStatus.OK) -> None:
-        """Answer with a JSON document."""
+    def send_json(self, document: object, status: int = HTTPStatus.OK) -> None:
+        """Respond with a JSON document."""
         self.set_status(status)
         self.set_header("Content-Type", "application/json; charset=utf-8")
         self.finish(json.dumps(document, ensure_ascii=False))
 
     def refuse(self, status: int, kind: str, message: str) -> None:
-        """Answer with what is wrong, in one sentence."""
-        self.say({"error": {"kind": kind, "message": message}}, status)
+        """Respond with an error, in one sentence."""
+        self.send_json({"error": {"kind": kind, "message": message}}, status)
 
     def json_body(self) -> dict[str, Any]:
-        """The JSON object that was sent.
+        """The JSON object in the request.
 
         Raises
         ------
         HTTPError
-            It is none.
+            There is none.
         """
         try:
             body = json.loads(self.request.body)
@@ -96,31 +101,30 @@ class Handler(RequestHandler):
         return body
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:  # noqa: ANN401  tornado's own signature
-        """Answer an error of Hive with its status and sentence; anything else is a mistake in Hive."""
+        """Respond to an error of Hive with its status and sentence; anything else is a bug in Hive."""
         error = kwargs["exc_info"][1] if "exc_info" in kwargs else None
         if isinstance(error, HiveError):
             status = next((status for kind, status in _STATUS if isinstance(error, kind)), HTTPStatus.BAD_REQUEST)
             self.refuse(status, error.kind, str(error))
         elif status_code == HTTPStatus.INTERNAL_SERVER_ERROR:
-            self.refuse(status_code, "bug", "This is a mistake in Hive; the gateway's log has more.")
+            self.refuse(status_code, "bug", "This is a bug in Hive; the gateway's log has details.")
         else:
             if status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-                self.set_header("Allow", ", ".join(self._methods()))
+                self.set_header("Allow", ", ".join(self._allowed_methods()))
             self.refuse(status_code, "http", f"{self._reason}.")
 
-    def _methods(self) -> list[str]:
-        """What this handler can be asked."""
-        known = ("GET", "HEAD", "POST", "PUT", "DELETE")
-        return [name for name in known if getattr(type(self), name.lower()) is not getattr(Handler, name.lower())]
+    def _allowed_methods(self) -> list[str]:
+        methods = ("GET", "HEAD", "POST", "PUT", "DELETE")
+        return [name for name in methods if getattr(type(self), name.lower()) is not getattr(Handler, name.lower())]
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:  # noqa: ANN401  tornado's own signature
-        """Keep tracebacks for mistakes in Hive."""
+        """Keep tracebacks for bugs in Hive."""
         if not isinstance(value, HiveError | StreamClosedError):
             super().log_exception(typ, value, tb)
 
 
-class Unknown(Handler):
-    """Nothing is here."""
+class NotFound(Handler):
+    """A path at which nothing is."""
 
     def prepare(self) -> None:
         """Say so, whatever the method."""
@@ -128,16 +132,16 @@ class Unknown(Handler):
 
 
 class RateLimited(Handler):
-    """Somebody who has shown too many wrong tokens."""
+    """A sender of too many wrong tokens."""
 
     def prepare(self) -> None:
-        """Say so, without looking at more of them."""
+        """Say so, without checking more of them."""
         self.set_header("Retry-After", "60")
-        self.refuse(HTTPStatus.TOO_MANY_REQUESTS, "access", "Too many wrong tokens came from there. Wait a minute.")
+        self.refuse(HTTPStatus.TOO_MANY_REQUESTS, "access", "Too many wrong tokens from this address. Wait a minute.")
 
 
 class Unauthorized(Handler):
-    """Somebody without the token: a browser is sent to the page that asks for it, everybody else is refused."""
+    """A request without a valid token: a browser is redirected to the login page, everybody else is refused."""
 
     def prepare(self) -> None:
         """Say what to do."""
@@ -148,5 +152,22 @@ class Unauthorized(Handler):
         self.refuse(
             HTTPStatus.UNAUTHORIZED,
             "access",
-            "Show the token of this Hive: Authorization: Bearer TOKEN. It is in gateway.token under HIVE_HOME.",
+            "A bearer token is required (Authorization: Bearer TOKEN). It is in gateway.token under HIVE_HOME.",
         )
+
+
+@stream_request_body
+class TooLarge(Handler):
+    """A body that is longer than any handler but that of files reads."""
+
+    def prepare(self) -> None:
+        """Refuse it as soon as its head says so; hardly any of it is read."""
+        connection: Any = self.request.connection
+        connection.set_max_body_size(int(self.request.headers["Content-Length"]))
+        self.set_header("Connection", "close")
+        words = f"The body must have {MAX_BODY_BYTES:,} bytes at most."
+        self.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large", words)
+        IOLoop.current().call_later(_CLOSE_DELAY_S, connection.stream.close)
+
+    def data_received(self, chunk: bytes) -> None:
+        """Drop what arrives all the same."""
