@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 import pytest
 
-from hive.cli import hive
+from hive.cli.root import hive
 from hive.errors import HiveError
 from tests.support import TILE
 

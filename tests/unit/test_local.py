@@ -201,7 +201,7 @@ def test_files_are_removed_when_the_client_is_closed(texts, tmp_path):
 def test_the_blocks_of_the_how_to_print_what_it_shows(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     page = Path(__file__).parents[2] / "docs" / "how-to" / "use-from-python.md"
-    shown = re.findall(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    shown = re.findall(r"^```python\n([^`]*)^```\n\n```text\n([^`]*)^```", page.read_text(), re.MULTILINE)
     blocks = [(code, output) for code, output in shown if "hive.testing.local()" in code]
     assert blocks
     for code, output in blocks:
