@@ -62,6 +62,10 @@ else
   # The tests open Redis to the network, with TLS, which the wheel's redis-server does not have. This package has the
   # program and no service.
   [[ $what != all ]] || command -v redis-server >/dev/null || command -v redis-check-rdb >/dev/null || missing+=(redis-tools)
+  # The tests press Tab in these shells.
+  for shell in zsh fish; do
+    [[ $what != all ]] || command -v "$shell" >/dev/null || missing+=("$shell")
+  done
   # The tests open the page in a browser. On Ubuntu the package of that name is a snap, which containers cannot run.
   [[ $what != all ]] || command -v chromium >/dev/null || [[ $(. /etc/os-release && echo "$ID") != debian ]] || missing+=(chromium fonts-liberation)
   if wants 3d-generation; then

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from hive.cli.common import Amount, json_option, open_session, print_json, provider_option
+from hive.cli.completion import Word, capabilities, machine_types
 from hive.errors import BadFileError, HiveError, SettingError
 
 if TYPE_CHECKING:
@@ -99,9 +100,13 @@ def _network(text: str | None) -> str:
 @click.option("--max", "max_machines", type=click.IntRange(1, 100), required=True, help="Machines at once.")
 @click.option("--budget", required=True, metavar="USD/day", help="Dollars in any 24 hours: 10/day.")
 @provider_option("Provider of the machines.", default="aws")
-@click.option("--type", default="g4dn.xlarge", show_default=True, help="Type or size of the machines.")
+@click.option(
+    "--type", type=machine_types(), default="g4dn.xlarge", show_default=True, help="Type or size of the machines."
+)
 @click.option("--region", metavar="REGION", help="Region of the provider.")
-@click.option("--capabilities", metavar="LIST", help="Capabilities they serve [HIVE_FLEET_CAPABILITIES].")
+@click.option(
+    "--capabilities", metavar="LIST", type=Word(capabilities), help="Capabilities they serve [HIVE_FLEET_CAPABILITIES]."
+)
 @click.option("--wait", "wait_s", type=Amount(0), default=120.0, show_default=True, help="Wait of a job [s].")
 @click.option(
     "--hours", type=Amount(0, MAX_HOURS, min_open=True), default=2.0, show_default=True, help="Expiry of each."

@@ -6,7 +6,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
+from hive.cli.completion import Word, queues
 from hive.errors import did_you_mean
 from hive.options import JobOptions, Option, job_options
 
@@ -77,6 +79,11 @@ class _OptionValue(click.ParamType[Any]):
     def __init__(self, option: Option) -> None:
         self.option = option
         self.name = option.metavar.lower()
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+        """The words that it accepts; of a queue, its name."""
+        words = Word(queues if self.option.name == "queue" else self.option.words)
+        return words.shell_complete(ctx, param, incomplete)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
         """Read the word, or refuse it in one sentence."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hive.cli.common import current_settings, given_options, job_option_params, print_json, print_table, say
+from hive.cli.completion import FileName
 from hive.cli.submit import as_click, named_values
 from hive.cli.task_command import TaskCommand, meaning
 from hive.options import job_options
@@ -47,7 +48,9 @@ def map_command(task: Task[Any, Any]) -> click.Command:
 
 
 def _arguments(task: Task[Any, Any]) -> list[click.Parameter]:
-    return [click.Argument([_FILES], metavar="FILES...", nargs=-1, required=False)] if task.reads else []
+    return (
+        [click.Argument([_FILES], metavar="FILES...", nargs=-1, required=False, type=FileName())] if task.reads else []
+    )
 
 
 def _own_options(task: Task[Any, Any]) -> list[click.Parameter]:
@@ -55,7 +58,7 @@ def _own_options(task: Task[Any, Any]) -> list[click.Parameter]:
     count = [click.Option(["--count"], type=int, metavar="N", help="How many jobs.  [required]")]
     return [
         *([] if task.reads else count),
-        click.Option(["--out"], metavar="DIR", help=out),
+        click.Option(["--out"], metavar="DIR", type=FileName(is_folder=True), help=out),
         click.Option(["--again"], is_flag=True, help="Compute everything anew, also what is done."),
         *job_option_params(),
         click.Option(["--detach"], is_flag=True, help="Print the jobs' ids and return."),

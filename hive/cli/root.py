@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import click
 
-from hive.cli import commands
+from hive.cli import commands, completion
 from hive.cli.common import Group, Section, rows_of
+from hive.cli.completion import FileName
 from hive.errors import HiveError
 
 _INTERRUPTED = 130
@@ -52,7 +53,7 @@ def _commands_of(module: str) -> Iterator[tuple[Section, str, click.Command]]:
 
 
 @click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--home", metavar="DIR", help="Folder of this Hive [HIVE_HOME, ~/.hive].")
+@click.option("--home", metavar="DIR", type=FileName(is_folder=True), help="Folder of this Hive [HIVE_HOME, ~/.hive].")
 @click.option("--broker-url", metavar="URL", help="Redis that carries the jobs [HIVE_BROKER_URL].")
 @click.option("--store", metavar="URL", help="Where files are kept by content [HIVE_STORE].")
 @click.version_option(package_name="hive-compute", message="%(version)s")
@@ -64,6 +65,8 @@ def hive(ctx: click.Context, /, **flags: str | None) -> None:
 
 def run(arguments: list[str] | None) -> int:
     """Run the command line; returns the exit code."""
+    if instruction := os.environ.get(completion.VARIABLE):
+        return completion.answer(hive, instruction)
     try:
         with hive.make_context("hive", sys.argv[1:] if arguments is None else arguments) as context:
             code: object = hive.invoke(context)

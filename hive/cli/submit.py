@@ -4,13 +4,16 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from hive.catalog import find_task, load_tasks, task_names
 from hive.cli.common import Group, current_settings, given_options, job_option_params, print_json, say
+from hive.cli.completion import FileName, Word
 from hive.cli.task_command import TaskCommand, option_help, usage_word
 from hive.options import job_options
 from hive.task import Capability, Task, Written
 from hive.task.parameter import Parameter
+from hive.task.values import Choice
 
 if TYPE_CHECKING:
     from hive.client import Request, Session
@@ -37,9 +40,15 @@ class CapabilityGroup(Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the default task's name in front where none is given."""
-        if self.capability.default and not self._names_task(args):
+        is_asked = ctx.resilient_parsing and not args  # a shell completes the first word: all tasks, or a file
+        if self.capability.default and not is_asked and not self._names_task(args):
             args = [self.capability.default, *args]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """The tasks; where there is a default task, also its files."""
+        names = super().shell_complete(ctx, incomplete)
+        return names or ([CompletionItem(incomplete, type="file")] if self.capability.default else [])
 
     def _names_task(self, args: list[str]) -> bool:
         """Whether the first word is a task, or was meant as one: files have a dot or a slash in their names."""
@@ -86,6 +95,13 @@ class _Value(click.ParamType[Any]):
     def __init__(self, parameter: Parameter) -> None:
         self.parameter = parameter
         self.name = parameter.kind.metavar.lower()
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+        """Files, or the words of a choice."""
+        if self.parameter.file is not None:
+            return FileName().shell_complete(ctx, param, incomplete)
+        words = self.parameter.kind.words if isinstance(self.parameter.kind, Choice) else ()
+        return Word(words).shell_complete(ctx, param, incomplete)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
         """Read the word, or refuse it in one sentence."""

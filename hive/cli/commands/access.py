@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from hive.cli.common import Group, Section, current_settings, json_option, print_json, print_table
+from hive.cli.completion import Word, capabilities, identities
 
 _SECRETS = "hive/secrets"
 _COMPOSE_UP = "docker compose -f docker-compose.worker.yml up -d --build worker"
@@ -17,7 +18,13 @@ def access() -> None:
 
 @access.command()
 @click.argument("name")
-@click.option("--capabilities", required=True, metavar="LIST", help="What it may serve: gis or gis,training.")
+@click.option(
+    "--capabilities",
+    required=True,
+    metavar="LIST",
+    type=Word(capabilities),
+    help="What it may serve: gis or gis,training.",
+)
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder to write [access/NAME in HIVE_HOME]."
 )
@@ -26,10 +33,10 @@ def access() -> None:
 def add(name: str, capabilities: str, out: Path | None, container: bool, as_json: bool) -> None:
     """Create an identity for a worker. Writes a folder with all that its machine needs."""
     from hive.catalog import find_capability
-    from hive.home import access as identities
+    from hive.home import access as registry
 
     queues = [find_capability(word.strip()).name for word in capabilities.split(",")]
-    folder = identities.add(current_settings(), name, queues, out, in_container=container)
+    folder = registry.add(current_settings(), name, queues, out, in_container=container)
     if as_json:
         print_json({"name": name, "capabilities": queues, "folder": str(folder)})
         return
@@ -60,9 +67,9 @@ def containers(address: str | None) -> None:
 @json_option
 def ls(as_json: bool) -> None:
     """List the identities of workers."""
-    from hive.home import access as identities
+    from hive.home import access as registry
 
-    known = identities.listed(current_settings())
+    known = registry.listed(current_settings())
     if as_json:
         print_json([{"name": one.name, "capabilities": list(one.queues)} for one in known])
         return
@@ -71,13 +78,13 @@ def ls(as_json: bool) -> None:
 
 
 @access.command()
-@click.argument("name")
+@click.argument("name", type=Word(identities))
 def remove(name: str) -> None:
     """Revoke an identity at once. A worker that uses it is disconnected; its jobs continue elsewhere."""
-    from hive.home import access as identities
+    from hive.home import access as registry
 
     settings = current_settings()
-    is_told = identities.remove(settings, name)
+    is_told = registry.remove(settings, name)
     click.echo(f"{name} is revoked.")
     if not is_told:
         click.echo(f"Redis does not answer at port {settings.redis_port}: it knows when it starts again.", err=True)

@@ -3,9 +3,8 @@
 import click
 
 from hive.cli.common import Section, current_settings, json_option, print_json, print_table
+from hive.cli.completion import SHELLS, VARIABLE, Word
 from hive.errors import UnknownNameError, did_you_mean
-
-_SHELLS = ("bash", "zsh", "fish")
 
 
 @click.command()
@@ -40,7 +39,7 @@ def _shown(name: str, value: str, *, is_secret: bool) -> str:
 
 
 @click.command()
-@click.argument("shell")
+@click.argument("shell", type=Word(SHELLS))
 def completion(shell: str) -> None:
     """Print the completion script for bash, zsh or fish.
 
@@ -49,12 +48,12 @@ def completion(shell: str) -> None:
     """  # noqa: D301  click wants the character \b itself
     from click.shell_completion import get_completion_class
 
-    found = get_completion_class(shell) if shell in _SHELLS else None
+    found = get_completion_class(shell) if shell in SHELLS else None
     if found is None:
-        hint = did_you_mean(shell, _SHELLS)
-        raise UnknownNameError(f"There is no completion for {shell!r}. Known are: {', '.join(_SHELLS)}.{hint}")
+        hint = did_you_mean(shell, SHELLS)
+        raise UnknownNameError(f"There is no completion for {shell!r}. Known are: {', '.join(SHELLS)}.{hint}")
     root = click.get_current_context().find_root().command
-    click.echo(found(root, {}, "hive", "_HIVE_COMPLETE").source())
+    click.echo(found(root, {}, "hive", VARIABLE).source())
 
 
 COMMANDS = {Section.MAC: (config, completion)}

@@ -22,6 +22,7 @@ from hive.cli.common import (
     provider_name,
     provider_option,
 )
+from hive.cli.completion import Word, machine_types
 from hive.errors import BadFileError, BadParameterError, HiveError, NotFoundError, UnknownNameError, did_you_mean
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ _TIMES = "\N{MULTIPLICATION SIGN}"
 
 @click.command()
 @click.argument("words", nargs=-1, metavar="[CAPABILITY [TASK] [FILES]...]")
-@click.option("--type", "type_", metavar="T", help="Machine type, such as g4dn.xlarge or g-8vcpu-32gb.")
+@click.option(
+    "--type", "type_", metavar="T", type=machine_types(), help="Machine type, such as g4dn.xlarge or g-8vcpu-32gb."
+)
 @provider_option("Provider, if several have the type.")
 @click.option("--region", metavar="NAME", help="Where.  [default: us-east-1, where that has the type]")
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="How many.  [default: 1, or those there are]")
@@ -241,7 +244,14 @@ cost.add_command(estimate)
 
 
 @cost.command()
-@click.option("--by", metavar="WHAT", default="day", show_default=True, help="Sum up by day (UTC), task or worker.")
+@click.option(
+    "--by",
+    metavar="WHAT",
+    type=Word(_EVERY_WORD),
+    default="day",
+    show_default=True,
+    help="Sum up by day (UTC), task or worker.",
+)
 @click.option("--days", type=click.IntRange(min=1), metavar="N", help="The last N days only, today counted.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
 @click.option("--picture", type=click.Path(path_type=Path), metavar="FILE.svg", help="Draw it into an SVG file too.")

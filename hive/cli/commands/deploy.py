@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hive.cli.common import Group, Section, current_settings, json_option, pairs, print_json, print_table, printable
+from hive.cli.completion import FileName, Word, capabilities, deployed
 from hive.errors import UnreachableError
 
 if TYPE_CHECKING:
@@ -20,8 +21,13 @@ def deploy() -> None:
 
 
 @deploy.command()
-@click.argument("destination", metavar="[USER@]HOST")
-@click.option("--capabilities", metavar="LIST", help="What it serves, how many jobs at once: gis=2,training=1 [gis=1].")
+@click.argument("destination", metavar="[USER@]HOST", type=Word(deployed))
+@click.option(
+    "--capabilities",
+    metavar="LIST",
+    type=Word(capabilities),
+    help="What it serves, how many jobs at once: gis=2,training=1 [gis=1].",
+)
 @click.option(
     "--via",
     type=click.Choice(["venv", "systemd", "docker"]),
@@ -35,7 +41,10 @@ def deploy() -> None:
     help="How the worker comes here: by a tunnel from this machine, or itself, after `hive up --lan`.",
 )
 @click.option(
-    "--python", metavar="FILE", help="A Python there that has Hive's libraries: installs nothing [HIVE_DEPLOY_PYTHON]."
+    "--python",
+    metavar="FILE",
+    type=FileName(),
+    help="A Python there that has Hive's libraries: installs nothing [HIVE_DEPLOY_PYTHON].",
 )
 @click.option(
     "--allow-scripts/--refuse-scripts",

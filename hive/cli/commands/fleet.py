@@ -19,6 +19,7 @@ from hive.cli.common import (
     print_table,
     provider_option,
 )
+from hive.cli.completion import Word, capabilities, machine_types, rented
 
 if TYPE_CHECKING:
     from hive.machines import LaunchPlan, LaunchRequest, Machine
@@ -46,7 +47,7 @@ class _Providers(Group):
 
         provider = find_provider(cmd_name)
 
-        @with_options([*map(_click_option, provider.options), *_UP_OPTIONS])
+        @with_options([*(_click_option(provider.name, option) for option in provider.options), *_UP_OPTIONS])
         def start(**values: Any) -> int:  # noqa: ANN401  as click gives them
             return _start(provider, values)
 
@@ -62,7 +63,10 @@ def up() -> None:
 _UP_OPTIONS = (
     click.option("--count", type=click.IntRange(1, 100), default=1, show_default=True, help="How many machines."),
     click.option(
-        "--capabilities", metavar="LIST", help="Capabilities they serve: gis=4,training=1 [HIVE_FLEET_CAPABILITIES]."
+        "--capabilities",
+        metavar="LIST",
+        type=Word(capabilities),
+        help="Capabilities they serve: gis=4,training=1 [HIVE_FLEET_CAPABILITIES].",
     ),
     click.option(
         "--hours",
@@ -88,13 +92,14 @@ _UP_OPTIONS = (
 )
 
 
-def _click_option(option: "Option") -> Callable[[Any], Any]:
+def _click_option(provider: str, option: "Option") -> Callable[[Any], Any]:
     if not option.metavar:
         return click.option(option.flag, option.name, is_flag=True, help=option.help)
     return click.option(
         option.flag,
         option.name,
         metavar=option.metavar,
+        type=machine_types(provider) if option.name == "type" else str,
         required=option.is_required,
         default=option.default,
         show_default=option.default is not None,
@@ -205,7 +210,7 @@ def ls(with_ended: bool, as_json: bool) -> None:
 
 
 @fleet.command()
-@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.argument("ids", nargs=-1, metavar="[ID]...", type=Word(rented))
 @click.option("--all", "is_all", is_flag=True, help="All of them.")
 @json_option
 def down(ids: tuple[str, ...], is_all: bool, as_json: bool) -> None:

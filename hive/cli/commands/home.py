@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hive.cli.common import Section, current_settings, json_option, print_json, printable
+from hive.cli.completion import FileName
 
 if TYPE_CHECKING:
     from hive.remote.move import Moved
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     help="What keeps it running: a process and cron, or systemd [venv].",
 )
 @click.option(
-    "--python", metavar="FILE", help="A Python there that has Hive's libraries: installs nothing [HIVE_DEPLOY_PYTHON]."
+    "--python",
+    metavar="FILE",
+    type=FileName(),
+    help="A Python there that has Hive's libraries: installs nothing [HIVE_DEPLOY_PYTHON].",
 )
 @json_option
 def home(

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from hive.cli.common import Amount, Section, json_option, open_session, print_json, print_table, printable
+from hive.cli.completion import folders, job_ids
 from hive.errors import JobStateError
 
 
@@ -30,7 +31,7 @@ def jobs(limit: int, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("job_id", metavar="ID")
+@click.argument("job_id", metavar="ID", type=job_ids())
 @json_option
 def show(job_id: str, as_json: bool) -> None:
     """Show everything that happened to a job."""
@@ -47,7 +48,7 @@ def show(job_id: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("job_id", metavar="ID")
+@click.argument("job_id", metavar="ID", type=job_ids())
 @json_option
 def why(job_id: str, as_json: bool) -> None:
     """Explain why a job waits, runs or failed, and what to do."""
@@ -63,7 +64,7 @@ def why(job_id: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("job_id", metavar="ID")
+@click.argument("job_id", metavar="ID", type=job_ids())
 @click.option("--timeout", "timeout_s", type=Amount(min=0), metavar="S", help="Wait no longer than that.")
 @json_option
 def wait(job_id: str, timeout_s: float | None, as_json: bool) -> int:
@@ -75,8 +76,8 @@ def wait(job_id: str, timeout_s: float | None, as_json: bool) -> int:
 
 
 @click.command()
-@click.argument("job_id", metavar="ID")
-@click.argument("folder", required=False, type=click.Path(path_type=Path), metavar="[DIR]")
+@click.argument("job_id", metavar="ID", type=job_ids())
+@click.argument("folder", required=False, type=click.Path(path_type=Path), metavar="[DIR]", shell_complete=folders)
 @click.option("--force", is_flag=True, help="Overwrite files that are newer than the job.")
 @json_option
 def fetch(job_id: str, folder: Path | None, force: bool, as_json: bool) -> int:
@@ -98,7 +99,7 @@ def fetch(job_id: str, folder: Path | None, force: bool, as_json: bool) -> int:
 
 
 @click.command()
-@click.argument("job_id", metavar="ID")
+@click.argument("job_id", metavar="ID", type=job_ids("queued", "running"))
 @json_option
 def cancel(job_id: str, as_json: bool) -> None:
     """Stop a queued or running job. The worker of a running one ends its processes."""
@@ -114,7 +115,7 @@ def cancel(job_id: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("job_id", metavar="ID")
+@click.argument("job_id", metavar="ID", type=job_ids("failed", "cancelled"))
 @click.option("--detach", is_flag=True, help="Print the job's id and return.")
 @json_option
 def retry(job_id: str, detach: bool, as_json: bool) -> int:

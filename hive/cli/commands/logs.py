@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hive.cli.common import Section, current_settings, json_option, open_session, print_json, printable
+from hive.cli.completion import job_ids
 
 if TYPE_CHECKING:
     from hive.client import Session
@@ -26,7 +27,7 @@ _WIDTH = max(map(len, _COLOURS))
 
 
 @click.command()
-@click.argument("job_id", metavar="ID", required=False)
+@click.argument("job_id", metavar="ID", required=False, type=job_ids())
 @click.option("-f", "--follow", is_flag=True, help="Go on with each new line until the job has ended.")
 @click.option("--orchestrator", is_flag=True, help="What Redis and the gateway of this machine logged, by time.")
 @click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="Only what attempt N wrote.")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hive.cli.common import Group, Section, json_option, print_json, print_table, with_job_options
+from hive.cli.completion import Word, tasks
 from hive.errors import BadParameterError
 from hive.options import job_options
 
@@ -48,7 +49,13 @@ class MapCapabilities(Capabilities):
 
 
 @click.group(cls=Capabilities, invoke_without_command=True, subcommand_metavar="CAPABILITY TASK [FILES]... [OPTIONS]")
-@click.option("--type", "type_", metavar="T", help="Task as capability.task, or a capability for its default task.")
+@click.option(
+    "--type",
+    "type_",
+    metavar="T",
+    type=Word(tasks),
+    help="Task as capability.task, or a capability for its default task.",
+)
 @click.option("--params", metavar="JSON", help="All parameters as one JSON object; files are paths or references.")
 @with_job_options
 @click.option("--detach", is_flag=True, help="Print the job's id and return.")
@@ -107,7 +114,7 @@ def map() -> None:
 
 
 @click.command()
-@click.argument("task", required=False, metavar="[TASK]")
+@click.argument("task", required=False, metavar="[TASK]", type=Word(tasks))
 @json_option
 def describe(task: str | None, as_json: bool) -> None:
     """Describe a task such as gis.dtm, or list all tasks."""

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from hive.cli.common import Section, current_settings, json_option, open_session, pairs, print_json, print_table
+from hive.cli.completion import Word, capabilities
 
 _MIB, _MB = 1 << 20, 10**6
 
@@ -108,6 +109,7 @@ def _cost_row(one: Mapping[str, Any]) -> tuple[str, ...]:
 @click.option(
     "--capabilities",
     metavar="LIST",
+    type=Word(capabilities),
     help="What to serve and how many jobs at once: gis=2,training=1 [WORKER_CAPABILITIES].",
 )
 @click.option("--name", metavar="NAME", help="Name of this worker; default: this machine's name.")
