@@ -106,6 +106,11 @@ def tree(tmp_path):
             "A task's file knows only how tasks are written",
         ),
         ("workers/hive_workers/gis/engine.py", "import hive_workers.test.probe", "Capabilities do not know each other"),
+        (
+            "hive/gateway/context.py",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import hive.gateway.server",
+            "No package imports its siblings in a circle",
+        ),
         ("hive/client/job.py", "def heavy() -> None:\n    import numpy", "The Mac stays light"),
     ],
 )
@@ -120,6 +125,46 @@ def test_a_planted_breach_of_the_layers_fails(tree, file, line, contract):
     )
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert f"{contract} BROKEN" in ended.stdout
+
+
+def imports_of_modules(root):
+    """Modules by name, with those that each imports anywhere in its file, under TYPE_CHECKING too."""
+    files = {}
+    for folder, package in ((root, "hive"), (root / "workers", "hive_workers")):
+        for file in (folder / package).rglob("*.py"):
+            parts = file.relative_to(folder).with_suffix("").parts
+            files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    graph = {}
+    for name, file in files.items():
+        imported = set()
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                members = {f"{node.module}.{alias.name}" for alias in node.names}
+                imported |= members & files.keys() or {node.module}
+        graph[name] = (imported & files.keys()) - {name}
+    return graph
+
+
+def circles(graph):
+    """What is left of a graph when every module is removed that imports none of the rest, or is imported by none."""
+    rest = dict(graph)
+    while True:
+        imported = set().union(*rest.values())
+        ends = {name for name, others in rest.items() if not others & rest.keys() or name not in imported}
+        if not ends:
+            return {name: sorted(others & rest.keys()) for name, others in rest.items()}
+        rest = {name: others & rest.keys() - ends for name, others in rest.items() if name not in ends}
+
+
+def test_no_modules_import_each_other_in_a_circle_not_even_for_types():
+    assert circles(imports_of_modules(ROOT)) == {}
+
+
+def test_a_circle_of_three_is_seen_and_what_leads_to_it_or_from_it_is_not_blamed():
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"a", "leaf"}, "leaf": set(), "root": {"a"}}
+    assert circles(graph) == {"a": ["b"], "b": ["c"], "c": ["a"]}
 
 
 def test_mypy_knows_what_submit_takes_and_gives(tmp_path):
