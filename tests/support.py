@@ -154,6 +154,15 @@ class Hive:
         return load_settings({"role": role}, self.environment)
 
     @property
+    def traces(self) -> Path:
+        """Where its workers write traces, and look for the gates of probes."""
+        return Path(self.environment.get("HIVE_TRACE_DIR", self.home / "traces"))
+
+    def open_gate(self, name: str) -> None:
+        """Let a probe end that was sent with `--gate NAME`."""
+        (self.traces / name).touch()
+
+    @property
     def redis(self) -> redis.Redis:
         """Redis as its admin sees it: a test may look at everything."""
         return connect(self.settings_of("admin"))
@@ -232,9 +241,14 @@ class Hive:
         pool: str = "prefork",
         name: str = "w1",
         level: str = "INFO",
+        *,
+        traces: bool = True,
         **environment: str,
     ) -> Iterator[psutil.Process]:
         """Run a real Celery worker until the block ends, and wait until it reports."""
+        if traces:
+            self.traces.mkdir(parents=True, exist_ok=True)
+            environment = {"HIVE_TRACE_DIR": str(self.traces)} | environment
         full_name = f"{name}@test"
         log = self.home / f"{name}.log"
         command = [

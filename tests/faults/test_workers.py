@@ -11,6 +11,7 @@ import pytest
 from hive.celery_adapter import make_application
 from hive.wire.job import State
 from tests.faults.harness import Host, kill_tree
+from tests.patience import patient
 from tests.support import wait_until
 
 pytestmark = pytest.mark.wire
@@ -77,14 +78,15 @@ def test_a_job_that_starts_three_leases_later_is_executed_once(field, note, leas
 
 def test_a_killed_worker_is_replaced_within_a_lease_and_five_seconds(field, note, lease_s):
     with two_workers(field) as workers:
-        job_id, has_it = started(field, workers, seconds=2)
+        job_id, has_it = started(field, workers, gate="g")
         kill_tree(has_it)
         killed = time.time()
+        field.hive.open_gate("g")
         jobs = field.wait_for_all(3 * lease_s + 10)
     restart_s = field.started(job_id, 2) - killed
     row = note(field.row("kill -9 of a worker and its children", jobs, restart_s))
     assert row.lost == 0
-    assert restart_s <= lease_s + 5
+    assert restart_s <= patient(lease_s + 5)
     assert [event["event"] for event in jobs[0].story] == ["submitted", "started", "lost", "started", "succeeded"]
 
 
@@ -156,9 +158,10 @@ def test_a_host_that_vanishes_while_it_takes_a_job_loses_none(field, note, full,
 
 def test_a_cut_network_costs_no_result(field, note, lease_s):
     with Host(20) as host, host.worker(field, "far", slots=1):
-        [job_id] = field.submit(seconds=2)
+        [job_id] = field.submit(gate="g")
         wait_until(lambda: field.started(job_id), "the job runs")
         host.pull_cable()
+        field.hive.open_gate("g")
         ended = wait_until(lambda: [one for one in field.trace() if one[0] == "end"], "it ends behind the cut")
         assert ended
         wait_until(lambda: time.time() - ended[0][3] > 2 * lease_s, "two leases pass", 3 * lease_s)
@@ -184,7 +187,7 @@ def test_sigterm_gives_the_grace_period_and_then_the_job_goes_on_elsewhere(field
     row = note(field.row("SIGTERM, the task saves its state", jobs, restart_s))
     assert row.lost == 0
     assert gone
-    assert restart_s < 4
+    assert restart_s < patient(4)
     assert [event["event"] for event in jobs[0].story] == ["submitted", "started", "stopped", "started", "succeeded"]
     second = jobs[0].finished_at.timestamp() - field.started(saving, 2)
     assert second < 7.5  # of 8 s: it did not begin again
@@ -199,7 +202,7 @@ def test_a_task_that_does_not_look_is_ended_after_the_grace_period(field, note):
     restart_s = field.started(job_id, 2) - told
     row = note(field.row("SIGTERM, the task does not look (grace 2 s)", jobs, restart_s))
     assert row.lost == 0
-    assert 2 <= restart_s <= 2 + 3
+    assert 2 <= restart_s <= 2 + patient(3)
     assert field.hive.redis.hget(f"hive:job:{job_id}", "losses") is None  # a planned stop does not count
 
 
@@ -236,7 +239,7 @@ def test_a_job_beyond_its_memory_is_ended_with_the_figure(field, note):
 
     limits = {"memory": Limits(3, None, 200 << 20), "time": Limits(3, 2.0, None)}
     with field.hive.worker("gis", slots=2, name="w1"):
-        bystander = field.submit(seconds=6)
+        bystander = field.submit(gate="g")
         for limit in limits.values():
             asked = Specification(
                 "test", "test.probe", "gis", {"seconds": 30.0, "memory": 400 << 20, "trace": "log"}, {}, {}, limit
@@ -249,6 +252,7 @@ def test_a_job_beyond_its_memory_is_ended_with_the_figure(field, note):
             error = field.job(job_id).error
             assert error["kind"] in ("memory-limit", "time-limit")
             assert "more than its limit of 200 MiB" in error["message"] or "its limit of 2 s" in error["message"]
+        field.hive.open_gate("g")
         row = note(field.row("memory and time limits: a bystander on the same worker", field.wait_for_all(30)))
     assert row.lost == 0
     assert field.job(bystander[0]).attempts == 1
@@ -294,11 +298,12 @@ def test_a_job_given_to_a_process_that_never_starts_it_is_given_to_another(field
 def test_a_job_whose_process_is_killed_each_time_is_given_up_with_the_reason(field, note):
     """As the kernel does it to a process that takes too much memory."""
     with field.hive.worker("gis", slots=2, name="w1"):
-        bystander = field.submit(seconds=5)
+        bystander = field.submit(gate="g")
         [killed] = field.submit(crash="child", memory=200 << 20)
         wait_until(lambda: field.job(killed).state.is_final, "it is given up", 60)
         error = field.job(killed).error
         field.ids.remove(killed)
+        field.hive.open_gate("g")
         row = note(field.row("a job's process is killed 3 times: a bystander", field.wait_for_all(30)))
     assert row.lost == 0
     assert field.job(bystander[0]).attempts == 1

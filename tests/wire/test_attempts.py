@@ -70,8 +70,9 @@ def test_a_probe_runs_in_every_pool(hive_up, pool, tmp_path):
 
 def test_a_job_that_kills_its_child_is_started_three_times_and_then_failed(hive_up, tmp_path):
     with hive_up.worker("gis", HIVE_TRACE_DIR=str(tmp_path)):
-        bystander = hive_up.submit("test", "--seconds", "2")
+        bystander = hive_up.submit("test", "--gate", "bystander")
         job = hive_up.wait(hive_up.submit("test", "--crash", "child", "--trace", "log"), code=1)
+        (tmp_path / "bystander").touch()
         assert hive_up.wait(bystander, code=0)["attempts"] == 1
     assert len((tmp_path / "log").read_text().splitlines()) == 3
     assert job["error"]["kind"] == "worker-lost"
@@ -89,7 +90,8 @@ def test_a_job_that_kills_its_worker_kills_the_whole_of_it(hive_up):
 
 def test_memory_and_log_lines_are_really_used(hive_up):
     with hive_up.worker("gis", slots=1) as worker:
-        job = hive_up.submit("test", "--memory", "300MiB", "--seconds", "2", "--log-lines", "7")
+        job = hive_up.submit("test", "--memory", "300MiB", "--gate", "memory", "--log-lines", "7")
         wait_until(lambda: any(one.memory_info().rss > 300 << 20 for one in worker.children()), "memory is held")
+        hive_up.open_gate("memory")
         hive_up.wait(job, code=0)
     assert (hive_up.home / "w1.log").read_text().count(" of 7") == 7

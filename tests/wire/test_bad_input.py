@@ -89,5 +89,6 @@ def test_an_unknown_command_lists_the_known_ones(farm):
     assert "Did you mean 'submit'? There is no command 'sumbit', only " in farm.run("sumbit", code=2).stderr
 
 
-def test_a_probe_that_may_not_write_traces_says_who_can_allow_it(farm):
-    assert "its owner has not set HIVE_TRACE_DIR" in farm.run("submit", "test", "--trace", "x", code=1).stderr
+def test_a_probe_that_may_not_write_traces_says_who_can_allow_it(hive_up):
+    with hive_up.worker("gis", slots=1, traces=False):
+        assert "its owner has not set HIVE_TRACE_DIR" in hive_up.run("submit", "test", "--trace", "x", code=1).stderr

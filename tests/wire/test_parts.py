@@ -63,6 +63,12 @@ def traced(tmp_path, event="end"):
     return [line[1] for line in lines if line[0] == event]
 
 
+def open_gates(hive, *numbers):
+    """Let these probes end; all of them without a number."""
+    for number in numbers or range(4):
+        hive.open_gate(f"g.{number}")
+
+
 def parts_of(hive, job_id):
     jobs = JobStore(hive.redis)
     return [jobs.get(part).to_json() for part in jobs.get(job_id).to_json()["parts"]]
@@ -100,22 +106,26 @@ def test_progress_is_that_of_the_parts(field, tables, tmp_path):
         return is_half and job
 
     with worker(field, slots=2):
-        job_id = field.submit("rocks", "survey", *tables, tmp_path / "report.txt", "--probes", "4", "--seconds", "3")
+        job_id = field.submit("rocks", "survey", *tables, tmp_path / "report.txt", "--probes", "4", "--gate", "g")
+        field.open_gate("g.1")
         job = wait_until(half, "half")
         assert (job.state, job.progress.unit) == ("running", "parts")
         why = explain(job, look_around(Session(field.settings), job))
         assert "of its 4 parts are done" in f"{why}"
+        open_gates(field)
         assert field.wait(job_id, code=0)["state"] == "succeeded"
 
 
 def test_only_what_a_killed_worker_had_is_done_again(field, tables, tmp_path):
     with worker(field, slots=2, name="w1") as first:
-        words = ["--probes", "4", "--seconds", "8", "--trace", "log"]  # long enough for a worker to start meanwhile
+        words = ["--probes", "4", "--gate", "g", "--trace", "log"]
         job_id = field.submit("rocks", "survey", *tables, tmp_path / "report.txt", *words)
+        open_gates(field, 0, 1)
         wait_until(lambda: len(traced(tmp_path)) == 2, "two probes are done")
         wait_until(lambda: len(traced(tmp_path, "start")) == 4, "two others run")
         with worker(field, slots=2, name="w2"):
             kill_tree(first)
+            open_gates(field)
             assert field.wait(job_id, code=0)["measures"]["rocks"] == 3
     parts = parts_of(field, job_id)
     assert sorted(part["attempts"] for part in parts) == [1] * 5 + [2] * 2
@@ -138,13 +148,15 @@ def test_a_part_that_fails_ends_the_others_and_the_whole_says_which(field, table
 
 def test_a_failed_job_that_is_tried_again_does_only_what_is_missing(field, tables, tmp_path):
     with worker(field, slots=2):
-        words = ["--probes", "4", "--seconds", "4", "--trace", "log"]
+        words = ["--probes", "4", "--gate", "g", "--trace", "log"]
         job_id = field.submit("rocks", "survey", *tables, tmp_path / "report.txt", *words)
+        open_gates(field, 0, 1)
         wait_until(lambda: len(traced(tmp_path)) == 2, "two probes are done")
         running = wait_until(lambda: set(traced(tmp_path, "start")) - set(traced(tmp_path)), "others run").pop()
         field.run("cancel", running)
         assert field.wait(job_id, code=1)["error"]["message"].startswith(f"Its part {running[:8]} cancelled")
         before = sorted(traced(tmp_path))
+        open_gates(field)
         assert field.run("retry", job_id).returncode == 0
     done = sorted(traced(tmp_path))
     assert [one for one in done if one in before] == before  # none of these twice

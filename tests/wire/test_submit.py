@@ -149,7 +149,7 @@ def test_workers_queues_and_status_tell_who_is_there(farm):
     assert (worker["name"], worker["capabilities"], worker["slots"]) == ("w1@test", ["gis", "test"], 2)
     assert set(worker) >= {"host", "busy", "cpu_percent", "memory_bytes", "gpus", "price_usd_per_h", "last_seen"}
     assert worker["memory_bytes"] > 20_000_000
-    job = farm.submit("test", "--queue", "gis", "--seconds", "2")
+    job = farm.submit("test", "--queue", "gis", "--gate", "status")
     running = wait_until(
         lambda: [queue for queue in farm.json("queues") if queue["name"] == "gis" and queue["running"]], "the job runs"
     )
@@ -157,6 +157,7 @@ def test_workers_queues_and_status_tell_who_is_there(farm):
     status = farm.json("status")
     assert (status["broker"]["state"], status["workers"], status["running"]) == ("up", 1, 1)
     assert 1_000_000 < status["orchestrator"]["memory_bytes"] < 100_000_000
+    farm.open_gate("status")
     farm.wait(job)
     assert "w1@test" in farm.run("workers").stdout
 

@@ -51,7 +51,7 @@ def test_ctrl_c_leaves_the_job_and_says_how_to_come_back(hive_up):
 
 
 def test_ctrl_c_leaves_a_running_job_running(farm):
-    job_id = farm.submit("test", "--seconds", "3")
+    job_id = farm.submit("test", "--seconds", "0.1", "--gate", "ctrl-c")
     wait_until(lambda: farm.record(job_id)["state"] == "running", "it runs")
     waiting = terminal(farm, "wait", job_id)
     waiting.expect("working")
@@ -60,14 +60,15 @@ def test_ctrl_c_leaves_a_running_job_running(farm):
     waiting.expect(pexpect.EOF)
     waiting.close()
     assert waiting.exitstatus == 130
+    farm.open_gate("ctrl-c")
     assert farm.wait(job_id, code=0)["attempts"] == 1
 
 
 def test_a_terminal_shows_a_moving_bar_and_is_left_clean(farm):
-    running = terminal(farm, "submit", "test", "--seconds", "1.5")
+    running = terminal(farm, "submit", "test", "--seconds", "1.5", "--gate", "bar")
     running.expect("running on w1@test")
-    running.expect(r"0\.\d of 1\.5 s")
     running.expect(r"1\.\d of 1\.5 s")
+    farm.open_gate("bar")
     running.expect("succeeded in")
     running.expect(pexpect.EOF)
     running.close()
@@ -90,12 +91,14 @@ def terminal_with(hive, more, *arguments):
 
 
 def test_waiting_no_longer_than_asked_is_exit_code_1_and_the_job_goes_on(farm):
-    job_id = farm.submit("test", "--seconds", "5")
+    job_id = farm.submit("test", "--gate", "no-longer")
     assert "is still" in farm.run("wait", job_id, "--timeout", "0.2", code=1).stderr
+    farm.open_gate("no-longer")
     assert farm.wait(job_id, code=0)["attempts"] == 1
 
 
 def test_fetching_before_the_end_says_to_wait(farm, tmp_path):
-    job_id = farm.submit("test", tmp_path / "out.bin", "--seconds", "6")
+    job_id = farm.submit("test", tmp_path / "out.bin", "--gate", "fetch")
     assert f"Wait for it: hive wait {job_id[:8]}" in farm.run("fetch", job_id, code=1).stderr
+    farm.open_gate("fetch")
     farm.wait(job_id)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from hive.errors import BadParameterError, HiveError, StoppedError
-from hive.task import AnyOutput, checkpoint, current_attempt, progress, replaced_atomically, stopping
+from hive.task import AnyOutput, Attempt, checkpoint, current_attempt, progress, replaced_atomically, stopping
 from hive.units import AtLeast, Bytes, Help, Matching, Seconds
 from hive_workers.test import test
 
@@ -21,6 +21,7 @@ _LIBRARIES = ("celery", "kombu", "redis", "torch", "pdal", "laspy", "rasterio", 
 _PAGE = 4096
 _STATE = "seconds.txt"
 _BLOCK = 1 << 20
+_PlainName = Matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", "a plain file name of letters, digits, '.', '_' and '-'")
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,9 @@ def probe(
     log_lines: Annotated[int, AtLeast(0), Help("Write that many log lines.")] = 0,
     output_bytes: Annotated[Bytes, AtLeast(0), Help("Write a file of that size to OUTPUT.")] = 0,
     trace: Annotated[
-        str | None,
-        Matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", "a plain file name of letters, digits, '.', '_' and '-'"),
-        Help("Append a line at start and end to this file in the worker's trace folder."),
+        str | None, _PlainName, Help("Append a line at start and end to this file in the worker's trace folder.")
     ] = None,
+    gate: Annotated[str | None, _PlainName, Help("Work on until this file is in the worker's trace folder.")] = None,
 ) -> Probe:
     """Check that jobs reach a worker, run there and come back.
 
@@ -63,7 +63,7 @@ def probe(
     held[::_PAGE] = b"\1" * len(held[::_PAGE])  # touch every page: memory that is only asked for costs nothing
     for number in range(log_lines):
         logger.info("line %d of %d", number + 1, log_lines)
-    _work(seconds, done, save)
+    _work(seconds, done, save, None if gate is None else _traced_attempt()[1] / gate)
     if crash is not None:
         _crash(crash)
     if fail:
@@ -82,16 +82,17 @@ def probe(
     )
 
 
-def _work(seconds: float, done: float, save: bool) -> None:
+def _work(seconds: float, done: float, save: bool, gate: Path | None) -> None:
     """Wait, and report progress ten times a second at most."""
     start = time.monotonic() - done
-    while (passed := time.monotonic() - start) < seconds:
-        progress(round(passed, 1), seconds, "s", "working")
+    while (passed := time.monotonic() - start) < seconds or not (gate is None or gate.exists()):
+        if seconds:
+            progress(round(min(passed, seconds), 1), seconds, "s", "working")
         if save:
             _save(passed)
             if stopping():
                 raise StoppedError(f"Saved after {passed:.1f} s.")
-        time.sleep(min(0.1, seconds - passed))
+        time.sleep(min(0.1, seconds - passed) if passed < seconds else 0.1)
     if seconds:
         progress(seconds, seconds, "s", "done")
 
@@ -122,22 +123,28 @@ def _write_output(output: Path, size: int) -> None:
 
 
 def _write_trace(name: str | None, event: str) -> None:
-    """Append one line in a single write, so that lines of parallel jobs do not mix.
+    """Append one line in a single write, so that lines of parallel jobs do not mix."""
+    if name is None:
+        return
+    attempt, folder = _traced_attempt()
+    now = datetime.now(UTC).isoformat()
+    line = f"{event} {attempt.job} {attempt.number} {os.getpid()} {attempt.host} {now}\n"
+    with (folder / name).open("ab", buffering=0) as file:
+        file.write(line.encode())
+
+
+def _traced_attempt() -> tuple[Attempt, Path]:
+    """Find the folder of traces and gates, and the attempt that uses it.
 
     Raises
     ------
     BadParameterError
         The worker's owner has not allowed traces.
     """
-    if name is None:
-        return
     attempt = current_attempt()
     if attempt is None or attempt.trace_folder is None:
         raise BadParameterError("This worker writes no traces: its owner has not set HIVE_TRACE_DIR.")
-    now = datetime.now(UTC).isoformat()
-    line = f"{event} {attempt.job} {attempt.number} {os.getpid()} {attempt.host} {now}\n"
-    with (attempt.trace_folder / name).open("ab", buffering=0) as file:
-        file.write(line.encode())
+    return attempt, attempt.trace_folder
 
 
 @cache
