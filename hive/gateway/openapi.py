@@ -1,15 +1,20 @@
 """`/openapi.json`: the HTTP API as an OpenAPI 3.1 document, put together from what each route says of itself."""
 
+import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
 from functools import cache
 from importlib.metadata import version
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from hive.gateway.context import PATH_PARAMETERS, Route
 from hive.gateway.handler import Handler
-from hive.options import Priority
-from hive.wire.job import State
+from hive.store import QueueReport
+from hive.wire.job import JobRecord, Specification, State
 
 Document = dict[str, Any]
 DIGEST = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
@@ -21,7 +26,24 @@ NUMBER = {"type": "number"}
 # OpenAPI before 3.2 describes a stream of server-sent events by the schema of each event.
 EVENT = {"type": "object", "properties": {"id": TEXT, "event": TEXT, "data": TEXT}, "required": ["data"]}
 STATE = {"enum": [str(state) for state in State]}
-_PRIORITY = {"enum": [str(priority) for priority in Priority]}
+_PLAIN: Mapping[Any, Document] = {
+    str: TEXT,
+    int: COUNT,
+    float: NUMBER,
+    bool: {"type": "boolean"},
+    datetime: {"type": "string", "format": "date-time"},
+    type(None): {"type": "null"},
+}
+
+
+@dataclass(frozen=True)
+class _Error:
+    kind: str
+    message: str
+
+
+# Fields that a job's JSON has otherwise than its record.
+_SHOWN_OTHERWISE: dict[str, Any] = {"parts": list[str], "parent": str | None, "error": _Error | None}
 _PARAMETERS = {
     "id": "The job's id, or a unique prefix of it.",
     "name": "Name of a preview.",
@@ -69,7 +91,7 @@ def document(routes: tuple[Route, ...]) -> Document:
                 "Listed": _listed(),
                 "Job": _job(),
                 "Worker": _worker(),
-                "Queue": structure(name=TEXT, queued=COUNT, running=COUNT, oldest_s=NUMBER, workers=COUNT),
+                "Queue": schema_of(QueueReport),
                 "Status": _status(),
             },
         },
@@ -143,28 +165,32 @@ def _job() -> Document:
 
 def _listed() -> Document:
     """As an item of `hive jobs --json`, with the parameters that name previews."""
-    progress = structure(done=NUMBER, total={"type": ["number", "null"]}, unit=TEXT, message=TEXT)
-    return structure(
-        id=TEXT,
-        capability=TEXT,
-        task=TEXT,
-        queue=TEXT,
-        state=STATE,
-        parameters={"type": "object"},
-        inputs={"type": "object"},
-        outputs={"type": "object"},
-        measures={"type": "object"},
-        submitted_at=TIME,
-        started_at=TIME,
-        finished_at=TIME,
-        attempts=COUNT,
-        worker=MAYBE_TEXT,
-        progress={"anyOf": [progress, {"type": "null"}]},
-        error={"anyOf": [structure(kind=TEXT, message=TEXT), {"type": "null"}]},
-        cost_usd={"type": ["number", "null"]},
-        priority=_PRIORITY,
-        previews=array(TEXT),
-    )
+    hints = get_type_hints(Specification) | get_type_hints(JobRecord) | _SHOWN_OTHERWISE
+    blank = Specification(capability="", task="", queue="", parameters={}, inputs={}, outputs={})
+    names = JobRecord("", blank, State.QUEUED, datetime.now(UTC)).to_json()
+    return structure(**{name: schema_of(hints[name]) for name in names}, previews=array(TEXT))
+
+
+def schema_of(hint: Any) -> Document:  # noqa: ANN401  whatever a field is annotated with
+    """Schema of a field of a record, by its type; of a type that is not known here nothing is said.
+
+    >>> schema_of(int | None)
+    {'anyOf': [{'type': 'integer', 'minimum': 0}, {'type': 'null'}]}
+    """
+    origin = get_origin(hint) or hint
+    if origin in (Union, UnionType):
+        return {"anyOf": [schema_of(member) for member in get_args(hint)]}
+    if not isinstance(origin, type):
+        return {}
+    if origin in _PLAIN:
+        return _PLAIN[origin]
+    if issubclass(origin, Enum):
+        return {"enum": [str(member) for member in origin]}
+    if dataclasses.is_dataclass(origin):
+        return structure(**{name: schema_of(member) for name, member in get_type_hints(origin).items()})
+    if issubclass(origin, Mapping):
+        return {"type": "object"}
+    return array(schema_of(get_args(hint)[0])) if issubclass(origin, Sequence) else {}
 
 
 def _worker() -> Document:

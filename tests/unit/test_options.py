@@ -79,8 +79,9 @@ def test_an_option_that_is_added_is_one_of_the_command_line(planted, words):
 def test_an_option_that_is_added_is_one_of_the_http_api(planted):
     script = """if True:
         from hive.gateway.openapi import document
+        from hive.gateway.server import ROUTES
         from hive.gateway.tasks import _request
-        post = document()["paths"]["/task"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        post = document(ROUTES)["paths"]["/task"]["post"]["requestBody"]["content"]["application/json"]["schema"]
         print(post["properties"]["rock_type"])
         print(_request({"type": "test.probe", "rock_type": "gneiss"}).options.rock_type)
     """
