@@ -38,7 +38,7 @@ def page() -> str:
     """The whole page."""
     # Hive's own tasks and providers only: other packages have pages of their own.
     catalog.ENTRY_POINTS = provider.ENTRY_POINTS = ""
-    sections = (_commands(), _tasks(), _settings(), _exit_codes(), _errors())
+    sections = (_commands(), _capabilities(), _tasks(), _settings(), _exit_codes(), _errors())
     return "\n".join([_HEAD, *sections])
 
 
@@ -70,6 +70,19 @@ def _help(path: tuple[str, ...]) -> str:
     if answer.exit_code != 0:
         raise SystemExit(f"hive {' '.join(path)} --help failed: {answer.output}")
     return "".join(f"{line.rstrip()}\n" for line in answer.output.splitlines())
+
+
+def _capabilities() -> str:
+    rows = [
+        (
+            f"`{capability.name}`",
+            capability.summary,
+            f"`{capability.extra}`" if capability.extra else "none",
+            ", ".join(f"`{name}`" for name in catalog.task_names(capability)),
+        )
+        for capability in sorted(catalog.all_capabilities(), key=lambda capability: capability.name)
+    ]
+    return "## Capabilities\n\n" + _table(("capability", "kind of work", "extra that its workers need", "tasks"), rows)
 
 
 def _tasks() -> str:

@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,8 +15,11 @@ from pathlib import Path
 import click
 import pytest
 
+from hive import errors
 from hive.cli.root import hive
 from hive.errors import HiveError
+from hive.gateway.openapi import document
+from hive.gateway.server import ROUTES
 from tests.support import TILE
 
 pytestmark = pytest.mark.acceptance
@@ -187,6 +191,35 @@ def test_every_python_block_compiles(page: Path) -> None:
     for block in blocks(page):
         if block.language == "python":
             compile(block.text, f"{page.name}: {block.title}", "exec")
+
+
+def codes(page: Path, heading: str) -> set[int]:
+    """The numbers in the first column of a section's table."""
+    section = page.read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return {int(number) for number in re.findall(r"^\| (\d+) \|", section, re.MULTILINE)}
+
+
+def test_the_conventions_list_every_exit_code() -> None:
+    classes = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, HiveError)]
+    interrupted = 128 + signal.SIGINT
+    assert codes(ROOT / "docs/conventions.md", "Output and exit codes") == {
+        0,
+        interrupted,
+        *(c.exit_code for c in classes),
+    }
+
+
+def test_the_page_on_the_http_api_lists_every_call_and_every_error() -> None:
+    page, paths = HOW_TO / "use-the-http-api.md", document(ROUTES)["paths"]
+    calls = [(verb, path) for path, methods in paths.items() for verb in methods if verb != "parameters"]
+    words = page.read_text().replace("http://127.0.0.1:8000", "")
+    shown = {("post", "/task"), ("put", "/blob/{sha256}")}  # as curl's -d and -T
+    missing = [
+        f"{verb.upper()} {re.sub(r'{(.*?)}', lambda name: name[1].upper(), path)}" for verb, path in {*calls} - shown
+    ]
+    assert [call for call in missing if f"`{call}`" not in words] == []
+    statuses = {int(code) for verb, path in calls for code in paths[path][verb]["responses"]}
+    assert codes(page, "Errors") == {code for code in statuses if code >= 400} | {429}
 
 
 @pytest.fixture
