@@ -1,11 +1,10 @@
 """All capabilities and tasks known here: Hive's own under `hive_workers`, others through entry points.
 
 A capability is a package whose `__init__` holds one `Capability`; each other module of the package declares tasks.
-Nothing is imported that is not asked for: naming one task of Hive's own imports two small modules.
+Only what is needed is imported: naming one task of Hive's own imports two small modules.
 """
 
 import importlib
-import importlib.util
 import pkgutil
 from collections.abc import Iterator
 from types import ModuleType
@@ -16,6 +15,7 @@ from hive.task import Capability, Task
 
 ENTRY_POINTS = "hive.capabilities"
 _OWN = "hive_workers"
+_REINSTALL = "Install Hive again."
 
 
 def find_task(wire_name: str, *, or_part: bool = False) -> Task[Any, Any]:
@@ -51,7 +51,7 @@ def find_capability(name: str) -> Capability:
     UnknownNameError
         Lists the capabilities that there are.
     """
-    if name.isidentifier() and importlib.util.find_spec(f"{_OWN}.{name}") is not None:
+    if name.isidentifier() and name in _own_packages():
         own = _capability_in(f"{_OWN}.{name}")
         if own.name == name:
             return own
@@ -59,12 +59,13 @@ def find_capability(name: str) -> Capability:
     for _, own in _own_capabilities():
         if own.name == name:
             return own
-    known = {capability.name: capability for capability in all_capabilities()}
-    if name not in known:
+    capabilities = {capability.name: capability for capability in all_capabilities()}
+    if name not in capabilities:
+        names = sorted(capabilities)
         raise UnknownNameError(
-            f"There is no capability {name!r}. Known are: {_list(sorted(known))}.{did_you_mean(name, known)}"
+            f"There is no capability {name!r}. Known capabilities: {_list(names)}.{did_you_mean(name, names)}"
         )
-    return known[name]
+    return capabilities[name]
 
 
 def package_of(name: str) -> ModuleType:
@@ -97,10 +98,29 @@ def all_capabilities() -> Iterator[Capability]:
 
 
 def _own_capabilities() -> Iterator[tuple[str, Capability]]:
-    for module in pkgutil.iter_modules(importlib.import_module(_OWN).__path__):
-        if module.ispkg:
-            name = f"{_OWN}.{module.name}"
-            yield name, _capability_in(name)
+    for name in _own_packages():
+        yield f"{_OWN}.{name}", _capability_in(f"{_OWN}.{name}")
+
+
+def _own_packages() -> list[str]:
+    """The names of Hive's own capability packages.
+
+    Raises
+    ------
+    TaskDeclarationError
+        There are none: not installed, or something else has that name. No tasks would look like nothing to do.
+    """
+    try:
+        folders = list(importlib.import_module(_OWN).__path__)
+    except (ImportError, AttributeError) as error:
+        raise TaskDeclarationError(f"Hive's tasks cannot be imported: {error}. {_REINSTALL}") from error
+    names = [module.name for module in pkgutil.iter_modules(folders) if module.ispkg]
+    if not names:
+        raise TaskDeclarationError(
+            f"Hive's tasks are missing: the package {_OWN!r} in {', '.join(folders) or 'no folder'} is empty. "
+            f"If it is not Hive's, start from another folder. {_REINSTALL}"
+        )
+    return names
 
 
 def _foreign_capabilities() -> Iterator[tuple[str, Capability]]:
@@ -117,23 +137,23 @@ def _foreign_capabilities() -> Iterator[tuple[str, Capability]]:
 
 def _capability_in(package: str) -> Capability:
     module = importlib.import_module(package)
-    found = [value for value in vars(module).values() if isinstance(value, Capability)]
-    if len(found) != 1:
-        raise TaskDeclarationError(f"{package} must hold exactly one Capability, not {len(found)}.")
-    _PACKAGES[found[0].name] = module
-    return found[0]
+    capabilities = [value for value in vars(module).values() if isinstance(value, Capability)]
+    if len(capabilities) != 1:
+        raise TaskDeclarationError(f"{package} must hold exactly one Capability, not {len(capabilities)}.")
+    _PACKAGES[capabilities[0].name] = module
+    return capabilities[0]
 
 
-def load_tasks(capability: Capability, wanted: str = "") -> None:
-    """Import the modules that declare the tasks of a capability; only that of `wanted` where it is named after it."""
+def load_tasks(capability: Capability, name: str = "") -> None:
+    """Import the modules that declare the tasks of a capability; only that of the task `name` where it has its name."""
     package = _PACKAGES[capability.name]
-    names = [module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")]
-    if wanted in names:
-        importlib.import_module(f"{package.__name__}.{wanted}")
-        if wanted in capability.tasks:
-            return
-    for name in names:
+    modules = [module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")]
+    if name in modules:
         importlib.import_module(f"{package.__name__}.{name}")
+        if name in capability.tasks:
+            return
+    for module in modules:
+        importlib.import_module(f"{package.__name__}.{module}")
 
 
 def all_tasks(*, with_parts: bool = False) -> Iterator[Task[Any, Any]]:

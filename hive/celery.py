@@ -3,10 +3,14 @@
 import os
 import sys
 
-_ASKS = {"inspect", "control", "status"}  # commands of `celery` that give orders to workers, which workers may not
+_CONTROL_COMMANDS = {"inspect", "control", "status"}  # of `celery`: they give orders to workers, which workers may not
 # Also for the processes of the pool, and before any setting is read.
-os.environ.setdefault("HIVE_ROLE", "submitter" if _ASKS & set(sys.argv) else "worker")
+os.environ.setdefault("HIVE_ROLE", "submitter" if _CONTROL_COMMANDS & set(sys.argv) else "worker")
 
-from hive.worker.application import make_worker_application  # noqa: E402  as above
+from hive.errors import HiveError  # noqa: E402  as above
+from hive.worker.application import make_worker_application  # noqa: E402
 
-app = make_worker_application()
+try:
+    app = make_worker_application()
+except HiveError as error:
+    raise SystemExit(f"hive: {error}") from error

@@ -14,7 +14,7 @@ from hive.catalog import package_of
 from hive.errors import HiveError
 from hive.settings import Settings
 
-_OURS = "hive-compute"
+_DISTRIBUTION = "hive-compute"
 
 
 @cache
@@ -28,7 +28,7 @@ def code_version(capability: str) -> str:
     UnknownNameError
         There is no such capability.
     """
-    digest = hashlib.sha256(version(_OURS).encode())
+    digest = hashlib.sha256(version(_DISTRIBUTION).encode())
     for name, content in _files([Path(folder) for folder in package_of(capability).__path__]):
         digest.update(f"\0{name}\0{len(content)}\0".encode())
         digest.update(content)
@@ -45,7 +45,7 @@ def _files(folders: list[Path]) -> Iterator[tuple[str, bytes]]:
 
 PACKAGES = {"hive": "hive-compute", "celery": "celery", "kombu": "kombu", "redis": "redis"}
 _BUCKETS = ("s3", "gs", "az")
-_SHOWN = 12
+_DIGEST_LENGTH = 12
 
 
 def terms(settings: Settings, capabilities: Iterable[str]) -> dict[str, Any]:
@@ -76,4 +76,4 @@ def store_kind(url: str) -> str:
 def _code(capabilities: Iterable[str]) -> Iterable[tuple[str, str]]:
     for name in capabilities:
         with suppress(HiveError):  # a queue of a name of its own is no capability
-            yield name, code_version(name)[:_SHOWN]
+            yield name, code_version(name)[:_DIGEST_LENGTH]

@@ -19,9 +19,9 @@ from hive.task import Attempt, progress
 from hive.task.context import running
 from hive.wire.job import Specification
 from hive.worker.attempt import Reporter
+from hive.worker.context import logs_of, scribe_of
 from hive.worker.logs.capture import captured
 from hive.worker.logs.spool import Spool
-from hive.worker.node import logs_of, scribe_of
 
 ATTEMPTS = 300
 logger = logging.getLogger("workers.bench")

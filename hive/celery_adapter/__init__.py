@@ -1,5 +1,6 @@
-"""How jobs travel: the Celery application, its Redis transport, and one message for each job."""
+"""Everything that touches Celery and kombu: the application, its Redis transport, messages, and Celery's worker."""
 
-from hive.celery_adapter.application import TEST_QUEUE, Post, make_application, posting, queue_lists, send
+from hive.celery_adapter.application import Application, make_application
+from hive.celery_adapter.messages import TEST_QUEUE, MessageWriter, open_writer, queue_lists, send
 
-__all__ = ["TEST_QUEUE", "Post", "make_application", "posting", "queue_lists", "send"]
+__all__ = ["TEST_QUEUE", "Application", "MessageWriter", "make_application", "open_writer", "queue_lists", "send"]

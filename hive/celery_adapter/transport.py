@@ -14,16 +14,13 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
-import kombu.transport
 import redis
-from celery import Celery
 from kombu.transport import redis as stock
 from kombu.transport import virtual
 from kombu.utils.json import dumps
 
 from hive.store.scripts import load_script
 
-_NAME = "hive.celery_adapter.transport:Transport"
 # A prepared message is plain JSON; kombu's `dumps` makes an encoder for each.
 _encode = json.JSONEncoder().encode
 _PREFIX, _NUMBERS = f"{secrets.token_hex(4)}-", itertools.count()
@@ -82,10 +79,10 @@ class QoS(stock.QoS):
             (self._delivered or {}).clear()
 
     def restore_visible(self, start: int = 0, num: int | None = 10, interval: int = 10) -> None:
-        """Leave it to the sweep: kombu would let each worker look every few seconds, and so cost the laptop by each."""
+        """Leave it to the sweep: kombu would let each worker look every few seconds, at the laptop's cost."""
 
-    def put_back(self) -> None:
-        """Put back what nobody has renewed for one lease; nothing while Redis itself has only just come back."""
+    def requeue_overdue(self) -> None:
+        """Requeue what nobody has renewed for one lease; nothing while Redis itself has only just come back."""
         with (
             self.channel.conn_or_acquire() as client,
             contextlib.suppress(stock.MutexHeld),
@@ -111,6 +108,7 @@ class Channel(stock.Channel):
     Message = Delivery
     _in_poll: Any  # kombu's: the connection on which a worker waits for messages, while it does
     _create_client: Any
+    _q_for_pri: Any
     _general: Any = None
 
     @contextmanager
@@ -123,6 +121,21 @@ class Channel(stock.Channel):
     def _next_delivery_tag(self) -> str:
         """The tag that a message is sent with; each delivery gets one of its own."""
         return f"{_PREFIX}{next(_NUMBERS)}"
+
+    def encode(self, queue: str, message: dict[str, Any]) -> tuple[str, str]:
+        """The list that a prepared message belongs to, and its text there: kombu's `basic_publish` without sending."""
+        self._inplace_augment_message(message, "", queue)
+        step = self._get_message_priority(message, reverse=False)
+        return self._q_for_pri(queue, step), _encode(message)
+
+    def push(self, messages: Iterable[tuple[str, str]]) -> None:
+        """Push encoded messages into their lists, with one command for each list."""
+        lists: dict[str, list[str]] = {}
+        for name, text in messages:
+            lists.setdefault(name, []).append(text)
+        with self.conn_or_acquire() as client:
+            for name, texts in lists.items():
+                client.lpush(name, *texts)
 
     def close(self) -> None:
         """Close at once; kombu would wait until Redis has nothing to say for as long as a worker may wait.
@@ -146,34 +159,3 @@ class Transport(stock.Transport):
 def overdue(client: "redis.Redis", index: str, lease_s: float, most: int = 1) -> list[Any]:
     """Tags of deliveries that nobody has renewed for one lease, the oldest first."""
     return list(client.register_script(load_script("overdue"))(keys=[index], args=[lease_s, most]))
-
-
-def put_back_overdue(application: Celery) -> None:
-    """Put deliveries of dead workers back into their queues."""
-    with application.connection_for_write() as connection:
-        connection.channel().qos.put_back()  # type: ignore[attr-defined]  # that of this module
-
-
-def install() -> None:
-    """Make kombu use this transport for Redis."""
-    kombu.transport.TRANSPORT_ALIASES.update(redis=_NAME, rediss=_NAME)
-
-
-def written(channel: Any, queue: str, message: dict[str, Any]) -> tuple[str, str]:  # noqa: ANN401  any Redis channel
-    """The list that a prepared message belongs to, and what lies there: what kombu's `basic_publish` does, unsent.
-
-    A function and no method: a process that has used Celery with Redis before keeps kombu's own channels.
-    """
-    channel._inplace_augment_message(message, "", queue)
-    step = channel._get_message_priority(message, reverse=False)
-    return channel._q_for_pri(queue, step), _encode(message)
-
-
-def put(channel: Any, messages: Iterable[tuple[str, str]]) -> None:  # noqa: ANN401  as above
-    """Put written messages into their lists, with one command for each list."""
-    lists: dict[str, list[str]] = {}
-    for name, text in messages:
-        lists.setdefault(name, []).append(text)
-    with channel.conn_or_acquire() as client:
-        for name, texts in lists.items():
-            client.lpush(name, *texts)

@@ -89,7 +89,7 @@ def named_values(task: Task[Any, Any], given: Mapping[str, Any]) -> dict[str, ob
     return values
 
 
-class _Value(click.ParamType[Any]):
+class _Value(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
     """Hands a word of the command line to the parameter's own check."""
 
     def __init__(self, parameter: Parameter) -> None:

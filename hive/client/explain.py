@@ -158,11 +158,24 @@ def _queued(job: JobRecord, around: Surroundings) -> Reason:
         return Reason(
             f"It waits since {_at(_waits_since(job))}: no worker serves {queue!r}.", f"Start one: {starter(queue)}"
         )
-    slots = sum(worker["slots"] for worker in serving)
-    busy = max(sum(worker["busy"] for worker in serving), around.queue.running if around.queue else 0)
+    capable = [worker for worker in serving if _has_task(worker, job.specification.task)]
+    if not capable:
+        return Reason(
+            f"It has been waiting since {_at(_waits_since(job))}: no worker of {queue!r} has the task "
+            f"{job.specification.task}.",
+            f"Update Hive on {serving[0]['host']} and start {serving[0]['name']} again.",
+        )
+    slots = sum(worker["slots"] for worker in capable)
+    busy = max(sum(worker["busy"] for worker in capable), around.queue.running if around.queue else 0)
     if busy + around.ahead >= slots:
         return _in_line(job, around.ahead, min(busy, slots), slots)
-    return _about_to_start(job, around.now, serving)
+    return _about_to_start(job, around.now, capable)
+
+
+def _has_task(worker: Mapping[str, Any], task: str) -> bool:
+    """Whether a worker has registered a task; one of an older Hive does not report its tasks."""
+    tasks = worker.get("terms", {}).get("tasks")
+    return tasks is None or task in tasks
 
 
 def _in_line(job: JobRecord, ahead: int, busy: int, slots: int) -> Reason:

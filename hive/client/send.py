@@ -15,9 +15,7 @@ from hive.wire.job import Specification
 from hive.wire.signing import Signer
 
 if TYPE_CHECKING:
-    from celery import Celery
-
-    from hive.celery_adapter import Post
+    from hive.celery_adapter import Application, MessageWriter
 
 
 class Sender:
@@ -28,7 +26,7 @@ class Sender:
         self._jobs = jobs
 
     @cached_property
-    def _application(self) -> "Celery":
+    def _application(self) -> "Application":
         from hive.celery_adapter import make_application  # noqa: PLC0415  celery: only where a job is really sent
 
         return make_application(self._settings)
@@ -70,20 +68,20 @@ class Sender:
             The broker does not answer. Batches before are sent; of the last one it may have the records and workers
             then send their messages, or it has nothing.
         """
-        from hive.celery_adapter import posting  # noqa: PLC0415  as above
+        from hive.celery_adapter import open_writer  # noqa: PLC0415  as above
 
         if not jobs:
             return []
-        with posting(self._settings, self._application) as post:
-            return [job_id for batch in in_batches(jobs) for job_id in self._send_batch(post, batch)]
+        with open_writer(self._settings, self._application) as writer:
+            return [job_id for batch in in_batches(jobs) for job_id in self._send_batch(writer, batch)]
 
-    def _send_batch(self, post: "Post", batch: Sequence[tuple[str, Specification]]) -> list[str]:
+    def _send_batch(self, writer: "MessageWriter", batch: Sequence[tuple[str, Specification]]) -> list[str]:
         """Sign and send a batch."""
         batch = Specification.all_signed(batch, self._signer)
         created = self._jobs.create_many(batch)
         free = set(created)
         with self._all_or_none(created), reachable(self._settings):
-            post.put(post.write(job_id, asked) for job_id, asked in batch if job_id in free)
+            writer.push(writer.encode(job_id, asked) for job_id, asked in batch if job_id in free)
         return created
 
     def send_message(self, job_id: str, asked: Specification) -> None:
@@ -100,11 +98,11 @@ class Sender:
 
     def send_messages(self, jobs: Sequence[tuple[str, Specification]]) -> None:
         """Send the messages of many jobs whose records are there; fails as `send_message` does."""
-        from hive.celery_adapter import posting  # noqa: PLC0415  as above
+        from hive.celery_adapter import open_writer  # noqa: PLC0415  as above
 
         for batch in in_batches(jobs):
-            with posting(self._settings, self._application) as post:
-                post.put([post.write(job_id, asked) for job_id, asked in batch])
+            with open_writer(self._settings, self._application) as writer:
+                writer.push([writer.encode(job_id, asked) for job_id, asked in batch])
 
     @contextmanager
     def _all_or_none(self, job_ids: Sequence[str]) -> Iterator[None]:

@@ -73,7 +73,9 @@ class Server(HTTPServer):
     def start_request(self, server_conn: object, request_conn: Any) -> HTTPMessageDelegate:  # noqa: ANN401  tornado's own
         """Begin with a request."""
         # Tornado copies each 64 KiB of a body three times on its way to the handler, and has no hook for another way.
-        request_conn._read_fixed_body = partial(_read_body, request_conn, request_conn._read_fixed_body)
+        # Where a release of it reads bodies by another method, they are read as Tornado does.
+        if (usual := getattr(request_conn, "_read_fixed_body", None)) is not None:
+            request_conn._read_fixed_body = partial(_read_body, request_conn, usual)
         return super().start_request(server_conn, request_conn)
 
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
@@ -95,4 +97,5 @@ async def _read_body(connection: Any, usual: Any, length: int, delegate: HTTPMes
         blocks = other, block
         del block[length - start :]
         await connection.stream.read_into(block)
-        await connection._deliver_body(delegate, block)
+        if (handling := delegate.data_received(block)) is not None:
+            await handling

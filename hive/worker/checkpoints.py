@@ -27,13 +27,13 @@ class Checkpoints:
         self._folder = folder
         self._records = records
         self._blobs = blobs
-        self._kept: dict[str, tuple[tuple[int, int], Reference]] = {}
+        self._copies: dict[str, tuple[tuple[int, int], Reference]] = {}
         self._over = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def open(self) -> Path:
-        """Bring back what the last attempt wrote, and begin to copy what this one writes."""
+        """Download what the last attempt wrote, and begin to copy what this one writes."""
         with self._lock:
             if self._thread is None:
                 self._folder.mkdir(parents=True)
@@ -51,7 +51,7 @@ class Checkpoints:
 
     def discard(self) -> None:
         """Remove what the store holds; the job does not need it any more."""
-        for _, reference in self._kept.values():
+        for _, reference in self._copies.values():
             self._blobs.delete(reference.digest)
 
     def _restore(self, manifest: Mapping[str, str]) -> None:
@@ -60,7 +60,7 @@ class Checkpoints:
             path.parent.mkdir(parents=True, exist_ok=True)
             reference = Reference.parse(text)
             self._blobs.fetch(reference, path)
-            self._kept[name] = (_stamp(path), reference)
+            self._copies[name] = (_stamp(path), reference)
 
     def _sync_until_over(self) -> None:
         while not self._over.wait(_SYNC_EVERY_S):
@@ -73,22 +73,22 @@ class Checkpoints:
             logger.warning("job %s: the checkpoint could not be copied: %s", self._job, error)
 
     def _copy_new(self) -> None:
-        found = {path.relative_to(self._folder).as_posix(): path for path in _finished_files(self._folder)}
-        current = {name: self._copied(name, path) for name, path in found.items()}
-        if current == self._kept:
+        files = {path.relative_to(self._folder).as_posix(): path for path in _finished_files(self._folder)}
+        current = {name: self._copied(name, path) for name, path in files.items()}
+        if current == self._copies:
             return
         manifest = {name: str(reference) for name, (_, reference) in current.items()}
         if self._records.keep_checkpoint(self._job, self._attempt, manifest):
             needed = {reference.digest for _, reference in current.values()}
-            for digest in {reference.digest for _, reference in self._kept.values()} - needed:
+            for digest in {reference.digest for _, reference in self._copies.values()} - needed:
                 self._blobs.delete(digest)
-            self._kept = current
+            self._copies = current
 
     def _copied(self, name: str, path: Path) -> tuple[tuple[int, int], Reference]:
         stamp = _stamp(path)
-        known = self._kept.get(name)
-        if known is not None and known[0] == stamp:
-            return known
+        previous = self._copies.get(name)
+        if previous is not None and previous[0] == stamp:
+            return previous
         reference = Reference(digest_of(path), path.name)
         if not self._blobs.has(reference.digest):
             self._blobs.put(FileContent(path), reference)

@@ -14,41 +14,41 @@ from hive.task.parameter import Parameter
 from hive.task.values import Json
 from hive.wire.job import JobRecord, Specification, State
 from hive.wire.signing import Signer
-from hive.worker.files import bring, store
+from hive.worker.files import download, store
 
 
 class Division:
     """The parts of one job, for one of its attempts; a task may divide its work more than once."""
 
-    def __init__(self, job_id: str, records: JobStore, blobs: BlobStore, most_attempts: int, signer: Signer) -> None:
+    def __init__(self, job_id: str, records: JobStore, blobs: BlobStore, max_attempts: int, signer: Signer) -> None:
         self._job_id = job_id
         self._records = records
         self._blobs = blobs
-        self._most_attempts = most_attempts
+        self._max_attempts = max_attempts
         self._signer = signer
         self._plans: list[list[str]] = []
 
     def __call__(self, plan: Sequence[Part[Any]], /) -> list[Any]:
-        """Make the parts known, or where they are done, bring back what they wrote and measured.
+        """Submit the parts, or where they are done, download what they wrote and return what they measured.
 
         Raises
         ------
         DividedError
             Parts are still to be done; the attempt ends here.
         TaskDeclarationError
-            This is not the plan that the task had made before.
+            This is not the plan that the task made before.
         """
         whole = self._records.get(self._job_id)
-        asked = [self._specification(whole, one) for one in plan]
-        ids = [_part_id(self._job_id, len(self._plans), number, one) for number, one in enumerate(asked)]
+        specifications = [self._specification(whole, part) for part in plan]
+        ids = [_part_id(self._job_id, len(self._plans), number, part) for number, part in enumerate(specifications)]
         self._refuse_another_plan(whole, ids)
         self._plans.append(ids)
-        known = self._records.get_many(ids)
-        if all(job is not None and job.state is State.SUCCEEDED for job in known):
-            return [self._result(one, cast(JobRecord, job)) for one, job in zip(plan, known, strict=True)]
-        new = [n for n, job in enumerate(known) if job is None]
-        self._records.create_many(Specification.all_signed([(ids[n], asked[n]) for n in new], self._signer))
-        self._records.retry_many([job.id for job in known if job is not None and job.state.is_final])
+        jobs = self._records.get_many(ids)
+        if all(job is not None and job.state is State.SUCCEEDED for job in jobs):
+            return [self._result(part, cast(JobRecord, job)) for part, job in zip(plan, jobs, strict=True)]
+        new = [n for n, job in enumerate(jobs) if job is None]
+        self._records.create_many(Specification.all_signed([(ids[n], specifications[n]) for n in new], self._signer))
+        self._records.retry_many([job.id for job in jobs if job is not None and job.state.is_final])
         raise DividedError("The job waits for its parts.", self._plans)
 
     def _refuse_another_plan(self, whole: JobRecord, ids: list[str]) -> None:
@@ -63,31 +63,33 @@ class Division:
         task = part.task
         files = {parameter.name: parameter for parameter in (*task.reads, *task.writes)}
         values = task.check(part.values)
-        written = {one.name: values[one.name] for one in task.writes if values[one.name] is not None}
+        outputs = {file.name: values[file.name] for file in task.writes if values[file.name] is not None}
         return Specification(
             capability=task.capability,
             task=task.wire_name,
             queue=whole.specification.queue,  # its workers may send nothing to another one
             parameters={name: cast(Json, value) for name, value in values.items() if name not in files},
-            inputs={one.name: self._sent(one, values[one.name]) for one in task.reads if values[one.name] is not None},
-            outputs={name: Path(str(path)).name for name, path in written.items()},
-            limits=replace(task.limits, attempts=task.limits.attempts or self._most_attempts),
+            inputs={
+                file.name: self._upload(file, values[file.name]) for file in task.reads if values[file.name] is not None
+            },
+            outputs={name: Path(str(path)).name for name, path in outputs.items()},
+            limits=replace(task.limits, attempts=task.limits.attempts or self._max_attempts),
             priority=whole.specification.priority,
             parent=self._job_id,
         )
 
-    def _sent(self, parameter: Parameter, value: object) -> Json:
-        """Bring what a part reads into the store; what this job has read itself is there already."""
+    def _upload(self, parameter: Parameter, value: object) -> Json:
+        """Upload what a part reads; what this job has read itself is in the store already."""
         if isinstance(value, list):
-            return [self._sent(parameter, one) for one in value]
+            return [self._upload(parameter, item) for item in value]
         return str(store(self._blobs, Path(str(value))))
 
     def _result(self, part: Part[Any], job: JobRecord) -> Any:  # noqa: ANN401  the part's own type
         for name, text in job.outputs.items():
-            bring(self._blobs, Reference.parse(text), Path(str(part.values[name])))
+            download(self._blobs, Reference.parse(text), Path(str(part.values[name])))
         return part.task.result_from(job.measures)
 
 
-def _part_id(job_id: str, plan: int, number: int, asked: Specification) -> str:
+def _part_id(job_id: str, plan: int, number: int, specification: Specification) -> str:
     """The same plan of the same job has the same parts, so that none of them is done twice."""
-    return hashlib.sha256(f"{job_id}.{plan}.{number}.{asked.to_json()}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{job_id}.{plan}.{number}.{specification.to_json()}".encode()).hexdigest()[:16]

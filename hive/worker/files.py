@@ -20,50 +20,49 @@ from hive.task.parameter import Parameter
 from hive.task.values import Json
 
 
-def fetch(cache: Cache, scratch: Path, parameter: Parameter, wanted: Json) -> Path | list[Path]:
+def fetch(cache: Cache, scratch: Path, parameter: Parameter, source: Json) -> Path | list[Path]:
     """Put the file or files of one parameter into a folder of their own, so that equal names do not meet."""
     folder = scratch / "in" / parameter.name
-    if isinstance(wanted, list):
-        return [_fetch_one(cache, folder / str(number), one) for number, one in enumerate(wanted)]
-    placed = _fetch_one(cache, folder, wanted)
+    if isinstance(source, list):
+        return [_fetch_one(cache, folder / str(number), part) for number, part in enumerate(source)]
+    fetched = _fetch_one(cache, folder, source)
     if parameter.is_repeated:  # many small files, which travelled as one
-        return sorted(path for path in placed.rglob("*") if path.is_file())
-    return placed
+        return sorted(path for path in fetched.rglob("*") if path.is_file())
+    return fetched
 
 
-def _fetch_one(cache: Cache, folder: Path, wanted: Json) -> Path:
+def _fetch_one(cache: Cache, folder: Path, source: Json) -> Path:
     folder.mkdir(parents=True)
-    if Remote.matches(str(wanted)):
-        return Remote.parse(str(wanted)).fetch(folder)
-    reference = Reference.parse(str(wanted))
-    placed = cache.place(reference, folder)
-    return _unpacked(placed) if reference.is_folder else placed
+    if Remote.matches(str(source)):
+        return Remote.parse(str(source)).fetch(folder)
+    reference = Reference.parse(str(source))
+    path = cache.place(reference, folder)
+    return _unpacked(path) if reference.is_folder else path
 
 
 def size_bytes(inputs: Iterable[Path | list[Path]]) -> int:
     """How much a task reads: all its files, and those in its folders."""
-    paths = [path for one in inputs for path in (one if isinstance(one, list) else [one])]
-    return total_bytes(paths)
+    return total_bytes([path for paths in inputs for path in (paths if isinstance(paths, list) else [paths])])
 
 
 def _unpacked(pack: Path) -> Path:
     """Replace a pack by the folder of its name."""
-    passing = pack.rename(pack.parent.with_suffix(".pack"))
+    archive = pack.rename(pack.parent.with_suffix(".pack"))
     pack.mkdir()
-    unpack(passing, pack)
-    passing.unlink()
+    unpack(archive, pack)
+    archive.unlink()
     return pack
 
 
-def output_path(scratch: Path, parameter: Parameter, wanted: str) -> Path:
-    """Where the task shall write; a folder is there when the task starts."""
-    path = scratch / "out" / safe_name(parameter.name) / safe_name(wanted)
+def output_path(scratch: Path, parameter: Parameter, name: str) -> Path:
+    """Where the task writes; a folder is there when the task starts."""
+    path = scratch / "out" / safe_name(parameter.name) / safe_name(name)
     (path if parameter.is_folder else path.parent).mkdir(parents=True)
     return path
 
 
 def store(blobs: BlobStore, path: Path) -> Reference:
-    """Bring a file or a folder into the store, where it is not there yet."""
+    """Upload a file or a folder to the store, unless it is there already."""
     content: Content = pack_folder(path) if path.is_dir() else FileContent(path)
     reference = Reference(digest_of(content), path.name, is_folder=path.is_dir())
     if not blobs.has(reference.digest):
@@ -71,7 +70,7 @@ def store(blobs: BlobStore, path: Path) -> Reference:
     return reference
 
 
-def bring(blobs: BlobStore, reference: Reference, path: Path) -> None:
+def download(blobs: BlobStore, reference: Reference, path: Path) -> None:
     """Write what another job has written to a path of this one."""
     if not reference.is_folder:
         blobs.fetch(reference, path)

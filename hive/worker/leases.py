@@ -1,4 +1,4 @@
-"""The keeper: a thread of each worker that keeps its leases alive and ends what must not go on.
+"""The lease keeper: a thread of each worker that renews its leases and ends what must not go on.
 
 A thread and not the worker's event loop: a solo pool blocks the loop while a task runs, and a warm shutdown stops it.
 """
@@ -15,16 +15,15 @@ from typing import Any
 
 import psutil
 import redis
-from celery import bootsteps
-from celery.worker import state as celery_state
 
+from hive.celery_adapter.worker import RunningWorker
 from hive.settings import Settings, load_settings
 from hive.store import JobStore, keys
 from hive.store.connection import connect, held_keys
 from hive.store.scripts import load_script
 from hive.wire.job import State
+from hive.worker.context import outbox_of, scribe_of, slots_of
 from hive.worker.logs.scribe import EVERY_S, Scribe
-from hive.worker.node import outbox_of, scribe_of, slots_of
 from hive.worker.outbox import Outbox, Outcome
 from hive.worker.slots import Slot
 from hive.worker.sweeper import Sweeper
@@ -38,35 +37,31 @@ _DEAF_LEASES = 3  # after one in which it was first seen so
 _LOOKS_AT_DEAD = 8
 
 
-class Keeper(bootsteps.StartStopStep):
-    """A step of the Celery worker, so that any `celery -A hive worker` has it."""
+class LeaseKeeper:
+    """The threads beside a worker's jobs: one renews leases and ends attempts, one carries logs, one sweeps."""
 
-    requires = ("celery.worker.components:Pool",)
-
-    def __init__(self, parent: Any, **options: Any) -> None:  # noqa: ANN401  celery's own signature
-        super().__init__(parent, **options)
+    def __init__(self, worker: RunningWorker) -> None:
+        self._worker = worker
         self._over = threading.Event()
         self._threads: list[threading.Thread] = []
 
-    def start(self, parent: Any) -> None:  # noqa: ANN401
-        """Begin to keep and to sweep."""
-        settings = load_settings()
-        scribe = scribe_of(settings, parent.hostname, connect(settings))
-        sweeper = Sweeper(settings, parent.app, parent.hostname, list(parent.app.amqp.queues.consume_from))
-        duties = WorkerMonitor(settings, parent, scribe, sweeper)
-        duties.take_over()
-        parent.wait_for_soft_shutdown = duties.wait_for_tasks
-        self._run("keeper", duties.look, _LOOK_EVERY_S)
+    def start(self) -> None:
+        """Begin to renew and to sweep."""
+        settings, worker = load_settings(), self._worker
+        scribe = scribe_of(settings, worker.name, connect(settings))
+        sweeper = Sweeper(settings, worker.application, worker.name, worker.queues)
+        monitor = WorkerMonitor(settings, worker, scribe, sweeper)
+        monitor.take_over()
+        worker.on_soft_shutdown(monitor.wait_for_tasks)
+        self._run("keeper", monitor.look, _LOOK_EVERY_S)
         self._run("scribe", scribe.look, EVERY_S)
         self._run("sweeper", sweeper.sweep, settings.lease_s / _SWEEPS_PER_LEASE)
 
-    def stop(self, parent: Any) -> None:  # noqa: ANN401
+    def stop(self) -> None:
         """Stop; by now no task runs here any more."""
         self._over.set()
         for thread in self._threads:
             thread.join(timeout=2 * _LOOK_EVERY_S)
-
-    terminate = stop
 
     def _run(self, name: str, step: Callable[[], None], pause_s: float) -> None:
         def run() -> None:
@@ -76,7 +71,7 @@ class Keeper(bootsteps.StartStopStep):
                 except (redis.RedisError, OSError) as error:
                     logger.warning("%s: Redis is away: %s", name, error)
                 except Exception:
-                    logger.exception("%s: a mistake in Hive; it goes on", name)
+                    logger.exception("%s: this is a bug in Hive; it goes on", name)
 
         thread = threading.Thread(target=run, daemon=True, name=name)
         thread.start()
@@ -84,9 +79,9 @@ class Keeper(bootsteps.StartStopStep):
 
 
 class WorkerMonitor:
-    """What a keeper does for its worker."""
+    """What the lease keeper does for its worker."""
 
-    def __init__(self, settings: Settings, worker: Any, scribe: Scribe, sweeper: Sweeper) -> None:  # noqa: ANN401  celery's WorkController
+    def __init__(self, settings: Settings, worker: RunningWorker, scribe: Scribe, sweeper: Sweeper) -> None:
         self._settings = settings
         self._worker = worker
         self._scribe = scribe
@@ -95,12 +90,12 @@ class WorkerMonitor:
         self._renew = self._redis.register_script(load_script("renew"))
         self._index = held_keys(settings)["unacked_index_key"]
         self._store = JobStore(self._redis)
-        self._slots = slots_of(settings, worker.hostname)
+        self._slots = slots_of(settings, worker.name)
         self._outbox: Outbox = outbox_of(settings, self._store)
         self._peaks: dict[tuple[str, int], int] = {}
         self._dead: dict[Slot, int] = {}
         self._next_renewal = self._next_deaf_look = 0.0
-        self._taken = -1
+        self._received = -1
         self._deaf_since: float | None = None
         self._idle_since: dict[str, float] = {}
         self._cancelled: Any = None
@@ -125,12 +120,12 @@ class WorkerMonitor:
             if self._outbox.waiting() and self._scribe.look_now():  # a job's log comes before its end
                 self._outbox.flush()
             self._next_renewal = time.monotonic() + self._settings.lease_s / _RENEWALS_PER_LEASE
-            self._end_unwanted(slots)
+            self._end_stale(slots)
         if time.monotonic() >= self._next_deaf_look:
             self._next_deaf_look = time.monotonic() + self._settings.lease_s
             self._end_where_deaf(slots)
         if (slots or self._cancelled is None) and {slot.job for slot in slots} & set(self._newly_cancelled()):
-            self._end_unwanted(slots)  # a job that was retried meanwhile may have a wanted attempt too
+            self._end_stale(slots)  # a job that was retried meanwhile may have a wanted attempt too
 
     def _note_dead(self, slots: list[Slot]) -> None:
         """Note attempts whose process is gone; after some looks, because Celery mostly notes them, with the signal."""
@@ -143,12 +138,12 @@ class WorkerMonitor:
     def _renewed(self, slots: list[Slot]) -> list[str]:
         """Renew everything that this worker holds; returns the names of attempts whose work is for nobody."""
         waiting = self._outbox.waiting()
-        held = {(slot.job, slot.attempt) for slot in slots} | {(one.job, one.attempt) for one in waiting}
+        held = {(slot.job, slot.attempt) for slot in slots} | {(outcome.job, outcome.attempt) for outcome in waiting}
         jobs = [[job, attempt, self._peaks.get((job, attempt), 0)] for job, attempt in held]
         self._peaks = {key: peak for key, peak in self._peaks.items() if key in held}
-        tags = _delivery_tags(self._worker) - self._never_started(slots)
+        tags = self._worker.delivery_tags() - self._never_started(slots)
         if not jobs and not tags:
-            return []  # that a worker is alive is told by the sweeps; a hundred idle ones must not cost the laptop
+            return []  # sweeps show that a worker is alive; a hundred idle ones must not cost the laptop
         document = json.dumps({"jobs": jobs, "tags": list(tags)})
         lease_ms = int(self._settings.lease_s * 1000)
         stale: list[str] = self._renew(keys=[self._index], args=[lease_ms, document])
@@ -159,9 +154,9 @@ class WorkerMonitor:
 
         Celery can lose a slot whose process dies while the worker reconnects, and keeps the message that it gave to it.
         """
-        started = {slot.job for slot in slots}
-        has_free = len(slots) < self._worker.concurrency
-        idle = {tag for tag, job in _reserved().items() if has_free and job not in started}
+        running = {slot.job for slot in slots}
+        has_free_slot = len(slots) < self._worker.slots
+        idle = {tag for tag, job in self._worker.reserved().items() if has_free_slot and job not in running}
         now = time.monotonic()
         self._idle_since = {tag: self._idle_since.get(tag, now) for tag in idle}
         return {tag for tag, since in self._idle_since.items() if now - since > self._settings.lease_s}
@@ -173,9 +168,9 @@ class WorkerMonitor:
         runs here is taken over by others.
         """
         waiting = self._sweeper.waiting + len(self._idle_since)
-        taken = sum(celery_state.total_count.values())
-        is_deaf = waiting and taken == self._taken and len(slots) < self._worker.concurrency
-        self._taken = taken
+        received = self._worker.jobs_received
+        is_deaf = waiting and received == self._received and len(slots) < self._worker.slots
+        self._received = received
         if not is_deaf or self._slots.stop_flag.exists():
             self._deaf_since = None
         elif self._deaf_since is None:
@@ -185,18 +180,18 @@ class WorkerMonitor:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def _newly_cancelled(self) -> list[str]:
-        """Jobs that were cancelled since the last look, as Redis tells them."""
+        """Jobs that were cancelled since the last look, as Redis publishes them."""
         if self._cancelled is None:
             self._cancelled = self._redis.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]  # redis-py
             self._cancelled.subscribe(keys.CANCEL)
-        found = []
+        jobs = []
         try:
             while (message := self._cancelled.get_message(timeout=0)) is not None:
-                found.append(message["data"])
+                jobs.append(message["data"])
         except redis.RedisError:
             self._cancelled = None
             raise
-        return found
+        return jobs
 
     def _check_limits(self, slot: Slot) -> None:
         """Measure an attempt, and fail it where it goes beyond its limits."""
@@ -214,7 +209,7 @@ class WorkerMonitor:
     def _fail(self, slot: Slot, kind: str, message: str) -> None:
         may_end = self._claim(slot)
         if not may_end and slot.pid != os.getpid():
-            return  # it has ended by itself
+            return  # it has ended already
         self._scribe.hurry(slot.name)
         outcome = Outcome(slot.job, slot.attempt, State.FAILED, error={"kind": kind, "message": message})
         self._outbox.send(outcome)
@@ -236,17 +231,17 @@ class WorkerMonitor:
             if self._claim(slot):
                 end_process(slot)
 
-    def _end_unwanted(self, slots: list[Slot]) -> None:
-        """Renew what this worker holds, and end the processes of attempts whose work nobody wants any more."""
-        unwanted = set(self._renewed(slots))
+    def _end_stale(self, slots: list[Slot]) -> None:
+        """Renew what this worker holds, and end the processes of attempts whose work nobody needs any more."""
+        stale = set(self._renewed(slots))
         for slot in slots:
-            if slot.name in unwanted and self._claim(slot):
+            if slot.name in stale and self._claim(slot):
                 end_process(slot)
 
     def _claim(self, slot: Slot) -> bool:
         """Make sure that a process is still at this attempt and may be ended; a thread of the worker may not."""
         if slot.pid == os.getpid():
-            logger.warning("job %s is not wanted any more, but runs in a thread, which cannot be ended", slot.job)
+            logger.warning("job %s is not needed any more, but runs in a thread, which cannot be ended", slot.job)
             return False
         return self._slots.claim(slot)
 
@@ -258,30 +253,26 @@ def end_process(slot: Slot) -> None:
         family = [process, *process.children(recursive=True)]
     except psutil.NoSuchProcess:
         return
-    for one in family:
+    for member in family:
         with contextlib.suppress(psutil.NoSuchProcess):
-            one.send_signal(signal.SIGKILL)
+            member.send_signal(signal.SIGKILL)
 
 
-def _delivery_tags(worker: Any) -> set[str]:  # noqa: ANN401
-    """Tags of the messages that this worker holds, in its channel or, after a reconnection, only in its tasks."""
-    consumer = getattr(getattr(worker, "consumer", None), "task_consumer", None)
-    quality = consumer.channel.qos if consumer is not None and consumer.channel is not None else None
-    tags = set(_copy(lambda: list(quality._delivered))) if quality is not None else set()
-    tags -= set(_copy(lambda: list(quality._dirty))) if quality is not None else set()
-    return tags | set(_reserved())
+def note_loss(worker: str, job_id: str, reason: str) -> None:
+    """Note that the process of an attempt died; does nothing where the attempt is not the newest one any more.
 
-
-def _reserved() -> dict[str, str]:
-    """The messages that Celery has taken for its pool: their tags, and their jobs."""
-    requests = _copy(lambda: [*celery_state.reserved_requests, *celery_state.active_requests])
-    return {request.message.delivery_tag: str(request.id) for request in requests if request.message is not None}
-
-
-def _copy(read: Callable[[], list[Any]]) -> list[Any]:
-    """Copy a collection that the worker's main thread changes meanwhile."""
-    while True:
-        try:
-            return read()
-        except RuntimeError:
-            time.sleep(0.001)
+    Billiard says `Worker exited prematurely: signal 9 (SIGKILL) Job: 0.`; the signal is what people need.
+    """
+    settings = load_settings()
+    slots = slots_of(settings, worker)
+    client = connect(settings)
+    signal_name = reason.partition(":")[2].partition(" Job:")[0].strip() or reason or "an exit"
+    for slot in slots.all():
+        if slot.job == job_id and not slot.is_alive:
+            try:
+                scribe_of(settings, worker, client).finish(slot.name)
+                JobStore(client).lose(job_id, slot.attempt, f"its process was ended by {signal_name}")
+            except (redis.RedisError, OSError) as error:
+                logger.warning("job %s lost its process, and Redis is away: %s", job_id, error)
+                return  # the lease keeper finds it again
+            slots.clear(slot)

@@ -75,7 +75,7 @@ class Outbox:
 
     def _report(self, outcome: Outcome) -> None:
         if not outcome.report(self._store):
-            logger.warning("job %s attempt %d came too late: it is not the newest", outcome.job, outcome.attempt)
+            logger.warning("job %s attempt %d is stale: a newer attempt has taken over", outcome.job, outcome.attempt)
 
     def _file(self, outcome: Outcome) -> Path:
         return self._folder / f"{outcome.job}.{outcome.attempt}.json"

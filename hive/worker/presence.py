@@ -1,4 +1,4 @@
-"""What a worker reports of itself: that it is there, its load, its GPUs."""
+"""What a worker reports of itself: that it is there, its load, its GPUs, its tasks."""
 
 import csv
 import logging
@@ -14,9 +14,8 @@ from typing import Any
 
 import psutil
 import redis
-from celery import bootsteps
-from celery.worker import state
 
+from hive.celery_adapter.worker import RunningWorker
 from hive.settings import Settings, host_name, load_settings
 from hive.store import Registry, WorkerReport
 from hive.store.connection import connect
@@ -38,20 +37,20 @@ def gpu_names() -> tuple[str, ...]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if program is None or visible in ("", "-1"):
         return ()
-    chosen = [f"--id={visible}"] if visible else []
-    command = [program, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits", *chosen]
+    selection = [f"--id={visible}"] if visible else []
+    command = [program, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits", *selection]
     try:
-        ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_TIMEOUT_S)  # noqa: S603  no shell
+        result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_TIMEOUT_S)  # noqa: S603  no shell
     except (OSError, subprocess.SubprocessError) as error:
-        logger.warning("%s does not tell the GPUs: %s", _PROGRAM, error)
+        logger.warning("%s does not list the GPUs: %s", _PROGRAM, error)
         return ()
-    return tuple(_named(row) for row in csv.reader(ended.stdout.splitlines(), skipinitialspace=True) if row)
+    return tuple(_gpu_name(row) for row in csv.reader(result.stdout.splitlines(), skipinitialspace=True) if row)
 
 
-def _named(row: list[str]) -> str:
+def _gpu_name(row: list[str]) -> str:
     """One GPU; its memory in GiB, where the program knows it [MiB].
 
-    >>> _named(["NVIDIA A10G", "23028"]), _named(["NVIDIA GB10", "[N/A]"])
+    >>> _gpu_name(["NVIDIA A10G", "23028"]), _gpu_name(["NVIDIA GB10", "[N/A]"])
     ('NVIDIA A10G, 22.5 GiB', 'NVIDIA GB10')
     """
     name, memory = row[0].strip(), row[-1].strip()
@@ -61,62 +60,55 @@ def _named(row: list[str]) -> str:
 _LOOK_EVERY_S = 2.0
 
 
-class Presence(bootsteps.StartStopStep):
-    """A step of the Celery worker, so that any `celery -A hive worker` has it.
+class Presence:
+    """Reports from a thread of its own: a solo pool blocks the worker's event loop while a task runs."""
 
-    It reports from a thread of its own: a solo pool blocks the worker's event loop while a task runs.
-    """
-
-    requires = ("celery.worker.components:Pool",)
-
-    def __init__(self, parent: Any, **options: Any) -> None:  # noqa: ANN401  celery's own signature
-        super().__init__(parent, **options)
+    def __init__(self, worker: RunningWorker) -> None:
+        self._worker = worker
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def start(self, parent: Any) -> None:  # noqa: ANN401
+    def start(self) -> None:
         """Begin to report."""
-        self._thread = threading.Thread(target=self._report_until_over, args=(parent,), daemon=True, name="presence")
+        self._thread = threading.Thread(target=self._report_until_over, daemon=True, name="presence")
         self._thread.start()
 
-    def stop(self, parent: Any) -> None:  # noqa: ANN401
+    def stop(self) -> None:
         """Stop reporting and sign off."""
         self._over.set()
         if self._thread is not None:
             self._thread.join(timeout=REPORT_EVERY_S)
 
-    terminate = stop
-
-    def _report_until_over(self, parent: Any) -> None:  # noqa: ANN401
-        settings = load_settings()
+    def _report_until_over(self) -> None:
+        settings, worker = load_settings(), self._worker
         registry = Registry(connect(settings))
-        meter, gpus, agreed = _Meter(), gpu_names(), _terms(parent, settings)
-        there, idle = There(registry, parent.hostname, settings), _Idle()
+        meter, gpus, own_terms = _Meter(), gpu_names(), _terms(worker, settings)
+        clock, idle = PresenceClock(registry, worker.name, settings), _Idle(worker)
         every_s = REPORT_EVERY_S
         while not self._over.is_set():
-            said, pause_s = len(state.active_requests), every_s
+            running, pause_s = worker.jobs_running, every_s
             try:
-                with there.counted() as time_s:
-                    own = describe(parent, meter, gpus, agreed, settings.price_usd_per_h, idle.seconds())
-                    every_s = registry.report(own, time_s, pause_s)
+                with clock.counted() as time_s:
+                    report = describe(worker, meter, gpus, own_terms, settings.price_usd_per_h, idle.seconds())
+                    every_s = registry.report(report, time_s, pause_s)
             except (redis.RedisError, OSError) as error:
                 logger.warning("cannot report to Redis: %s", error)
-            self._wait(said, pause_s)
+            self._wait(running, pause_s)
         try:
-            with there.counted() as time_s:
-                registry.leave(parent.hostname, settings.price_usd_per_h, time_s)
+            with clock.counted() as time_s:
+                registry.leave(worker.name, settings.price_usd_per_h, time_s)
         except (redis.RedisError, OSError):
-            logger.info("Redis is away; it will notice by itself that this worker has gone")
+            logger.info("Redis is away; it will notice that this worker has gone")
 
-    def _wait(self, said: int, pause_s: float) -> None:
-        """Wait until the next report is due: after a pause, or when another number of jobs runs than was said."""
+    def _wait(self, running: int, pause_s: float) -> None:
+        """Wait until the next report is due: after a pause, or when another number of jobs runs than was reported."""
         end = time.monotonic() + pause_s
         while not self._over.wait(_LOOK_EVERY_S) and time.monotonic() < end:
-            if len(state.active_requests) != said:
+            if self._worker.jobs_running != running:
                 return
 
 
-class There:
+class PresenceClock:
     """The time of this worker that is not counted yet: it began when its process did."""
 
     def __init__(self, registry: Registry, worker: str, settings: Settings) -> None:
@@ -144,21 +136,21 @@ class There:
 
 
 def describe(
-    parent: Any,  # noqa: ANN401
+    worker: RunningWorker,
     meter: "_Meter",
     gpus: tuple[str, ...],
-    agreed: Mapping[str, Any],
+    own_terms: Mapping[str, Any],
     price_usd_per_h: float | None,
     idle_s: float | None = None,
 ) -> WorkerReport:
-    """Describe a running Celery worker."""
+    """Describe a running worker."""
     cpu_percent, memory_bytes = meter.read()
     return WorkerReport(
-        name=parent.hostname,
+        name=worker.name,
         host=host_name(),
-        capabilities=tuple(sorted(queue for queue in parent.app.amqp.queues.consume_from)),
-        slots=parent.concurrency,
-        busy=len(state.active_requests),
+        capabilities=tuple(sorted(worker.queues)),
+        slots=worker.slots,
+        busy=worker.jobs_running,
         cpu_percent=cpu_percent,
         memory_bytes=memory_bytes,
         gpus=gpus,
@@ -166,30 +158,31 @@ def describe(
         pid=os.getpid(),
         version=version("hive-compute"),
         clock_s=time.time(),
-        terms=agreed,
+        terms=own_terms,
         idle_s=idle_s,
     )
 
 
-def _terms(parent: Any, settings: Settings) -> dict[str, Any]:  # noqa: ANN401
-    """What holds here; Celery's own options are those in force, whatever file they came from."""
-    options = parent.app.conf.broker_transport_options
-    return terms(settings, parent.app.amqp.queues.consume_from) | {
-        "visibility_timeout_s": options.get("visibility_timeout")
+def _terms(worker: RunningWorker, settings: Settings) -> dict[str, Any]:
+    """The terms of this worker; the tasks are those that Celery has registered, which it will run."""
+    return terms(settings, worker.queues) | {
+        "visibility_timeout_s": worker.visibility_timeout_s,
+        "tasks": worker.task_names,
     }
 
 
 class _Idle:
     """For how long this worker has had no job; one that came and went between two looks counts too."""
 
-    def __init__(self) -> None:
-        self._had = 0
+    def __init__(self, worker: RunningWorker) -> None:
+        self._worker = worker
+        self._received = 0
         self._since = time.monotonic()
 
     def seconds(self) -> float:
-        had = sum(state.total_count.values())
-        if state.active_requests or had != self._had:
-            self._had, self._since = had, time.monotonic()
+        received = self._worker.jobs_received
+        if self._worker.jobs_running or received != self._received:
+            self._received, self._since = received, time.monotonic()
         return round(time.monotonic() - self._since, 1)
 
 
@@ -202,10 +195,10 @@ class _Meter:
     def read(self) -> tuple[float, int]:
         """CPU since the last call [% of one core], and resident memory [bytes]."""
         own = psutil.Process()
-        found = {one.pid: self._processes.get(one.pid, one) for one in (own, *own.children(recursive=True))}
-        self._processes = found
+        family = (own, *own.children(recursive=True))
+        self._processes = {process.pid: self._processes.get(process.pid, process) for process in family}
         cpu_percent, memory_bytes = 0.0, 0
-        for process in found.values():
+        for process in self._processes.values():
             try:
                 with process.oneshot():
                     cpu_percent += process.cpu_percent()

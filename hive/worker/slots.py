@@ -21,7 +21,7 @@ import psutil
 from hive.staging import Cache
 from hive.task import replaced_atomically
 
-_SHOWN, _CLAIMED = ".json", ".claimed"
+_RUNNING, _CLAIMED = ".json", ".claimed"
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Slot:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process still runs; its time of birth tells it from a later one with the same number."""
+        """Whether the process still runs; its start time distinguishes it from a later one with the same number."""
         try:
             process = psutil.Process(self.pid)
             return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - self.born) < 1
@@ -55,7 +55,7 @@ class Slot:
         try:
             process = psutil.Process(self.pid)
             family = [process, *process.children(recursive=True)]
-            return sum(one.memory_info().rss for one in family)
+            return sum(member.memory_info().rss for member in family)
         except psutil.Error:
             return 0
 
@@ -71,14 +71,14 @@ def _born(pid: int) -> float:
     return float(psutil.Process(pid).create_time())
 
 
-def shown_in(folder: Path) -> list[Slot]:
+def slots_in(folder: Path) -> list[Slot]:
     """Every attempt that a worker's folder shows, claimed ones too."""
-    found = []
+    slots = []
     for file in folder.glob("*.*.*"):
-        if file.suffix in (_SHOWN, _CLAIMED):
+        if file.suffix in (_RUNNING, _CLAIMED):
             with contextlib.suppress(FileNotFoundError):  # it ended since the folder was listed
-                found.append(Slot(**json.loads(file.read_text())))
-    return found
+                slots.append(Slot(**json.loads(file.read_text())))
+    return slots
 
 
 class Slots:
@@ -113,12 +113,12 @@ class Slots:
                 os.kill(os.getpid(), signal.SIGKILL)  # as the keeper is about to do
 
     def all(self) -> list[Slot]:
-        """Every attempt that is shown, claimed ones too."""
-        return shown_in(self._folder)
+        """Every attempt that runs, claimed ones too."""
+        return slots_in(self._folder)
 
-    def is_shown(self, name: str) -> bool:
-        """Whether the attempt of that name is shown."""
-        return (self._folder / f"{name}{_SHOWN}").exists() or (self._folder / f"{name}{_CLAIMED}").exists()
+    def is_running(self, name: str) -> bool:
+        """Whether the attempt of that name runs."""
+        return (self._folder / f"{name}{_RUNNING}").exists() or (self._folder / f"{name}{_CLAIMED}").exists()
 
     def claim(self, slot: Slot) -> bool:
         """Take an attempt's file, so that its process may be ended; False where the attempt has left already."""
@@ -133,7 +133,7 @@ class Slots:
         self._claimed(slot).unlink(missing_ok=True)
 
     def _file(self, slot: Slot) -> Path:
-        return self._folder / f"{slot.name}{_SHOWN}"
+        return self._folder / f"{slot.name}{_RUNNING}"
 
     def _claimed(self, slot: Slot) -> Path:
         return self._folder / f"{slot.name}{_CLAIMED}"

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from hive.catalog import find_capability
+from hive.catalog import find_capability, package_of, task_names
 from hive.errors import ServiceError, SettingError
 from hive.settings import Settings
-from hive.worker.stops import MachineEnd
+from hive.worker.shutdown import MachineEnd
 
 _LOOK_EVERY_S = 0.5
 # A node that dies is started again; one that dies at once would otherwise be started without end.
@@ -37,8 +37,8 @@ class Node:
         return f"{self.capability}@{host}"
 
 
-def read_nodes(text: str, otherwise: int) -> list[Node]:
-    """Read `gis=2,training=1`; a bare name gets `otherwise` slots.
+def read_nodes(text: str, default_slots: int) -> list[Node]:
+    """Read `gis=2,training=1`; a bare name gets `default_slots` slots.
 
     >>> read_nodes("gis=4, training", 2)
     [Node(capability='gis', slots=4), Node(capability='training', slots=2)]
@@ -46,21 +46,23 @@ def read_nodes(text: str, otherwise: int) -> list[Node]:
     Raises
     ------
     SettingError
-        The list is empty, or a number of slots is none.
+        The list is empty, or a number of slots is not a number.
     """
     nodes = []
-    for word in filter(None, (one.strip() for one in text.split(","))):
+    for word in filter(None, map(str.strip, text.split(","))):
         name, equals, number = (part.strip() for part in word.partition("="))
         if equals and not (number.isdecimal() and int(number) > 0):
             raise SettingError(f"WORKER_CAPABILITIES: {word!r} must be a capability and a number, such as gis=2.")
-        nodes.append(Node(name, int(number) if equals else otherwise))
+        nodes.append(Node(name, int(number) if equals else default_slots))
     if not nodes:
-        raise SettingError("Say what this worker serves: hive worker --capabilities gis=2, or set WORKER_CAPABILITIES.")
+        raise SettingError(
+            "Name what this worker serves: hive worker --capabilities gis=2, or set WORKER_CAPABILITIES."
+        )
     return nodes
 
 
-def refuse_missing(node: Node) -> None:
-    """Refuse a capability whose libraries or programs this machine lacks.
+def check_node(node: Node) -> None:
+    """Refuse a capability that has no tasks here, or whose libraries or programs this machine lacks.
 
     Raises
     ------
@@ -68,6 +70,11 @@ def refuse_missing(node: Node) -> None:
         Names what is missing and how to get it.
     """
     capability = find_capability(node.capability)
+    if not task_names(capability):
+        raise ServiceError(
+            f"{capability.name} has no tasks here: {package_of(capability.name).__path__[0]} declares none. "
+            "Update Hive here: the worker would take no job."
+        )
     modules = [name for name in capability.needs if importlib.util.find_spec(name) is None]
     if modules:
         raise ServiceError(
@@ -91,7 +98,7 @@ def run_nodes(settings: Settings, name: str | None = None) -> int:
     """Run one Celery node for each capability until told to end; a node that dies is started again."""
     nodes = read_nodes(settings.worker_capabilities, settings.max_concurrent_tasks)
     for node in nodes:
-        refuse_missing(node)
+        check_node(node)
     host = name or platform.node()
     environment = os.environ | _environment(settings)
     return _Nodes(settings, nodes, host, environment).run()
@@ -105,36 +112,36 @@ class _Nodes:
         self._environments = {node: {**environment, **_price(settings, node, nodes)} for node in nodes}
         self._running = {node: _start(node, host, self._environments[node]) for node in nodes}
         self._end = MachineEnd(settings, [node.name(host) for node in nodes])
-        self._asked_to_end = False
-        self._why = ""
+        self._is_ending = False
+        self._reason = ""
 
     def run(self) -> int:
         """Keep them running; returns when all have ended."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._ask_to_end)
+            signal.signal(number, self._begin_to_end)
         over = float("inf")
-        while not self._asked_to_end or self._alive():
-            if not self._asked_to_end and (why := self._end.reason()):
-                over = self._drain(why)
+        while not self._is_ending or self._alive():
+            if not self._is_ending and (reason := self._end.reason()):
+                over = self._drain(reason)
             if time.monotonic() > over:
                 self._kill()
             self._start_again()
             time.sleep(_LOOK_EVERY_S)
-        return self._end.carry_out() if self._why else 0
+        return self._end.carry_out() if self._reason else 0
 
     def _alive(self) -> list[subprocess.Popen[bytes]]:
         return [process for process in self._running.values() if process.poll() is None]
 
-    def _ask_to_end(self, number: int, _: FrameType | None = None) -> None:
-        self._asked_to_end = True
+    def _begin_to_end(self, number: int, _: FrameType | None = None) -> None:
+        self._is_ending = True
         for process in self._running.values():
             process.send_signal(number)
 
-    def _drain(self, why: str) -> float:
+    def _drain(self, reason: str) -> float:
         """Ask the nodes to end because the machine must; returns when that must be over [s, monotonic]."""
-        sys.stderr.write(f"hive worker: this machine ends: {why}\n")
-        self._why = why
-        self._ask_to_end(signal.SIGTERM)
+        sys.stderr.write(f"hive worker: this machine ends: {reason}\n")
+        self._reason = reason
+        self._begin_to_end(signal.SIGTERM)
         return time.monotonic() + self._settings.grace_s + _MARGIN_S
 
     def _kill(self) -> None:
@@ -143,11 +150,11 @@ class _Nodes:
 
     def _start_again(self) -> None:
         for node, process in self._running.items():
-            if process.poll() is None or self._asked_to_end:
+            if process.poll() is None or self._is_ending:
                 continue
-            if notice := self._end.notice():  # the other nodes have seen it too, and end by themselves
+            if notice := self._end.notice():  # the other nodes have seen it too, and end
                 sys.stderr.write(f"hive worker: this machine will be taken away: {notice}\n")
-                self._why, self._asked_to_end = notice, True
+                self._reason, self._is_ending = notice, True
                 return
             sys.stderr.write(f"hive worker: {node.capability} ended ({process.returncode}); starting it again\n")
             time.sleep(_PAUSE_S)
@@ -170,7 +177,7 @@ def _price(settings: Settings, node: Node, nodes: Sequence[Node]) -> dict[str, s
     """A node's share of what this machine costs: that of its slots."""
     if settings.price_usd_per_h is None:
         return {}
-    share = settings.price_usd_per_h * node.slots / sum(one.slots for one in nodes)
+    share = settings.price_usd_per_h * node.slots / sum(other.slots for other in nodes)
     return {"HIVE_PRICE_USD_PER_H": f"{share:.12g}"}
 
 

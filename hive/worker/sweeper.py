@@ -13,10 +13,9 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
-from celery import Celery
-
-from hive.celery_adapter import queue_lists, send
-from hive.celery_adapter.transport import overdue, put_back_overdue
+from hive.celery_adapter import Application, queue_lists, send
+from hive.celery_adapter.messages import requeue_overdue
+from hive.celery_adapter.transport import overdue
 from hive.settings import Settings
 from hive.store import JobStore, keys
 from hive.store.connection import connect, held_keys
@@ -40,7 +39,7 @@ _LOOK_ALWAYS, _LOOK_SELDOM = 3, 30
 class Sweeper:
     """What a worker does for all jobs of its queues."""
 
-    def __init__(self, settings: Settings, application: Celery, worker: str, queues: Sequence[str]) -> None:
+    def __init__(self, settings: Settings, application: Application, worker: str, queues: Sequence[str]) -> None:
         self._settings = settings
         self._application = application
         self._sweeper = f"{worker} {secrets.token_hex(4)}"
@@ -78,7 +77,7 @@ class Sweeper:
         """Take back what died, send again what was lost, forget what is old."""
         expired = {queue: self._expired(queue) for queue in queues}
         if overdue(self._redis, self._held["unacked_index_key"], self._settings.lease_s):
-            put_back_overdue(self._application)
+            requeue_overdue(self._application)
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.time()
         pipeline.get(keys.AWAY_UNTIL)
@@ -140,7 +139,7 @@ class Sweeper:
             pipeline.lrange(name, -_MESSAGES, -1)
         pipeline.hvals(self._held["unacked_key"])
         *lists, held = pipeline.execute()
-        return _ids(message for one in lists for message in map(json.loads, one)) | _ids(
+        return _ids(message for texts in lists for message in map(json.loads, texts)) | _ids(
             json.loads(delivery)[0] for delivery in held
         )
 

@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from hive.celery_adapter import make_application, posting
+from hive.celery_adapter import make_application, open_writer
 from hive.client import Session
 from hive.store import JobStore, new_id
 from hive.task import Limits
@@ -37,8 +37,8 @@ def job(mac):
 
 def message(mac, job_id, asked):
     """The message that Hive would send, as JSON."""
-    with posting(mac.settings, make_application(mac.settings)) as post:
-        _, text = post.write(job_id, asked)
+    with open_writer(mac.settings, make_application(mac.settings)) as writer:
+        _, text = writer.encode(job_id, asked)
     return json.loads(text)
 
 

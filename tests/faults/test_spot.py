@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from hive.worker.stops import read_notice
+from hive.worker.shutdown import read_notice
 from tests.support import is_gone, wait_until
 
 pytestmark = pytest.mark.wire

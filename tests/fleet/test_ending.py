@@ -12,7 +12,7 @@ import pytest
 
 from hive.errors import SettingError
 from hive.settings import load_settings
-from hive.worker.stops import MachineEnd
+from hive.worker.shutdown import MachineEnd
 from tests.faults.test_spot import NOTICE, Metadata, metadata  # noqa: F401  a fixture
 from tests.support import end_tree, wait_until
 
@@ -124,7 +124,7 @@ def test_without_a_command_nothing_ends(tmp_path):
 
 
 def test_a_command_that_fails_is_said(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("hive.worker.stops._PAUSE_S", 0.0)
+    monkeypatch.setattr("hive.worker.shutdown._PAUSE_S", 0.0)
     assert end_of(tmp_path, HIVE_END_COMMAND="false").carry_out() == 1
     assert "this machine could not be ended: false failed" in capsys.readouterr().err
 

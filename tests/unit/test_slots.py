@@ -21,16 +21,16 @@ def test_an_attempt_that_has_left_is_not_claimed(slots):
     with slots.occupy(slot):
         assert slots.all() == [slot]
     assert not slots.claim(slot)
-    assert not slots.is_shown("f00d.1")
+    assert not slots.is_running("f00d.1")
 
 
-def test_a_claimed_attempt_is_shown_until_it_is_cleared(slots):
+def test_a_claimed_attempt_is_running_until_it_is_cleared(slots):
     process = multiprocessing.get_context("fork").Process(target=_claimed_within, args=(slots,))
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL  # it does not go on to another job
     [slot] = slots.all()
-    assert slots.is_shown(slot.name)
+    assert slots.is_running(slot.name)
     assert slots.claim(slot)
     slots.clear(slot)
     assert slots.all() == []

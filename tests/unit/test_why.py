@@ -68,6 +68,15 @@ def test_a_job_that_no_free_worker_takes_may_be_of_an_unknown_task():
     assert "may not know gis.dtm" in reason.todo
 
 
+def test_a_job_whose_task_no_worker_has_does_not_start_in_a_moment():
+    lacking = WORKER | {"host": "studio", "terms": {"tasks": ["gis.other", "test.probe"]}}
+    reason = explain(job(State.QUEUED), around(lacking))
+    assert reason.why.endswith("no worker of 'gis' has the task gis.dtm.")
+    assert reason.todo == "Update Hive on studio and start w1@studio again."
+    capable = WORKER | {"terms": {"tasks": ["gis.dtm"]}}
+    assert "it starts in a moment" in explain(job(State.QUEUED), around(lacking, capable)).why
+
+
 def test_a_job_that_waits_again_tells_what_became_of_its_attempts():
     story = (
         {"at": "2026-11-23T11:58:00.000Z", "event": "lost", "attempt": 1, "worker": "w1@a", "reason": "its host burnt"},

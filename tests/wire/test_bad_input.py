@@ -46,7 +46,10 @@ def folder(tmp_path):
         ("gis dtm tile.laz out.tif --cel 1", "No such option"),
         ("gis dtm", "gis.dtm needs cloud: name the point cloud that it shall read."),
         ("gis dmt tile.laz out.tif", "gis has no task 'dmt'. It has: dtm, dtm_tile."),
-        ("gsi dtm tile.laz out.tif", "There is no capability 'gsi'. Known are: 3d-generation, geophysics, gis, "),
+        (
+            "gsi dtm tile.laz out.tif",
+            "There is no capability 'gsi'. Known capabilities: 3d-generation, geophysics, gis, ",
+        ),
         ("gis dtm tile.laz out.tif --queue training9", "There is no queue 'training9'."),
         ("test --seconds -1", "seconds must be at least 0 s, not -1 s."),
         ("test --crash all", "crash must be one of child, worker, not 'all'."),

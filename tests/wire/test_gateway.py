@@ -124,7 +124,7 @@ def test_a_job_is_sent_followed_and_fetched_with_nothing_but_http(web, mac):
     ("asked", "status", "words"),
     [
         ({"type": "gis.nothing"}, 404, "gis has no task 'nothing'. It has: dtm"),
-        ({"type": "nothing"}, 404, "There is no capability 'nothing'. Known are:"),
+        ({"type": "nothing"}, 404, "There is no capability 'nothing'. Known capabilities:"),
         ({"type": "test", "params": {"secnods": 1}}, 404, "no parameter 'secnods'"),
         ({"type": "test", "params": {"seconds": -1}}, 400, "seconds must be at least 0 s, not -1 s"),
         ({"type": "gis.dtm", "params": {}}, 400, "needs cloud"),

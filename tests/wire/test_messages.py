@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from hive.celery_adapter import Post, make_application, posting, queue_lists, send
+from hive.celery_adapter import MessageWriter, make_application, open_writer, queue_lists, send
 from hive.client.send import Sender
 from hive.errors import UnreachableError
 from hive.store import JobStore, new_id
@@ -25,8 +25,8 @@ def asked(message="", queue="test", priority=Priority.NORMAL):
 
 
 def send_many(hive, jobs):
-    with posting(hive.settings, make_application(hive.settings)) as post:
-        post.put([post.write(*job) for job in jobs])
+    with open_writer(hive.settings, make_application(hive.settings)) as writer:
+        writer.push([writer.encode(*job) for job in jobs])
 
 
 def raw(hive, queue="test"):
@@ -115,7 +115,7 @@ def test_records_whose_messages_are_refused_are_taken_back(hive_up, monkeypatch)
         raise UnreachableError("The broker refuses access.")
 
     sender = Sender(hive_up.settings, JobStore(hive_up.redis))
-    monkeypatch.setattr(Post, "put", refuse)
+    monkeypatch.setattr(MessageWriter, "push", refuse)
     with pytest.raises(UnreachableError, match="refuses"):
         sender.send_many([(new_id(), asked()) for _ in range(3)])
     assert hive_up.json("jobs") == []

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from hive.celery_adapter import make_application, posting
+from hive.celery_adapter import make_application, open_writer
 from hive.client import Session
 from hive.store import JobStore, new_id
 from hive.task import Limits
@@ -99,8 +99,8 @@ def test_a_signed_specification_is_written_and_read_as_it_is(signers):
 
 def put(hive, job_id, what, queue="gis"):
     application = make_application(hive.settings)
-    with posting(hive.settings, application) as post:
-        post.put([post.write(job_id, what)])
+    with open_writer(hive.settings, application) as writer:
+        writer.push([writer.encode(job_id, what)])
 
 
 def test_a_forged_message_never_runs_and_leaves_the_job_as_it_is(hive_up):

@@ -75,7 +75,7 @@ def test_a_capability_whose_program_is_missing_is_refused_in_one_sentence(hive_u
 
 def test_an_unknown_capability_is_refused(hive_up):
     said = hive_up.run("worker", "--capabilities", "gsi=1", code=2).stderr
-    assert "There is no capability 'gsi'. Known are: 3d-generation, geophysics, gis, " in said
+    assert "There is no capability 'gsi'. Known capabilities: 3d-generation, geophysics, gis, " in said
 
 
 def test_nothing_to_serve_is_said(hive_up):

@@ -6,7 +6,8 @@ import pytest
 import redis
 
 from hive.celery_adapter import make_application
-from hive.celery_adapter.transport import Channel, Transport, overdue, put_back_overdue
+from hive.celery_adapter.messages import requeue_overdue
+from hive.celery_adapter.transport import Channel, Transport, overdue
 
 pytestmark = pytest.mark.wire
 RAW = {
@@ -81,7 +82,7 @@ def test_a_delivery_that_nobody_renews_for_a_lease_is_put_back_and_no_other(conn
     assert overdue(hive_up.redis, INDEX, 15) == []
     hive_up.redis.zincrby(INDEX, -16, "of the dead")
     assert overdue(hive_up.redis, INDEX, 15) == ["of the dead"]
-    put_back_overdue(make_application(hive_up.settings_of("worker")))
+    requeue_overdue(make_application(hive_up.settings_of("worker")))
     assert hive_up.redis.llen("gis") == 1
     assert hive_up.redis.hkeys("hive:unacked:worker") == ["of the living"]
     connection.default_channel.qos._delivered.clear()
@@ -91,6 +92,6 @@ def test_nothing_is_put_back_while_redis_has_only_just_come_back(connection, hiv
     hold(connection, "a tag")
     hive_up.redis.zincrby(INDEX, -16, "a tag")
     hive_up.redis.set("hive:away_until", int(time.time() * 1000) + 10_000)
-    put_back_overdue(make_application(hive_up.settings_of("worker")))
+    requeue_overdue(make_application(hive_up.settings_of("worker")))
     assert hive_up.redis.llen("gis") == 0
     connection.default_channel.qos._delivered.clear()

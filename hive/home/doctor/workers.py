@@ -4,7 +4,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from hive.catalog import find_capability, load_tasks
 from hive.client.explain import starter
+from hive.errors import UnknownNameError
 from hive.home.doctor.finding import Found, Patient, ok, problem, warning
 from hive.versions import terms
 
@@ -40,7 +42,10 @@ def agreement(patient: Patient) -> Found:
             is_same = False
             yield warning(f"{worker['name']} is of an older Hive that does not tell its settings.", _UPDATE)
             continue
-        for found in _differences(worker, told, terms(patient.settings, told["code"])):
+        for found in (
+            *_missing_tasks(worker, told),
+            *_differences(worker, told, terms(patient.settings, told["code"])),
+        ):
             is_same = False
             yield found
     if is_same and patient.workers:
@@ -48,6 +53,26 @@ def agreement(patient: Patient) -> Found:
 
 
 _UPDATE = "Update Hive there and start the worker again."
+
+
+def _missing_tasks(worker: Mapping[str, Any], told: Mapping[str, Any]) -> Found:
+    """Tasks of a worker's capabilities that this machine has and the worker has not registered."""
+    registered = told.get("tasks")
+    if registered is None:
+        return  # an older Hive, of which its version is reported
+    tasks = {f"{name}.{task}" for name in worker["capabilities"] for task in _tasks_here(name)}
+    if missing := sorted(tasks - set(registered)):
+        words = f"{worker['name']} has not registered {', '.join(missing)}; such a job waits in vain for it."
+        yield problem(words, _UPDATE)
+
+
+def _tasks_here(queue: str) -> list[str]:
+    try:
+        capability = find_capability(queue)
+    except UnknownNameError:
+        return []  # a queue with a name of its own is no capability
+    load_tasks(capability)
+    return [*capability.tasks, *capability.parts]
 
 
 def _differences(worker: Mapping[str, Any], told: Mapping[str, Any], own: Mapping[str, Any]) -> Found:

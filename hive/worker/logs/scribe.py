@@ -41,11 +41,11 @@ class Scribe:
         with self._lock:
             try:
                 for name in self._names():
-                    self._carry(name, is_over=not self._slots.is_shown(name))
+                    self._carry(name, is_over=not self._slots.is_running(name))
             except redis.RedisError as error:
                 self._next = time.monotonic() + _PAUSE_S
                 for name, drain in self._drains.items():
-                    if self._slots.is_shown(name):
+                    if self._slots.is_running(name):
                         drain.mark()
                 return not isinstance(error, (redis.ConnectionError, redis.TimeoutError))
             return True
@@ -67,9 +67,9 @@ class Scribe:
             self._carry(name, is_over=False)
 
     def _names(self) -> list[str]:
-        found = spools_in(self._folder)
-        self._drains = {name: self._drains[name] for name in found if name in self._drains}
-        return found
+        names = spools_in(self._folder)
+        self._drains = {name: self._drains[name] for name in names if name in self._drains}
+        return names
 
     def _carry(self, name: str, *, is_over: bool) -> None:
         spool = Spool(self._folder, name)

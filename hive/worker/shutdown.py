@@ -14,12 +14,13 @@ import urllib.request
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-from celery import bootsteps
-from celery.apps.worker import install_worker_term_hard_handler  # type: ignore[attr-defined]  # untyped there
+from typing import TYPE_CHECKING
 
 from hive.settings import Settings, load_settings
+from hive.worker.slots import slots_in
+
+if TYPE_CHECKING:  # celery: `hive worker` needs the end of the machine only
+    from hive.celery_adapter.worker import RunningWorker
 
 logger = logging.getLogger(__name__)
 # Amazon EC2 User Guide, "Spot Instance interruption notices": look every 5 s; 404 means that there is no notice.
@@ -28,29 +29,24 @@ _TOKEN_PATH = "/latest/api/token"  # noqa: S105  a path, not a secret
 _NOTICE_PATH = "/latest/meta-data/spot/instance-action"
 
 
-class Stops(bootsteps.StartStopStep):
-    """A step of the Celery worker, so that any `celery -A hive worker` has it."""
+class Shutdown:
+    """Lets SIGTERM begin the grace period, and sends it when the provider will take the machine away."""
 
-    requires = ("celery.worker.components:Pool",)
-
-    def __init__(self, parent: Any, **options: Any) -> None:  # noqa: ANN401  celery's own signature
-        super().__init__(parent, **options)
+    def __init__(self, worker: "RunningWorker") -> None:
+        self._worker = worker
         self._over = threading.Event()
 
-    def start(self, parent: Any) -> None:  # noqa: ANN401
-        """Let SIGTERM mean what Celery's SIGQUIT means; on its own it would wait for running tasks without end."""
-        parent.app.conf.worker_soft_shutdown_timeout = max(load_settings().grace_s, 0.1)
+    def start(self) -> None:
+        """Handle SIGTERM, and begin to look for a notice."""
         with contextlib.suppress(ValueError):  # not in the main thread: a worker inside another program
-            install_worker_term_hard_handler(parent, sig="SIGTERM")
+            self._worker.stop_softly_on_sigterm()
         address = load_settings().spot_notice
         if address:
             threading.Thread(target=self._watch, args=(address,), daemon=True, name="spot-notice").start()
 
-    def stop(self, parent: Any) -> None:  # noqa: ANN401
+    def stop(self) -> None:
         """Stop looking."""
         self._over.set()
-
-    terminate = stop
 
     def _watch(self, address: str) -> None:
         while not self._over.wait(_LOOK_EVERY_S):
@@ -64,14 +60,14 @@ class Stops(bootsteps.StartStopStep):
 def read_notice(address: str) -> str:
     """Ask the metadata service whether this machine will be taken away; empty where not, or where it is silent."""
     try:
-        asked = urllib.request.Request(  # noqa: S310  the address is the owner's setting
+        request = urllib.request.Request(  # noqa: S310  the address is the owner's setting
             address + _TOKEN_PATH, method="PUT", headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"}
         )
-        with urllib.request.urlopen(asked, timeout=2) as answer:  # noqa: S310
-            token = answer.read().decode()
-        asked = urllib.request.Request(address + _NOTICE_PATH, headers={"X-aws-ec2-metadata-token": token})  # noqa: S310
-        with urllib.request.urlopen(asked, timeout=2) as answer:  # noqa: S310
-            notice: str = answer.read().decode()
+        with urllib.request.urlopen(request, timeout=2) as response:  # noqa: S310
+            token = response.read().decode()
+        request = urllib.request.Request(address + _NOTICE_PATH, headers={"X-aws-ec2-metadata-token": token})  # noqa: S310
+        with urllib.request.urlopen(request, timeout=2) as response:  # noqa: S310
+            notice: str = response.read().decode()
             return notice
     except (urllib.error.URLError, OSError):
         return ""
@@ -81,7 +77,7 @@ _TRIES, _PAUSE_S = 3, 5.0
 
 
 class MachineEnd:
-    """Whether this machine must end now, and how. It asks nobody: the laptop and Redis may be away."""
+    """Whether this machine must end now, and how, without asking anybody: the laptop and Redis may be away."""
 
     def __init__(self, settings: Settings, workers: Sequence[str]) -> None:
         self._settings = settings
@@ -89,18 +85,14 @@ class MachineEnd:
         self._began = time.time()
 
     def reason(self) -> str:
-        """Why the machine must end now; empty while it need not, and where nobody said how it would."""
+        """Why the machine must end now; empty while it need not, and where no command is set that ends it."""
         if not self._settings.end_command:
             return ""
         return self._expiry() or self._spent() or self._idle()
 
     def notice(self) -> str:
         """The provider's notice that the machine will be taken away; empty where there is none."""
-        if not self._settings.spot_notice:
-            return ""
-        from hive.worker.stops import read_notice  # noqa: PLC0415  brings Celery, which this process does not need
-
-        return read_notice(self._settings.spot_notice)
+        return read_notice(self._settings.spot_notice) if self._settings.spot_notice else ""
 
     def carry_out(self) -> int:
         """End the machine; returns 0 where the command says that it does."""
@@ -140,12 +132,10 @@ class MachineEnd:
         if not limit_min or self._is_busy():
             return ""
         # An attempt's file comes and goes in its worker's folder, which keeps the time of that.
-        last = max([self._began, *(one.stat().st_mtime for one in self._running if one.exists())])
+        last = max([self._began, *(folder.stat().st_mtime for folder in self._running if folder.exists())])
         return f"it has had no job for {limit_min:g} min" if time.time() - last >= 60 * limit_min else ""
 
     def _is_busy(self) -> bool:
         """Whether an attempt runs, or the outcome of one waits here because Redis is away."""
-        from hive.worker.slots import shown_in  # noqa: PLC0415  only on machines that end themselves
-
         waits = any(Path(self._settings.cache / "outbox").glob("*"))
-        return waits or any(slot.is_alive for folder in self._running for slot in shown_in(folder))
+        return waits or any(slot.is_alive for folder in self._running for slot in slots_in(folder))
