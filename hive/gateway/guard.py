@@ -86,7 +86,7 @@ class Server(HTTPServer):
             super().handle_stream(stream, address)
 
 
-async def _read_body(connection: Any, usual: Any, length: int, delegate: HTTPMessageDelegate) -> None:  # noqa: ANN401
+async def _read_body(connection: Any, usual: Any, length: int, delegate: Any) -> None:  # noqa: ANN401
     """Read a body; what is delivered of a large one stays as it is until the next but one is delivered."""
     if length <= MAX_BODY_BYTES:
         await usual(length, delegate)
