@@ -258,6 +258,7 @@ def make_worker_application(
 
 
 def _register(application: Application, name: str, run: RunJob, note_loss: Callable[[str, str, str], None]) -> None:
-    @application.task(name=name, bind=True, base=AttemptTask, note_loss=staticmethod(note_loss))
+    # A shared task would belong to every Celery application of the process.
+    @application.task(name=name, bind=True, base=AttemptTask, shared=False, note_loss=staticmethod(note_loss))
     def run_delivery(celery_task: Any, /, job_id: str, signature: str = "", **specification: Any) -> None:  # noqa: ANN401  what the message holds
         run(DeliveryContext(celery_task, signature), job_id, specification)

@@ -73,7 +73,7 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(function)
 
 
-class _OptionValue(click.ParamType[Any]):
+class _OptionValue(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
     """Hands a word of the command line to the check of a job-wide option."""
 
     def __init__(self, option: Option) -> None:

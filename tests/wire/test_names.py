@@ -80,8 +80,7 @@ def test_the_doctor_names_the_tasks_that_a_worker_lacks(hive_up):
     terms = {"lease_s": 15.0, "max_attempts": 3, "store": "folder", "allow_scripts": False, "versions": {}, "code": {}}
     own = terms | {"visibility_timeout_s": 15.0, "tasks": ["gis.profile", "test.probe"]}
     Registry(hive_up.redis).report(report(terms=own))
-    hive_up.run("submit", "gis", "dtm", "--help")
-    state, message, todo = worst(hive_up, "agreement", code=1)
+    state, message, todo = worst(hive_up, "workers", code=1)
     assert state == "problem"
     assert message.startswith("gis@studio has not registered gis.dtm")
     assert "test.probe" not in message
@@ -93,12 +92,12 @@ def test_another_celery_application_of_the_process_keeps_kombus_transport(hive_u
         """
         from celery import Celery, signals
         from hive.celery_adapter import make_application
-        from hive.client import Client, make_request
+        from hive.client import Session, make_request
         from hive.settings import load_settings
         from hive_workers.test.probe import probe
         import hive.celery
         settings = load_settings()
-        Client(settings).submit(make_request(probe, {}))
+        Session(settings).submit(make_request(probe, {}))
         other = Celery("other", broker=settings.broker_url, set_as_current=False)
         for application in (other, make_application(settings)):
             connection = application.connection_for_write()
