@@ -13,6 +13,8 @@ from hive.errors import did_you_mean
 from hive.options import JobOptions, Option, job_options
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from hive.client import Session
     from hive.settings import Settings
 
@@ -145,18 +147,24 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: st
         click.echo(empty, err=True)
         return
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_ENDLESS)  # a pipe is as wide as what goes through it
+    console.print(table_of(columns, rows))
+
+
+def table_of(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> "Table":
+    """A table that wraps long cells."""
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))  # Text: what comes from outside is never markup
-    console.print(table)
+    return table
 
 
 def pairs(values: Mapping[str, object]) -> str:

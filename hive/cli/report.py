@@ -1,7 +1,7 @@
 """How a finished job and its measures are written for people."""
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from hive.catalog import find_task
 from hive.cli.common import pairs, printable
@@ -83,6 +83,19 @@ def duration(time: timedelta) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def ago(time: datetime, now: datetime) -> str:
+    """Write how long ago a time was, in its largest unit.
+
+    >>> ago(datetime(2026, 11, 26, 12, 0), datetime(2026, 11, 26, 15, 59))
+    '3 h ago'
+    """
+    seconds = max((now - time).total_seconds(), 0.0)
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit} ago"
+    return f"{int(seconds)} s ago"
 
 
 def progress_text(progress: Progress) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -45,11 +46,13 @@ class Tasks(Handler):
     """All jobs."""
 
     async def get(self) -> None:
-        """List the newest first: `state`, `capability` and `text` filter, `limit` and `after` page."""
+        """List the newest first: `state`, `task`, `capability`, `text` and `since` filter, `limit` and `after` page."""
         wanted = Wanted(
             frozenset(_state(text) for text in self.get_query_arguments("state")),
             self.get_query_argument("capability", ""),
             self.get_query_argument("text", ""),
+            self.get_query_argument("task", ""),
+            _since(self.get_query_argument("since", "")),
         )
         limit = _limit(self.get_query_argument("limit", "100"))
         after = self.get_query_argument("after", "")
@@ -87,6 +90,18 @@ def _request(body: Mapping[str, Any]) -> Request:
     return make_remote_request(task, with_files(task, body.get("params", {})), options)
 
 
+def _since(text: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        raise BadParameterError(f"since must be a time such as 2026-11-26T14:30:00Z, not {text[:40]!r}.")
+    return time
+
+
 def _state(text: str) -> State:
     if text not in set(State):
         raise BadParameterError(f"state must be one of {', '.join(State)}, not {text[:40]!r}.")
@@ -109,6 +124,8 @@ def _tasks_api() -> Mapping[str, Any]:
     filters = [
         query("limit", "How many jobs; 100 by default.", {"type": "integer", "minimum": 1, "maximum": _MAX_LISTED}),
         query("state", "Only jobs in one of these states.", array(STATE)),
+        query("task", "Only jobs of this task.", TEXT),
+        query("since", "Only jobs submitted at that time or later.", {"type": "string", "format": "date-time"}),
         query("capability", "Only jobs of this capability.", TEXT),
         query("text", "Only jobs with this in their id, task, worker, file names or error.", TEXT),
         query("after", "Continue after this job: `after` of the previous page.", TEXT),

@@ -6,6 +6,7 @@ Nothing is written down for it: it is read from the times that Redis keeps anywa
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from hive.errors import NotFoundError
@@ -23,11 +24,13 @@ _MOST_LOOKED_AT = 20_000
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is looked for: jobs in one of some states, of a capability, with a text in what names them."""
+    """A filter of jobs: by state, capability, task, time of submission, and text in what names them."""
 
     states: frozenset[State] = frozenset()
     capability: str = ""
     text: str = ""
+    task: str = ""
+    since: datetime | None = None
 
     def admits(self, job: JobRecord) -> bool:
         """Whether a job is one of these.
@@ -38,6 +41,8 @@ class Wanted:
         return (
             (not self.states or job.state in self.states)
             and self.capability in ("", job.specification.capability)
+            and self.task in ("", job.specification.task)
+            and (self.since is None or job.submitted_at >= self.since)
             and (not self.text or any(self.text.lower() in one.lower() for one in _words(job)))
         )
 
@@ -75,6 +80,8 @@ class Listing:
                 if len(found) == limit:
                     return Page(found, job.id)
             last = ids[-1]
+            if wanted.since is not None and self._is_older(last, wanted.since):
+                return Page(found)
         return Page(found, last if self._is_before_the_end(last) else "")
 
     def _batches(self, after: str, size: int) -> Iterator[list[str]]:
@@ -92,6 +99,22 @@ class Listing:
             states = self._jobs.states(ids)
             ids = [job_id for job_id, state in zip(ids, states, strict=True) if state in wanted.states]
         return (job for job in self._jobs.get_many(ids) if job is not None and wanted.admits(job))
+
+    def all(self, wanted: Wanted, limit: int) -> list[JobRecord]:
+        """Give up to as many of the jobs that are wanted, however many must be looked at."""
+        found: list[JobRecord] = []
+        after = ""
+        while len(found) < limit:
+            page = self.page(wanted, min(limit - len(found), _MOST_LOOKED_AT), after)
+            found += page.jobs
+            after = page.after
+            if not after:
+                break
+        return found
+
+    def _is_older(self, job_id: str, since: datetime) -> bool:
+        submitted_ms = self._redis.zscore(keys.JOBS, job_id)
+        return submitted_ms is None or submitted_ms < since.timestamp() * 1000
 
     def _rank(self, job_id: str) -> int:
         rank = cast(int | None, self._redis.zrevrank(keys.JOBS, job_id))

@@ -12,10 +12,10 @@ from hive_workers.gis.dtm import dtm
 from hive_workers.test.probe import probe
 
 from hive.catalog import find_task
-from hive.cli import main
+from hive.cli import job_list, main
 from hive.cli.common import print_table
 from hive.cli.display import Display
-from hive.cli.report import job_text, measures_text
+from hive.cli.report import ago, job_text, measures_text
 from hive.cli.submit import task_command
 from hive.cli.task_command import meaning
 from hive.client import make_request
@@ -194,3 +194,29 @@ def test_a_parameter_and_a_setting_that_are_nearly_right_are_too(tmp_path):
 def test_nothing_is_guessed_where_no_name_is_close():
     assert did_you_mean("seismics", ["gis", "test"]) == ""
     assert did_you_mean("GIS", ["gis", "test"]) == " Did you mean 'gis'?"
+
+
+def test_a_list_of_jobs_shows_duration_cost_and_the_error_in_one_line():
+    failed = replace(DONE, state=State.FAILED, cost_usd=0.25, error={"kind": "engine", "message": "no\nground " * 40})
+    columns, [row] = job_list._table([failed])
+    cells = dict(zip(columns, row, strict=True))
+    assert (cells["DURATION"], cells["COST"]) == ("1 min 15 s", "$0.25")
+    assert cells["ERROR"].startswith("no ground no ground")
+    assert len(cells["ERROR"]) == 80
+    assert "WORKER" not in job_list._table([QUEUED])[0]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 s ago"),
+        (59, "59 s ago"),
+        (60, "1 min ago"),
+        (3599, "59 min ago"),
+        (86399, "23 h ago"),
+        (86400, "1 d ago"),
+    ],
+)
+def test_a_time_is_told_by_how_long_ago_it_was(seconds, words):
+    assert ago(SUBMITTED, SUBMITTED + timedelta(seconds=seconds)) == words
+    assert ago(SUBMITTED + timedelta(seconds=seconds), SUBMITTED) == "0 s ago"  # a clock that is ahead

@@ -1,33 +1,42 @@
 """`hive jobs`, `show`, `why`, `wait`, `fetch`, `cancel`, `retry`: what became of a job, and what to do with it."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from hive.cli.common import Amount, Section, json_option, open_session, print_json, print_table, printable
+from hive.cli.common import Amount, Section, json_option, open_session, print_json, printable
 from hive.cli.completion import folders, job_ids
+from hive.cli.job_list import (
+    all_options,
+    change_all,
+    check_choice,
+    confirm,
+    matching,
+    print_jobs,
+    read_filters,
+    watch_jobs,
+    with_filters,
+)
 from hive.errors import JobStateError
 
 
 @click.command()
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many, newest first.")
+@with_filters
+@click.option("-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many jobs.")
+@click.option("--watch", "is_watched", is_flag=True, help="Show them again whenever they change, until Ctrl-C.")
 @json_option
-def jobs(limit: int, as_json: bool) -> None:
-    """List jobs, newest first."""
-    from hive.store.connection import reachable
-    from hive.wire.job import rfc3339
+def jobs(limit: int, is_watched: bool, as_json: bool, **filters: Any) -> None:  # noqa: ANN401  click's values
+    """List jobs, newest first.
 
-    session = open_session()
-    with reachable(session.settings):
-        found = session.jobs.recent(limit)
-    if as_json:
-        print_json([job.to_json() for job in found])
-        return
-    rows = [
-        (job.short_id, job.specification.task, str(job.state), rfc3339(job.submitted_at) or "", job.worker or "")
-        for job in found
-    ]
-    print_table(("JOB", "TASK", "STATE", "SUBMITTED", "WORKER"), rows, "There are no jobs yet.")
+    \b
+      hive jobs --state failed --since 1d
+      hive jobs --task gis.dtm --watch
+    """  # noqa: D301  click wants the character \b itself
+    wanted, session = read_filters(**filters), open_session()
+    if is_watched:
+        watch_jobs(lambda: matching(session, wanted, limit), as_json=as_json)
+    print_jobs(matching(session, wanted, limit), as_json=as_json)
 
 
 @click.command()
@@ -99,11 +108,23 @@ def fetch(job_id: str, folder: Path | None, force: bool, as_json: bool) -> int:
 
 
 @click.command()
-@click.argument("job_id", metavar="ID", type=job_ids("queued", "running"))
+@click.argument("job_id", metavar="[ID]", required=False, type=job_ids("queued", "running"))
+@all_options
 @json_option
-def cancel(job_id: str, as_json: bool) -> None:
-    """Stop a queued or running job. The worker of a running one ends its processes."""
+def cancel(job_id: str | None, is_all: bool, is_yes: bool, as_json: bool, **filters: Any) -> int:  # noqa: ANN401  click
+    """Stop queued or running jobs. The worker of a running one ends its processes.
+
+    \b
+      hive cancel 6ec0
+      hive cancel --all --state queued --task gis.dtm
+    """  # noqa: D301  as above
+    check_choice(job_id, is_all, filters)
     session = open_session()
+    if job_id is None:
+        jobs = matching(session, read_filters(**filters | {"state": filters["state"] or ("queued", "running")}))
+        if not confirm("cancel", jobs, is_yes=is_yes):
+            return 1
+        return change_all(session, jobs, session.cancel, as_json=as_json)
     job = session.find(job_id)
     session.cancel(job)
     if as_json:
@@ -112,17 +133,30 @@ def cancel(job_id: str, as_json: bool) -> None:
         click.echo(f"job {job.short_id} cancelled; {job.worker} ends its processes now")
     else:
         click.echo(f"job {job.short_id} cancelled; it was not running")
+    return 0
 
 
 @click.command()
-@click.argument("job_id", metavar="ID", type=job_ids("failed", "cancelled"))
+@click.argument("job_id", metavar="[ID]", required=False, type=job_ids("failed", "cancelled"))
 @click.option("--detach", is_flag=True, help="Print the job's id and return.")
+@all_options
 @json_option
-def retry(job_id: str, detach: bool, as_json: bool) -> int:
-    """Run a failed or cancelled job again, under the same id. Waits for it, and brings its files back."""
+def retry(job_id: str | None, detach: bool, is_all: bool, is_yes: bool, as_json: bool, **filters: Any) -> int:  # noqa: ANN401
+    """Run failed or cancelled jobs again, under the same ids. Waits for one job, and brings its files back.
+
+    \b
+      hive retry 6ec0
+      hive retry --all --state failed --since 1d
+    """  # noqa: D301  as above
     from hive.cli.waiting import wait_and_fetch
 
+    check_choice(job_id, is_all, filters)
     session = open_session()
+    if job_id is None:
+        jobs = matching(session, read_filters(**filters | {"state": filters["state"] or ("failed",)}))
+        if not confirm("retry", jobs, is_yes=is_yes):
+            return 1
+        return change_all(session, jobs, session.retry, as_json=as_json)
     job = session.find(job_id)
     session.retry(job)
     if detach:

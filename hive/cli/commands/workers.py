@@ -1,7 +1,7 @@
 """`hive workers`, `queues`, `status`, `worker`: who works for this Hive, and what is waiting."""
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -16,6 +16,7 @@ _MIB, _MB = 1 << 20, 10**6
 @json_option
 def workers(as_json: bool) -> None:
     """List the workers: what they serve, their slots and load."""
+    from hive.cli.report import ago
     from hive.costs.money import rate
     from hive.home.tunnels import states, with_tunnels
     from hive.store.connection import reachable
@@ -36,7 +37,7 @@ def workers(as_json: bool) -> None:
             f"{one['memory_bytes'] / _MIB:.0f} MiB",
             "; ".join(one["gpus"]) or "-",
             rate(one["price_usd_per_h"]),
-            one["last_seen"],
+            ago(datetime.fromisoformat(one["last_seen"]), datetime.now(UTC)),
             *([one["tunnel"]["state"] if one["tunnel"] else "-"] if tunnels else []),
         )
         for one in found
