@@ -44,7 +44,7 @@ def answer(root: click.Command, instruction: str) -> int:
     return 0
 
 
-class Word(click.ParamType[str]):
+class Word(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
     """A word that a command checks itself; `names` gives what it may be."""
 
     name = "text"

@@ -10,7 +10,8 @@ from flower.options import default_options
 from flower.urls import settings as flower_settings
 from tornado import http1connection, httpserver, iostream, netutil, routing, web
 
-from hive.gateway.guard import MOST_BODY_BYTES, Server, TooLarge
+from hive.gateway.guard import Server
+from hive.gateway.handler import MAX_BODY_BYTES, TooLarge
 from hive.gateway.server import _flower_options
 
 
@@ -58,7 +59,7 @@ def upload(size, change=lambda connection: None):
 
 
 def test_uploads_would_take_three_times_the_work_if_tornado_renamed_read_fixed_body():
-    size = 3 * MOST_BODY_BYTES + 17
+    size = 3 * MAX_BODY_BYTES + 17
     assert upload(size) == {"total": size, "largest": 1 << 20}
 
 
@@ -74,7 +75,7 @@ def test_uploads_arrive_all_the_same_where_tornado_reads_bodies_by_another_metho
     def rename(connection):
         connection.__class__ = Renamed
 
-    size = 2 * MOST_BODY_BYTES + 17
+    size = 2 * MAX_BODY_BYTES + 17
     result = upload(size, rename)
     assert result["total"] == size
     assert result["largest"] <= 1 << 18

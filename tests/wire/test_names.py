@@ -118,11 +118,9 @@ def test_the_options_of_another_flower_in_the_process_stay_as_they_are(hive_up, 
     ended = hive_up.python(
         """
         from flower.options import default_options
-        from hive.gateway.server import Gateway
+        from hive.gateway.server import Gateway, make_context
         from hive.settings import load_settings
-        from hive.staging import open_store
-        settings = load_settings({"role": "gateway"})
-        gateway = Gateway(settings, open_store(settings))
+        gateway = Gateway(make_context(load_settings({"role": "gateway"})))
         print(default_options.read_only, default_options.url_prefix, default_options.max_tasks)
         print(gateway.options.read_only)
         """,
