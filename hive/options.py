@@ -143,11 +143,11 @@ class JobOptions:
         BadParameterError
             A value is not acceptable.
         """
-        known = [declared.name for declared in job_options()]
+        names = [declared.name for declared in job_options()]
         for name in values:
-            if name not in known:
+            if name not in names:
                 raise UnknownNameError(
-                    f"There is no job option {name!r}. Known are: {', '.join(known)}.{did_you_mean(name, known)}"
+                    f"There is no job option {name!r}. Known are: {', '.join(names)}.{did_you_mean(name, names)}"
                 )
         return cls(**values)  # type: ignore[arg-type]  # __post_init__ checks each of them
 

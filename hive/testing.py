@@ -30,7 +30,7 @@ from hive.client.map import Mapped, Outcome
 from hive.client.observer import Observer
 from hive.client.plan import Item
 from hive.client.request import Request
-from hive.client.session import specification
+from hive.client.session import make_specification
 from hive.client.transfer import Downloads, Uploads
 from hive.errors import BadFileError, HiveError, JobStateError, NotFoundError, StagingError, StoppedError
 from hive.settings import host_name, load_settings
@@ -60,7 +60,7 @@ def local(*, slots: int = 1) -> Client:
 
 @dataclass
 class _Kept:
-    """What is kept of a job."""
+    """What is entry of a job."""
 
     request: Request
     record: JobRecord
@@ -88,11 +88,13 @@ class _Local:
     def _specify(self, request: Request) -> Specification:
         _refuse_urls(request)
         [inputs] = Uploads(self._blobs, Digests(self.settings.home)).stage([request], Observer())
-        return specification(request, inputs, self.settings.max_attempts)
+        return make_specification(request, inputs, self.settings.max_attempts)
 
-    def _start(self, request: Request, asked: Specification) -> str:
+    def _start(self, request: Request, specification: Specification) -> str:
         job_id, now = new_id(), datetime.now(UTC)
-        record = JobRecord(job_id, asked, State.QUEUED, now, story=({"at": rfc3339(now), "event": "submitted"},))
+        record = JobRecord(
+            job_id, specification, State.QUEUED, now, story=({"at": rfc3339(now), "event": "submitted"},)
+        )
         with self._changed:
             self._jobs[job_id] = _Kept(request, record)
         self._pool.submit(self._run, job_id)
@@ -108,13 +110,13 @@ class _Local:
         seen: Counter[Hashable] = Counter()
         ids = []
         for item in items:
-            asked = self._specify(item.request)
+            specification = self._specify(item.request)
             # The function and not its name: a notebook may have defined it anew.
-            what = (id(item.request.task.function), asked.to_json(), tuple(item.request.destinations.items()))
+            what = (id(item.request.task.function), specification.to_json(), tuple(item.request.destinations.items()))
             seen[what] += 1
             key = (*what, seen[what])
             if again or key not in self._requested:
-                self._requested[key] = self._start(item.request, asked)
+                self._requested[key] = self._start(item.request, specification)
             else:
                 self._retry_failed(self._requested[key])
             ids.append(self._requested[key])
@@ -225,23 +227,23 @@ class _Local:
             raise BadFileError(f"The folder {folder} does not exist. Make it: mkdir -p {folder}.")
         names = {name: Reference.parse(text).name for name, text in job.outputs.items()}
         places = self.places(job) if folder is None else {name: folder / file for name, file in names.items()}
-        Downloads(self._blobs, Observer(), force=force).bring(job, places)
+        Downloads(self._blobs, Observer(), force=force).download(job, places)
         return places
 
     def close(self) -> None:
         """Cancel what waits or runs, and remove all files."""
-        for kept in list(self._jobs.values()):
+        for entry in list(self._jobs.values()):
             with contextlib.suppress(JobStateError):
-                self.cancel(kept.record)
+                self.cancel(entry.record)
         self._pool.shutdown(cancel_futures=True)
         self._folder.cleanup()
 
     def _change(self, job_id: str, event: str = "", **values: Any) -> None:  # noqa: ANN401  fields of a record
         """Change a job's record, and tell all that wait."""
         with self._changed:
-            kept = self._jobs[job_id]
-            told = ({"at": rfc3339(datetime.now(UTC)), "event": event},) if event else ()
-            kept.record = replace(kept.record, **values, story=(*kept.record.story, *told))
+            entry = self._jobs[job_id]
+            events = ({"at": rfc3339(datetime.now(UTC)), "event": event},) if event else ()
+            entry.record = replace(entry.record, **values, story=(*entry.record.story, *events))
             self._changed.notify_all()
 
     def _run(self, job_id: str) -> None:
@@ -268,19 +270,21 @@ class _Local:
 
     def _carry_out(self, job_id: str, number: int) -> dict[str, Any]:
         """Run the task on copies of its files; returns the references of what it wrote, and its measures."""
-        kept = self._jobs[job_id]
-        task, asked = kept.request.task, kept.record.specification
+        entry = self._jobs[job_id]
+        task, specification = entry.request.task, entry.record.specification
         files = {parameter.name: parameter for parameter in (*task.reads, *task.writes)}
         with tempfile.TemporaryDirectory(dir=self._path, prefix=f"{job_id}.{number}.") as folder:
             scratch = Path(folder)
-            inputs = {name: fetch(self._cache, scratch, files[name], value) for name, value in asked.inputs.items()}
-            written = {name: output_path(scratch, files[name], value) for name, value in asked.outputs.items()}
+            inputs = {
+                name: fetch(self._cache, scratch, files[name], value) for name, value in specification.inputs.items()
+            }
+            places = {name: output_path(scratch, files[name], value) for name, value in specification.outputs.items()}
             with self._logged(job_id, number, task.function.__module__), running(self._attempt(job_id, number)):
-                result = task.function(**task.arguments(task.check({**asked.parameters, **inputs, **written})))
-            for name, path in written.items():
+                result = task.function(**task.arguments(task.check({**specification.parameters, **inputs, **places})))
+            for name, path in places.items():
                 if not path.exists():
                     raise StagingError(f"{task.wire_name} ended well but did not write its {name}: a bug in the task.")
-            outputs = {name: str(store(self._blobs, path)) for name, path in written.items()}
+            outputs = {name: str(store(self._blobs, path)) for name, path in places.items()}
         return {"outputs": outputs, "measures": to_measures(result)}
 
     def _attempt(self, job_id: str, number: int) -> Attempt:
@@ -366,7 +370,7 @@ class _Checkpoints:
         return self.folder
 
     def close(self) -> None:
-        """Do nothing: what is written is kept."""
+        """Do nothing: what is written is entry."""
 
     def discard(self) -> None:
         """Leave it to the end of the client."""

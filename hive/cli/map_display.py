@@ -81,7 +81,7 @@ class MapDisplay(TellsOfOutages, MapObserver):
         self._show("sending", f"{count:,} of {total:,} jobs", count, total)
         self._line(f"{count:,} of {total:,} jobs sent")
 
-    def found(self, done: int, waiting: int, failed: int, total: int) -> None:
+    def resumed(self, done: int, waiting: int, failed: int, total: int) -> None:
         """Say what is there from an earlier run."""
         if done:
             self._say(f"{done:,} of {total:,} are done already")

@@ -169,7 +169,7 @@ class Client:
         UnreachableError
             The broker does not answer.
         """
-        return self._known(self._backend.find(prefix))
+        return self._job_of(self._backend.find(prefix))
 
     def jobs(
         self,
@@ -206,7 +206,7 @@ class Client:
         jobs: list[Job[Any]] = []
         for record in self._submitted_since(wanted, _earliest(since)):
             if name in ("", record.specification.task):
-                jobs.append(self._known(record))
+                jobs.append(self._job_of(record))
             if len(jobs) == limit:
                 break
         return Jobs(self._backend, [job.mapped for job in jobs], jobs)
@@ -223,7 +223,7 @@ class Client:
                 return
             after = page.after
 
-    def _known(self, record: JobRecord) -> Job[Any]:
+    def _job_of(self, record: JobRecord) -> Job[Any]:
         try:
             task = find_task(record.specification.task)
         except HiveError:  # a task of another installation

@@ -21,12 +21,12 @@ _Schemas = Mapping[str, Mapping[str, Any]]
 
 def previews(job: JobRecord) -> dict[str, Reference]:
     """The previews that a job has written, by the parameters that name them."""
-    found = {}
+    references = {}
     for name in _declared(job.specification.task).previews:
         reference = _reference(job.outputs.get(name))
         if reference is not None and not reference.is_folder:
-            found[name] = reference
-    return found
+            references[name] = reference
+    return references
 
 
 def shown(job: JobRecord) -> dict[str, Any]:
@@ -56,8 +56,8 @@ def _declared(wire_name: str) -> _Declared:
         return _Declared()
     described = {**cast(_Schemas, task.schema()["properties"]), **cast(_Schemas, task.result_schema()["properties"])}
     return _Declared(
-        tuple(one.name for one in task.writes if isinstance(one.kind, Written) and one.kind.is_preview),
-        {name: str(one["x-unit"]) for name, one in described.items() if "x-unit" in one},
+        tuple(output.name for output in task.writes if isinstance(output.kind, Written) and output.kind.is_preview),
+        {name: str(schema["x-unit"]) for name, schema in described.items() if "x-unit" in schema},
     )
 
 
@@ -78,21 +78,21 @@ _REMEDIES: Mapping[str, str] = {
     "bad-input": "Look at the file {files}; correct it and submit it again.",
     "bad-file": "Look at the file {files}; correct it and submit it again.",
     "bad-parameter": "Submit it again with another value.",
-    "worker-lost": "Its last lines: hive logs {id}. " + _MEMORY,
+    "worker-lost": "Read the end of its log: hive logs {id}. " + _MEMORY,
     "memory-limit": _MEMORY,
     "out-of-memory": _MEMORY,
     "time-limit": "Give it less at once (smaller tiles) and submit it again; the same work takes the same time.",
-    "engine": "These are the words of the program that the task drives, mostly about the file {files}. "
-    "Where that is sound: hive retry {id}",
-    "script": "These are the last words of your own script. Mend it and submit it again.",
+    "engine": "The message comes from a program that the task runs, most often because of the file {files}. "
+    "If the file is valid: hive retry {id}",
+    "script": "The message is the last that your script printed. Fix the script and submit it again.",
     "not-allowed": "Ask the owner of {host} to allow it, or send it to a worker of your own.",
-    "part-failed": "Which one: hive show {id}. Once that is mended: hive retry {id}, which does only what is missing.",
+    "part-failed": "See which part: hive show {id}. Once it is fixed: hive retry {id}, which runs what is missing.",
     "staging": "Submit it again: that sends what the store lacks.",
     "os-error": "Look at {host}: is its disk full, may Hive write there? Then: hive retry {id}",
-    "task-error": "This is a mistake in the task; tell who wrote it, with what hive logs {id} says. "
-    "Once it is mended: hive retry {id}",
+    "task-error": "This is a bug in the task; report it to its author with the output of hive logs {id}. "
+    "Once it is fixed: hive retry {id}",
 }
-_REMEDY = "What it wrote: hive logs {id}. The whole story: hive show {id}. Run it again: hive retry {id}"
+_REMEDY = "Its log: hive logs {id}. Its history: hive show {id}. Run it again: hive retry {id}"
 
 
 @dataclass(frozen=True)
@@ -181,27 +181,27 @@ def _has_task(worker: Mapping[str, Any], task: str) -> bool:
 def _in_line(job: JobRecord, ahead: int, busy: int, slots: int) -> Reason:
     queue = job.specification.queue
     load = "the only slot is busy" if busy == slots == 1 else f"{busy} of {_count(slots, 'slot')} are busy"
-    place = f"It is number {ahead + 1} in the line of {queue!r}, where {load}."
+    place = f"It is {_ordinal(ahead + 1)} in the {queue!r} queue; {load}."
     rule = {
-        Priority.HIGH: " Its priority is high: it starts before jobs that are normal or low.",
+        Priority.HIGH: " Its priority is high: it starts before jobs of normal or low priority.",
         Priority.NORMAL: "",
-        Priority.LOW: " Its priority is low: it starts after jobs that are normal or high.",
+        Priority.LOW: " Its priority is low: it starts after jobs of normal or high priority.",
     }[job.specification.priority]
-    return Reason(place + rule, f"Nothing: it starts by itself. To be faster, start another worker: {starter(queue)}")
+    return Reason(place + rule, f"Nothing: it starts automatically. To start it sooner, add a worker: {starter(queue)}")
 
 
 def _about_to_start(job: JobRecord, now: datetime, serving: Sequence[Mapping[str, Any]]) -> Reason:
     waited_s = (now - _waits_since(job)).total_seconds()
     if waited_s < _SOON_S:
         return Reason(
-            f"A slot is free and the job waits for only {max(waited_s, 0):.0f} s; it starts in a moment. "
-            "Where its message was lost, a worker finds that out and sends it again within seconds.",
-            f"Nothing: it starts by itself. Wait for it: hive wait {job.short_id}",
+            f"A slot is free and the job has waited for only {max(waited_s, 0):.0f} s; it starts in a moment. "
+            "If its message was lost, a worker notices and sends it again within seconds.",
+            f"Nothing: it starts automatically. Wait for it: hive wait {job.short_id}",
         )
     return Reason(
-        f"It waits since {_at(_waits_since(job))}, though a slot is free: no worker takes it.",
-        f"Look at the log of {serving[0]['name']}: a Hive that is older than yours may not know "
-        f"{job.specification.task}. Update it there and start the worker again.",
+        f"It has been waiting since {_at(_waits_since(job))}, although a slot is free: no worker takes it.",
+        f"Read the log of {serving[0]['name']}: an older Hive there may not have {job.specification.task}. "
+        "Update it and restart the worker.",
     )
 
 
@@ -209,7 +209,7 @@ def _divided(job: JobRecord) -> Reason:
     done, total = (job.progress.done, job.progress.total) if job.progress else (0, len(job.plans[-1]))
     return Reason(
         f"It waits for its parts, without holding a slot: {done:g} of its {total:g} parts are done.",
-        f"See them: hive show {job.short_id}. Or stop all: hive cancel {job.short_id}",
+        f"See them: hive show {job.short_id}. Or cancel all: hive cancel {job.short_id}",
     )
 
 
@@ -219,18 +219,18 @@ def _running(job: JobRecord, around: Surroundings) -> Reason:
     where = f"on {job.worker} ({job.host})" if job.host else f"on {job.worker}"
     since = f" since {_at(job.started_at)}" if job.started_at else ""
     attempt = f", attempt {job.attempts}" if job.attempts > 1 else ""
-    words = [f"It runs {where}{since}{attempt}; {_progress(job)}."]
+    words = [f"It has been running {where}{since}{attempt}; {_progress(job)}."]
     if job.worker not in [worker["name"] for worker in around.workers]:
-        words.append("That worker is silent; where it stays so, the job starts again elsewhere by itself.")
-    return Reason(" ".join(words), f"Wait for it: hive wait {job.short_id}. Or stop it: hive cancel {job.short_id}")
+        words.append("That worker is silent; if it stays silent, the job starts again elsewhere automatically.")
+    return Reason(" ".join(words), f"Wait for it: hive wait {job.short_id}. Or cancel it: hive cancel {job.short_id}")
 
 
 def _progress(job: JobRecord) -> str:
     progress = job.progress
     if progress is None:
-        return "it has reported no progress yet"
+        return "no progress reported yet"
     total = "" if progress.total is None else f" of {progress.total:g}"
-    return " ".join(filter(None, [f"so far {progress.done:g}{total}", progress.unit, progress.message]))
+    return " ".join(filter(None, [f"progress: {progress.done:g}{total}", progress.unit, progress.message]))
 
 
 def _failed(job: JobRecord) -> Reason:
@@ -243,20 +243,20 @@ def _failed(job: JobRecord) -> Reason:
 
 
 def _cancelled(job: JobRecord) -> Reason:
-    return Reason(f"It was cancelled at {_at(job.finished_at)}.", f"Run it after all: hive retry {job.short_id}")
+    return Reason(f"It was cancelled at {_at(job.finished_at)}.", f"Run it again: hive retry {job.short_id}")
 
 
 def _succeeded(job: JobRecord) -> Reason:
-    todo = f"Bring its files: hive fetch {job.short_id}" if job.outputs else f"See it: hive show {job.short_id}"
+    todo = f"Fetch its files: hive fetch {job.short_id}" if job.outputs else f"See it: hive show {job.short_id}"
     return Reason(f"It succeeded at {_at(job.finished_at)} on {job.worker}.", todo)
 
 
 def _history(job: JobRecord) -> list[str]:
     """A sentence on each of the last attempts that ended without a result."""
-    told = [event for event in job.story if event["event"] in ("lost", "stopped")]
+    ended = [event for event in job.story if event["event"] in ("lost", "stopped")]
     return [
         f"Attempt {event['attempt']}{_on(event)} was {event['event']} at {_at(_time(event))} because {event['reason']}."
-        for event in told[-_MOST_LOSSES:]
+        for event in ended[-_MOST_LOSSES:]
     ]
 
 
@@ -278,13 +278,22 @@ def _at(time: datetime | None) -> str:
     return "an unknown time" if time is None else f"{time:%Y-%m-%d %H:%M:%S} UTC"
 
 
+def _ordinal(number: int) -> str:
+    """Write a place in a queue.
+
+    >>> [_ordinal(number) for number in (1, 2, 3, 4, 11, 12, 21, 102, 111)]
+    ['1st', '2nd', '3rd', '4th', '11th', '12th', '21st', '102nd', '111th']
+    """
+    ending = "th" if number // 10 % 10 == 1 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number:,}{ending}"
+
+
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _file_names(job: JobRecord) -> list[str]:
     """The names of the files that a job reads; a reference is `sha256:<hex>/<file name>`."""
-    given = [
-        one for value in job.specification.inputs.values() for one in (value if isinstance(value, list) else [value])
-    ]
-    return [str(one).rpartition("/")[2] for one in given]
+    inputs = job.specification.inputs.values()
+    names = [name for value in inputs for name in (value if isinstance(value, list) else [value])]
+    return [str(name).rpartition("/")[2] for name in names]

@@ -36,17 +36,19 @@ class Job(Generic[R]):
         self._backend = backend
         self._task = task
         self.task_name = task.wire_name if task is not None else task_name
-        self._found = mapped
+        self._as_mapped = mapped
         self.id = job_id
         self.name = name
 
     @property
     def mapped(self) -> Mapped:
         """The job as one of many that are waited for together."""
-        if self._found is None:
+        if self._as_mapped is None:
             job = self.record
-            self._found = Mapped(self.name or job.short_id, job.id, job.specification.queue, self._backend.places(job))
-        return self._found
+            self._as_mapped = Mapped(
+                self.name or job.short_id, job.id, job.specification.queue, self._backend.places(job)
+            )
+        return self._as_mapped
 
     def __repr__(self) -> str:
         """Name the job and say where it stands."""
@@ -267,9 +269,9 @@ class Jobs(Sequence["Job[R]"]):
         return f"{title}: <b>{escape(self._standing())}</b> {bar}"
 
     def _standing(self) -> str:
-        found = self._states()
-        words = [f"{found[state]:,} {state}" for state in State if found[state]]
-        unknown = [f"{found[None]:,} unknown"] if found[None] else []
+        counts = self._states()
+        words = [f"{counts[state]:,} {state}" for state in State if counts[state]]
+        unknown = [f"{counts[None]:,} unknown"] if counts[None] else []
         return ", ".join([*words, *unknown]) or "none"
 
     def _states(self) -> Counter[State | None]:

@@ -28,20 +28,20 @@ CREATE TABLE IF NOT EXISTS job (
 )
 """
 # Columns that older ledgers lack. A job without a broker may have been sent to any; `request` says by a digest what was
-# asked, so that a map that is given again finds its jobs.
+# specification, so that a map that is given again finds its jobs.
 _ADDED = ("finished", "broker", "request")
 _INDEX = "CREATE INDEX IF NOT EXISTS job_request ON job (request) WHERE request IS NOT NULL"
 _NOW = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
-# Another command writes for a millisecond; whoever holds the file for longer than that does not let go by itself.
+# Another command writes for a millisecond; a program that locks the file for longer will not release it soon.
 _PATIENCE_S = 2.0
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One job as the ledger notes it: what was asked, where each written file is wanted, and the request's digest."""
+    """One job as the ledger notes it: what it does, where each written file belongs, and the request's digest."""
 
     id: str
-    asked: Specification
+    specification: Specification
     destinations: Mapping[str, Path]
     request: str | None = None
 
@@ -76,13 +76,16 @@ class Ledger:
         with self._open():
             yield
 
-    def note(self, job_id: str, asked: Specification, destinations: Mapping[str, Path], broker: str) -> None:
+    def note(self, job_id: str, specification: Specification, destinations: Mapping[str, Path], broker: str) -> None:
         """Remember a job before it is sent, where each written file is wanted, and which broker has it."""
-        self.note_many([Entry(job_id, asked, destinations)], broker)
+        self.note_many([Entry(job_id, specification, destinations)], broker)
 
     def note_many(self, entries: Iterable["Entry"], broker: str) -> None:
         """Remember many jobs in one step; one that is known already is unfinished again."""
-        rows = [(one.id, one.asked.to_json(), _places_json(one.destinations), broker, one.request) for one in entries]
+        rows = [
+            (entry.id, entry.specification.to_json(), _places_json(entry.destinations), broker, entry.request)
+            for entry in entries
+        ]
         with self._open() as connection:
             connection.executemany(
                 "INSERT INTO job (id, specification, destinations, broker, request) VALUES (?, ?, ?, ?, ?)"
@@ -94,17 +97,17 @@ class Ledger:
         """The newest job of each request that was sent to a broker before."""
         if not self._file.exists():
             return {}
-        found: dict[str, str] = {}
+        ids: dict[str, str] = {}
         with self._open() as connection:
             for batch in in_batches(requests):
                 marks = ", ".join("?" * len(batch))
-                found |= connection.execute(
+                ids |= connection.execute(
                     f"SELECT request, id FROM job WHERE request IN ({marks}) AND ifnull(broker, ?) = ? ORDER BY rowid",  # noqa: S608  question marks
                     (*batch, broker, broker),
                 )
-        return found
+        return ids
 
-    def strike(self, job_id: str) -> None:
+    def delete(self, job_id: str) -> None:
         """Forget a job that could not be sent."""
         with self._open() as connection:
             connection.execute("DELETE FROM job WHERE id = ?", (job_id,))
@@ -137,7 +140,7 @@ class Ledger:
         return {name: Path(place) for name, place in json.loads(row[0]).items()} if row else {}
 
     def unfinished(self, broker: str, since: datetime) -> dict[str, Specification]:
-        """What was asked of a broker since a time and is not finished, by the jobs' ids, oldest first."""
+        """Unfinished jobs that a broker was sent since a time, by their ids, oldest first."""
         if not self._file.exists():
             return {}
         with self._open() as connection:
@@ -146,7 +149,7 @@ class Ledger:
                 " AND submitted_at >= ? ORDER BY submitted_at, rowid",
                 (broker, broker, rfc3339(since)),
             ).fetchall()
-        return {job_id: Specification.from_json(asked) for job_id, asked in rows}
+        return {job_id: Specification.from_json(specification) for job_id, specification in rows}
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
@@ -185,6 +188,6 @@ def _mv(file: Path) -> str:
     return shlex.join(["mv", str(file), f"{file}.damaged"])
 
 
-def is_over(state: State, asked: Specification) -> bool:
+def is_over(state: State, specification: Specification) -> bool:
     """Whether nothing is left to be done for a job; written files of a succeeded one are still to be fetched."""
-    return state.is_final and not (state is State.SUCCEEDED and asked.outputs)
+    return state.is_final and not (state is State.SUCCEEDED and specification.outputs)

@@ -54,7 +54,7 @@ def send_items(
     Parameters
     ----------
     session : the Hive to send to
-    items : what is asked, already checked
+    items : the jobs, already checked
     watcher : told how far the sending is
     again : send everything anew, whatever was done before
 
@@ -101,7 +101,7 @@ class _Sending:
         except HiveError as error:
             raise type(error)(f"{error}{self._so_far()}") from error
         done, waiting = self.counts[State.SUCCEEDED], self.counts[State.QUEUED] + self.counts[State.RUNNING]
-        self.watcher.found(done, waiting, sum(self.counts[state] for state in _ENDED_BADLY), len(self.items))
+        self.watcher.resumed(done, waiting, sum(self.counts[state] for state in _ENDED_BADLY), len(self.items))
         return self.mapped
 
     def _send_all(self, other: Executor) -> None:
@@ -128,23 +128,23 @@ class _Sending:
     def _prepare(self, batch: Sequence[Item]) -> _Ready:
         """Stage a batch and note it. The ledger comes first: a second try of what breaks off then uses the same ids."""
         ledger, broker = self.session.ledger, self.session.broker_name
-        asked = _specify(self.session, batch, self.watcher)
-        requests = self._digests(batch, asked)
-        known = {} if self.again else ledger.requested(requests, broker)
-        states = self._states(list(known.values()))
+        specifications = _specify(self.session, batch, self.watcher)
+        requests = self._digests(batch, specifications)
+        earlier = {} if self.again else ledger.requested(requests, broker)
+        states = self._states(list(earlier.values()))
         entries = [
-            Entry(known.get(request) or new_id(), one, item.request.destinations, request)
-            for item, one, request in zip(batch, asked, requests, strict=True)
+            Entry(earlier.get(request) or new_id(), specification, item.request.destinations, request)
+            for item, specification, request in zip(batch, specifications, requests, strict=True)
         ]
         missing = [entry for entry in entries if states.get(entry.id) is None]
         failed = [entry for entry in entries if states.get(entry.id) in _ENDED_BADLY]
         ledger.note_many([*missing, *failed], broker)
         self.counts.update(states.get(entry.id) for entry in entries)
         mapped = [
-            Mapped(item.name, entry.id, entry.asked.queue, entry.destinations)
+            Mapped(item.name, entry.id, entry.specification.queue, entry.destinations)
             for item, entry in zip(batch, entries, strict=True)
         ]
-        return _Ready(mapped, [(entry.id, entry.asked) for entry in missing], [entry.id for entry in failed])
+        return _Ready(mapped, [(entry.id, entry.specification) for entry in missing], [entry.id for entry in failed])
 
     def _send(self, ready: _Ready) -> list[Mapped]:
         self.session.sender.send_many(ready.missing)
@@ -162,16 +162,16 @@ class _Sending:
                 again = self.session.jobs.get_many(self.session.jobs.retry_many(job_ids))
             self.session.sender.send_messages([(job.id, job.specification) for job in again if job is not None])
 
-    def _digests(self, batch: Sequence[Item], asked: Sequence[Specification]) -> list[str]:
+    def _digests(self, batch: Sequence[Item], specifications: Sequence[Specification]) -> list[str]:
         """What makes jobs the same as those of an earlier run; equal ones of one map are told apart by a number."""
-        found: list[str] = []
-        for item, one in zip(batch, asked, strict=True):
-            if one is not self.last[0]:  # a request that is repeated is the same object
-                self.last = (one, request_digest(one, item.request.destinations))
+        digests: list[str] = []
+        for item, specification in zip(batch, specifications, strict=True):
+            if specification is not self.last[0]:  # a request that is repeated is the same object
+                self.last = (specification, request_digest(specification, item.request.destinations))
             digest = self.last[1]
             self.seen[digest] += 1
-            found.append(f"{digest}.{self.seen[digest]}")
-        return found
+            digests.append(f"{digest}.{self.seen[digest]}")
+        return digests
 
 
 def without_again(again: bool) -> str:
@@ -179,13 +179,13 @@ def without_again(again: bool) -> str:
     return " without --again" if again else ""
 
 
-def request_digest(asked: Specification, destinations: Mapping[str, Path]) -> str:
+def request_digest(specification: Specification, destinations: Mapping[str, Path]) -> str:
     """Digest of task, code, parameters, contents of the inputs, and the places of the results."""
     what = [
-        asked.task,
-        code_version(asked.capability),
-        asked.parameters,
-        {name: _contents(value) for name, value in asked.inputs.items()},
+        specification.task,
+        code_version(specification.capability),
+        specification.parameters,
+        {name: _contents(value) for name, value in specification.inputs.items()},
         {name: str(path.absolute()) for name, path in destinations.items()},
     ]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
@@ -194,13 +194,13 @@ def request_digest(asked: Specification, destinations: Mapping[str, Path]) -> st
 def _contents(named: Json) -> Json:
     """The digests of a parameter's files, whatever they are called; one that is read from a URL counts as unchanged."""
     if isinstance(named, list):
-        return [_contents(one) for one in named]
+        return [_contents(name) for name in named]
     text = str(named)
     return Reference.parse(text).digest if Reference.matches(text) else text
 
 
 def _specify(session: Session, batch: Sequence[Item], watcher: Observer) -> list[Specification]:
-    """Send the files of a batch to the store and say what is asked; a request that is repeated is looked at once."""
+    """Send the files of a batch to the store, and specify its jobs; a request that is repeated is looked at once."""
     requests = {id(item.request): item.request for item in batch}
     made = dict(zip(requests, session.specify(list(requests.values()), watcher), strict=True))
     return [made[id(item.request)] for item in batch]
@@ -231,7 +231,7 @@ def _size_bytes(item: Item) -> int:
 
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 1.0
-# Every job is asked for its state this often; a job that Redis has lost is seen only so.
+# The state of every job is read this often; a job that Redis has lost is seen only so.
 _LOOK_AT_ALL_S = 30.0
 # What ended so long before the last look is looked at again: entries of one moment need not be seen at once.
 _OVERLAP_MS = 1000.0
@@ -292,8 +292,8 @@ class _Gathering:
         self._watcher = watcher
         self._force = force
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        self._open = {one.id: one for one in mapped}
-        self._queues = sorted({one.queue for one in mapped})
+        self._open = {job.id: job for job in mapped}
+        self._queues = sorted({job.queue for job in mapped})
         self._total = len(self._open)
         self._done = self._failed = self._running = 0
         self._since_ms = 0.0
@@ -309,8 +309,8 @@ class _Gathering:
         try:
             while self._open or fetching:
                 again = time.monotonic() + pause_s
-                for one, job in self._ended():
-                    fetching.add(pool.submit(self._bring, one, job))
+                for mapped, job in self._ended():
+                    fetching.add(pool.submit(self._fetch, mapped, job))
                 ready, fetching = wait(fetching, timeout=pause_s)
                 yield from self._tell([future.result() for future in ready])
                 if self._left_s() == 0:
@@ -357,13 +357,13 @@ class _Gathering:
         jobs = self._session.jobs
         self._since_ms = jobs.now_ms()
         ids = list(self._open)
-        found = dict(zip(ids, jobs.states(ids), strict=True))
-        if None in found.values():
+        states = dict(zip(ids, jobs.states(ids), strict=True))
+        if None in states.values():
             with suppress(LedgerError, UnreachableError):  # the next question finds out that the broker is away
                 self._session.send_missing()
-            found = dict(zip(ids, jobs.states(ids), strict=True))
-        self._running = sum(state is State.RUNNING for state in found.values())
-        return [job_id for job_id, state in found.items() if state is None or state.is_final]
+            states = dict(zip(ids, jobs.states(ids), strict=True))
+        self._running = sum(state is State.RUNNING for state in states.values())
+        return [job_id for job_id, state in states.items() if state is None or state.is_final]
 
     def _warn(self) -> None:
         for queue in self._queues:
@@ -371,29 +371,33 @@ class _Gathering:
                 self._watcher.unserved(queue)
         self._warned = True
 
-    def _bring(self, one: Mapped, job: JobRecord | None) -> Outcome:
+    def _fetch(self, mapped: Mapped, job: JobRecord | None) -> Outcome:
         """Bring a job's files to their places; whatever goes wrong is this job's outcome and stops no other."""
         if job is None:
-            words = f"The job {one.id[:8]} is not known any more. Give the same command again."
-            return Outcome(one, None, {}, {"kind": "not-found", "message": words})
+            words = f"The job {mapped.id[:8]} does not exist any more. Give the same command again."
+            return Outcome(mapped, None, {}, {"kind": "not-found", "message": words})
         if job.state is not State.SUCCEEDED:
-            return Outcome(one, job, {}, job.error or {"kind": str(job.state), "message": f"It is {job.state}."})
-        places = {name: path for name, path in one.destinations.items() if name in job.outputs}
+            return Outcome(mapped, job, {}, job.error or {"kind": str(job.state), "message": f"It is {job.state}."})
+        places = {name: path for name, path in mapped.destinations.items() if name in job.outputs}
         try:
-            Downloads(self._session.blobs, Observer(), force=self._force).bring(job, places)
+            Downloads(self._session.blobs, Observer(), force=self._force).download(job, places)
         except HiveError as error:
-            return Outcome(one, job, {}, {"kind": error.kind, "message": str(error)})
-        return Outcome(one, job, places)
+            return Outcome(mapped, job, {}, {"kind": error.kind, "message": str(error)})
+        return Outcome(mapped, job, places)
 
     def _tell(self, outcomes: Sequence[Outcome]) -> Iterator[Outcome]:
         """Note what has ended in one step, tell of it, and give it."""
-        over = [one for one in outcomes if one.job is not None and (one.error is None or _is_over(one.job))]
+        over = [
+            outcome.mapped.id
+            for outcome in outcomes
+            if outcome.job is not None and (outcome.error is None or _is_over(outcome.job))
+        ]
         with suppress(LedgerError):  # a ledger that cannot be written is no reason to stop here
-            self._session.ledger.finish_many([one.mapped.id for one in over])
-        for one in outcomes:
-            self._done += one.error is None
-            self._failed += one.error is not None
-            self._watcher.ended(one.mapped.name, one.error["message"] if one.error else None)
+            self._session.ledger.finish_many(over)
+        for outcome in outcomes:
+            self._done += outcome.error is None
+            self._failed += outcome.error is not None
+            self._watcher.ended(outcome.mapped.name, outcome.error["message"] if outcome.error else None)
         queued = len(self._open) - self._running
         self._watcher.counted(Counts(self._total, self._done, self._failed, self._running, max(0, queued)))
         yield from outcomes

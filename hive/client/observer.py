@@ -54,7 +54,7 @@ class MapObserver(Observer):
     def sent(self, count: int, total: int) -> None:
         """Say that so many of all jobs are sent, or were found to be sent before."""
 
-    def found(self, done: int, waiting: int, failed: int, total: int) -> None:
+    def resumed(self, done: int, waiting: int, failed: int, total: int) -> None:
         """Say how many jobs of an earlier run were done, are still on their way, or had failed and are tried again."""
 
     def ended(self, name: str, failure: str | None) -> None:

@@ -98,7 +98,7 @@ def _results_folder(plan: Plan) -> Iterator[Path | None]:
     """Make the folder for the results; it is removed again where the map turns out to be wrong."""
     out = plan.out.expanduser() if plan.out is not None else None
     if out is None:
-        if _wanted(plan.task):
+        if _required(plan.task):
             raise BadParameterError(f"{plan.task.wire_name} writes files; name the folder that they go to: --out DIR.")
         yield None
         return
@@ -118,14 +118,18 @@ def _results_folder(plan: Plan) -> Iterator[Path | None]:
         raise
 
 
-def _wanted(task: Task[Any, Any]) -> list[Parameter]:
+def _required(task: Task[Any, Any]) -> list[Parameter]:
     """The written files that every job brings back: all but the optional ones; previews always."""
-    return [one for one in task.writes if one.is_required or (isinstance(one.kind, Written) and one.kind.is_preview)]
+    return [
+        parameter
+        for parameter in task.writes
+        if parameter.is_required or (isinstance(parameter.kind, Written) and parameter.kind.is_preview)
+    ]
 
 
 def _main_result(task: Task[Any, Any]) -> Parameter | None:
     """The first file that is wanted; where all are optional, naming a folder for the results means the first one."""
-    return next(iter(_wanted(task) or task.writes), None)
+    return next(iter(_required(task) or task.writes), None)
 
 
 def _repeated(plan: Plan, values: Mapping[str, object], out: Path | None) -> list[Item]:
@@ -196,10 +200,10 @@ def _collisions(items: Sequence[Item]) -> Iterator[str]:
         taken |= dict.fromkeys(places, item.name)
 
 
-def _both(one: str, other: str, place: Path) -> str:
-    if one == other:
-        return f"{one} is named twice."
-    return f"{one} and {other} would both be written to {place}; rename one, or map them into two folders."
+def _both(first: str, other: str, place: Path) -> str:
+    if first == other:
+        return f"{first} is named twice."
+    return f"{first} and {other} would both be written to {place}; rename one, or map them into two folders."
 
 
 def _list(reasons: Sequence[str], total: int) -> str:

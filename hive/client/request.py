@@ -68,7 +68,7 @@ def make_request(task: Task[Any, Any], values: Mapping[str, object], options: Jo
         task=task,
         options=options,
         parameters={name: cast(Json, value) for name, value in checked.items() if name not in files},
-        sources={name: found for name, found in sources.items() if found},
+        sources={name: given for name, given in sources.items() if given},
         destinations=destinations,
     )
 
@@ -100,7 +100,7 @@ def with_files(task: Task[Any, Any], values: Mapping[str, object]) -> dict[str, 
     """Let `files` stand for the first parameter that reads files, where no parameter has that name itself."""
     named = dict(values)
     first = next(iter(task.reads), None)
-    if first is None or "files" not in named or any(one.name == "files" for one in task.parameters):
+    if first is None or "files" not in named or any(parameter.name == "files" for parameter in task.parameters):
         return named
     files = named.pop("files")
     if first.name in named:
@@ -119,10 +119,10 @@ def check_queue(task: Task[Any, Any], queue: str) -> None:
         Lists the queues that there are.
     """
     if task.capability != "test":
-        known = [capability.name for capability in all_capabilities()]
-        if queue not in known:
-            hint = did_you_mean(queue, known)
-            raise UnknownNameError(f"There is no queue {queue!r}. Known are: {', '.join(known)}.{hint}")
+        queues = [capability.name for capability in all_capabilities()]
+        if queue not in queues:
+            hint = did_you_mean(queue, queues)
+            raise UnknownNameError(f"There is no queue {queue!r}. Known are: {', '.join(queues)}.{hint}")
     elif not queue.replace("-", "").replace("_", "").isalnum():
         raise UnknownNameError(f"{queue!r} cannot be a queue's name; write a capability such as gis.")
 
@@ -160,16 +160,16 @@ def _destinations(
     task: Task[Any, Any], values: Mapping[str, object], sources: Mapping[str, tuple[Source, ...]]
 ) -> dict[str, Path]:
     """Where each written file goes: where the caller said, otherwise beside the first input."""
-    found: dict[str, Path] = {}
+    places: dict[str, Path] = {}
     for parameter in task.writes:
         kind = parameter.kind
         assert isinstance(kind, Written)  # noqa: S101  only parameters that are written come here
         given = parameter.check(values[parameter.name]) if parameter.name in values else None
         if given is not None:
-            found[parameter.name] = Path(str(given)).expanduser()
+            places[parameter.name] = Path(str(given)).expanduser()
         elif parameter.is_required or kind.is_preview:
-            found[parameter.name] = _default_place(task, parameter, kind, sources, found)
-    return found
+            places[parameter.name] = _default_place(task, parameter, kind, sources, places)
+    return places
 
 
 def _default_place(
@@ -177,12 +177,12 @@ def _default_place(
     parameter: Parameter,
     kind: Written,
     sources: Mapping[str, tuple[Source, ...]],
-    found: Mapping[str, Path],
+    places: Mapping[str, Path],
 ) -> Path:
     """`tile.laz` of `gis.dtm` gives `tile_dtm.tif`, and its preview `tile_dtm.png`; without a tile, `gis_dtm.tif`."""
     suffix = kind.suffixes[0] if kind.suffixes else ""
-    if found:
-        main = next(iter(found.values()))
+    if places:
+        main = next(iter(places.values()))
         stem = main.stem if kind.is_preview else f"{main.stem}_{parameter.name}"
         return main.with_name(stem + suffix)
     first = next((source for named in sources.values() for source in named), None)
@@ -216,5 +216,5 @@ def _check_places(
 
 def size_bytes(sources: Sequence[Source]) -> int | None:
     """How much is read from what was named; None where one is no local file."""
-    paths = [one for one in sources if isinstance(one, Path)]
+    paths = [source for source in sources if isinstance(source, Path)]
     return total_bytes(paths) if len(paths) == len(sources) else None

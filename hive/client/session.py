@@ -89,9 +89,9 @@ class Session:
         """
         watcher = observer or Observer()
         self.check()
-        [asked] = self.specify([request], watcher)
+        [specification] = self.specify([request], watcher)
         job_id = new_id()
-        self._send(job_id, asked, request.destinations)
+        self._send(job_id, specification, request.destinations)
         watcher.submitted(job_id)
         return job_id
 
@@ -113,7 +113,7 @@ class Session:
         self.ledger.check()
 
     def specify(self, requests: Sequence[Request], watcher: Observer) -> list[Specification]:
-        """Send the files of requests that the store lacks; returns what is asked of a worker for each.
+        """Send the files of requests that the store lacks; returns the specification of each.
 
         Raises
         ------
@@ -124,7 +124,7 @@ class Session:
         """
         staged = self.stage(requests, watcher)
         return [
-            specification(request, inputs, self.settings.max_attempts)
+            make_specification(request, inputs, self.settings.max_attempts)
             for request, inputs in zip(requests, staged, strict=True)
         ]
 
@@ -132,12 +132,12 @@ class Session:
         """Send the files of requests that the store lacks; returns the references of each, by parameter."""
         return Uploads(self.blobs, Digests(self.settings.home)).stage(requests, watcher)
 
-    def _send(self, job_id: str, asked: Specification, destinations: Mapping[str, Path]) -> None:
-        self.ledger.note(job_id, asked, destinations, self.broker_name)
+    def _send(self, job_id: str, specification: Specification, destinations: Mapping[str, Path]) -> None:
+        self.ledger.note(job_id, specification, destinations, self.broker_name)
         try:
-            self.sender.send(job_id, asked)
+            self.sender.send(job_id, specification)
         except BaseException:
-            self.ledger.strike(job_id)
+            self.ledger.delete(job_id)
             raise
 
     def find(self, prefix: str) -> JobRecord:
@@ -151,8 +151,7 @@ class Session:
         with reachable(self.settings):
             parts = self.jobs.get_many(ids)
         costs = [job.cost_usd, *(None if part is None else self.cost_with_parts(part) for part in parts)]
-        known = [usd for usd in costs if usd is not None]
-        return sum(known) if len(known) == len(costs) else None
+        return None if None in costs else sum(usd for usd in costs if usd is not None)
 
     def note_if_over(self, job: JobRecord) -> JobRecord:
         """Note in the ledger what has ended, so that it is not run again."""
@@ -167,9 +166,9 @@ class Session:
 
     def places(self, job: JobRecord, folder: Path | None = None) -> dict[str, Path]:
         """Where a job's written files belong: in `folder`, or as was said at its submission from here, or here."""
-        wanted = {} if folder is not None else self.ledger.destinations(job.id)
+        requested = {} if folder is not None else self.ledger.destinations(job.id)
         base = folder or Path()
-        return {name: wanted.get(name, base / Reference.parse(text).name) for name, text in job.outputs.items()}
+        return {name: requested.get(name, base / Reference.parse(text).name) for name, text in job.outputs.items()}
 
     def close(self) -> None:
         """Close the connections to Redis; they are opened again where they are used again."""
@@ -193,7 +192,7 @@ class Session:
         if folder is not None and not folder.is_dir():
             raise BadFileError(f"The folder {folder} does not exist. Make it: mkdir -p {folder}.")
         places = self.places(job, folder)
-        Downloads(self.blobs, watcher, force=force).bring(job, places)
+        Downloads(self.blobs, watcher, force=force).download(job, places)
         self.note_finished(job.id)
         for name, place in places.items():
             watcher.fetched(name, place)
@@ -255,21 +254,21 @@ class Session:
         budget_usd = requests[0].options.budget_usd if requests else None
         if not requests or (budget_usd is None and not budgets.has_limit(self.settings)):
             return
-        found, why = self._forecast(requests)
-        usd = found.usd if found is not None else None
+        forecast, why = self._forecast(requests)
+        usd = forecast.usd if forecast is not None else None
         if usd is None and budget_usd is not None:
-            words = why or "the workers do not say what they cost (HIVE_PRICE_USD_PER_H)"
-            warn(f"It is not known what this will cost: {words}. The budget of {dollars(budget_usd)} is not checked.")
+            reason = why or "the workers report no price (HIVE_PRICE_USD_PER_H)"
+            warn(f"The cost is unknown: {reason}. The budget of {dollars(budget_usd)} is not checked.")
         budgets.check(self.settings, usd, budget_usd)
 
     def _forecast(self, requests: Sequence[Request]) -> tuple[Forecast | None, str]:
         """What requests will cost, or why that cannot be said."""
         sizes: list[int] = []
         for request in requests:
-            found = [size_bytes(sources) for sources in request.sources.values()]
-            if None in found:
-                return None, "how large a reference or a URL is, is not known here"
-            sizes.append(sum(one for one in found if one is not None))
+            of_files = [size_bytes(sources) for sources in request.sources.values()]
+            if None in of_files:
+                return None, "the size of a reference or a URL is unknown here"
+            sizes.append(sum(size for size in of_files if size is not None))
         task, queue = requests[0].task.wire_name, requests[0].queue
         with reachable(self.settings):
             forecast = planned(self.broker, self.registry.workers(), task, queue, sizes, host_name())
@@ -326,8 +325,8 @@ class Session:
         return self.ledger.unfinished(self.broker_name, since)
 
 
-def specification(request: Request, inputs: Mapping[str, Json], most_attempts: int) -> Specification:
-    """What a worker is asked for, where the files of a request are in the store."""
+def make_specification(request: Request, inputs: Mapping[str, Json], most_attempts: int) -> Specification:
+    """The specification of a request whose files are in the store."""
     limits = request.task.limits
     return Specification(
         capability=request.task.capability,

@@ -62,18 +62,18 @@ class Uploads:
         UnreachableError
             The store does not answer.
         """
-        asked = [_pieces(request) for request in requests]
-        sources = [piece.source for one in asked for named in one.values() for piece in _listed(named)]
-        self._refuse_unknown([one for one in sources if isinstance(one, Reference)])
-        digests = self._hash([one for one in sources if not isinstance(one, Reference | Remote)], watcher)
+        by_request = [_pieces(request) for request in requests]
+        sources = [piece.source for pieces in by_request for named in pieces.values() for piece in _listed(named)]
+        self._refuse_unknown([source for source in sources if isinstance(source, Reference)])
+        digests = self._hash([source for source in sources if not isinstance(source, Reference | Remote)], watcher)
         self._upload(digests, watcher)
-        return [{name: _written(named, digests) for name, named in one.items()} for one in asked]
+        return [{name: _references(named, digests) for name, named in pieces.items()} for pieces in by_request]
 
     def _refuse_unknown(self, references: Sequence[Reference]) -> None:
-        missing = self._store.missing({one.digest for one in references}) if references else set()
-        for one in references:
-            if one.digest in missing:
-                raise BadFileError(f"{one} is not in the store {self._store.url}. Give the file's path instead.")
+        missing = self._store.missing({reference.digest for reference in references}) if references else set()
+        for reference in references:
+            if reference.digest in missing:
+                raise BadFileError(f"{reference} is not in the store {self._store.url}. Give the file's path instead.")
 
     def _hash(self, contents: Iterable[Content], watcher: Observer) -> dict[Content, str]:
         unique = list(dict.fromkeys(contents))
@@ -104,8 +104,8 @@ class Uploads:
         pool = ThreadPoolExecutor(_AT_ONCE)
         sent = [pool.submit(self._put, content, digest, advance) for digest, content in lacking.items()]
         try:
-            for one in as_completed(sent):
-                one.result()
+            for upload in as_completed(sent):
+                upload.result()
         finally:
             over.set()
             pool.shutdown(wait=False, cancel_futures=True)
@@ -120,12 +120,12 @@ class Uploads:
 
 def _pieces(request: Request) -> dict[str, _Named]:
     """What travels for a request, by parameter."""
-    found: dict[str, _Named] = {}
+    pieces: dict[str, _Named] = {}
     for parameter in request.task.reads:
         sources = request.sources.get(parameter.name, ())
         if sources:
-            found[parameter.name] = _listed_pieces(parameter, sources) if parameter.is_repeated else _piece(sources[0])
-    return found
+            pieces[parameter.name] = _listed_pieces(parameter, sources) if parameter.is_repeated else _piece(sources[0])
+    return pieces
 
 
 def _listed_pieces(parameter: Parameter, sources: Sequence[Source]) -> _Named:
@@ -148,10 +148,10 @@ def _listed(named: _Named) -> list[_Piece]:
     return named if isinstance(named, list) else [named]
 
 
-def _written(named: _Named, digests: Mapping[Content, str]) -> Json:
+def _references(named: _Named, digests: Mapping[Content, str]) -> Json:
     """The references of one parameter; a list that is packed has one for all."""
     if isinstance(named, list):
-        return [_written(piece, digests) for piece in named]
+        return [_references(piece, digests) for piece in named]
     source = named.source
     if isinstance(source, Reference | Remote):
         return str(source)
@@ -159,14 +159,14 @@ def _written(named: _Named, digests: Mapping[Content, str]) -> Json:
 
 
 class Downloads:
-    """Brings a job's written files from the store to where they are wanted."""
+    """Brings a job's written files from the store to their places."""
 
     def __init__(self, store: BlobStore, watcher: Observer, *, force: bool) -> None:
         self._store = store
         self._watcher = watcher
         self._force = force
 
-    def bring(self, job: JobRecord, places: Mapping[str, Path]) -> None:
+    def download(self, job: JobRecord, places: Mapping[str, Path]) -> None:
         """Bring what is not there yet, each to its place by parameter.
 
         Raises
@@ -176,8 +176,10 @@ class Downloads:
         StagingError
             A file is missing from the store or damaged, or cannot be written.
         """
-        wanted = {name: Reference.parse(text) for name, text in job.outputs.items()}
-        missing = {places[name]: one for name, one in wanted.items() if not _is_there(places[name], one)}
+        references = {name: Reference.parse(text) for name, text in job.outputs.items()}
+        missing = {
+            places[name]: reference for name, reference in references.items() if not _is_there(places[name], reference)
+        }
         for place, reference in missing.items():
             if not place.parent.is_dir():
                 raise BadFileError(f"The folder {place.parent} is gone. Bring the files elsewhere: hive fetch ID DIR.")
@@ -185,23 +187,23 @@ class Downloads:
                 self._refuse_newer(place, job)
         if not missing:
             return
-        self._watcher.begin("download", sum(self._store.size(one.digest) or 0 for one in missing.values()))
+        self._watcher.begin("download", sum(self._store.size(reference.digest) or 0 for reference in missing.values()))
         try:
             with ThreadPoolExecutor(_AT_ONCE) as pool:
-                list(pool.map(lambda one: self._bring(job, one[0], one[1]), missing.items()))
+                list(pool.map(lambda item: self._download(job, *item), missing.items()))
         finally:
             self._watcher.end()
 
-    def _bring(self, job: JobRecord, place: Path, reference: Reference) -> None:
+    def _download(self, job: JobRecord, place: Path, reference: Reference) -> None:
         try:
             if reference.is_folder:
-                self._bring_folder(job, place, reference)
+                self._download_folder(job, place, reference)
             else:
                 self._store.fetch(reference, place, self._watcher.advance)
         except OSError as error:
             raise StagingError(f"{place} cannot be written: {error.strerror}.") from error
 
-    def _bring_folder(self, job: JobRecord, place: Path, reference: Reference) -> None:
+    def _download_folder(self, job: JobRecord, place: Path, reference: Reference) -> None:
         """Unpack beside the place, then rename: the whole where nothing is there, otherwise file by file."""
         pack = place.with_name(f".{reference.digest[:16]}.tar")
         self._store.fetch(reference, pack, self._watcher.advance)

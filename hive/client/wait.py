@@ -15,7 +15,7 @@ from hive.wire.job import JobRecord, State
 
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
-# A refused password is a ConnectionError to redis-py as well, but no outage: it does not pass by itself.
+# A refused password is a ConnectionError to redis-py as well, but no outage: waiting does not help.
 REFUSED = (redis.AuthenticationError, redis.exceptions.AuthorizationError)
 AWAY = (redis.ConnectionError, redis.TimeoutError)
 

@@ -37,35 +37,35 @@ def test_without_a_worker_it_names_the_queue_and_how_to_start_one():
 
 def test_where_all_slots_are_busy_it_tells_the_place_in_the_line():
     reason = explain(job(State.QUEUED), around(WORKER | {"busy": 2}, ahead=3))
-    assert reason.why == "It is number 4 in the line of 'gis', where 2 of 2 slots are busy."
-    assert reason.todo.startswith("Nothing: it starts by itself.")
+    assert reason.why == "It is 4th in the 'gis' queue; 2 of 2 slots are busy."
+    assert reason.todo.startswith("Nothing: it starts automatically.")
     only = explain(job(State.QUEUED), around(WORKER | {"slots": 1, "busy": 1}))
-    assert only.why == "It is number 1 in the line of 'gis', where the only slot is busy."
+    assert only.why == "It is 1st in the 'gis' queue; the only slot is busy."
 
 
 def test_a_report_of_a_worker_that_is_some_seconds_old_does_not_make_slots_free():
     assert "2 of 2 slots are busy" in explain(job(State.QUEUED), around(WORKER, running=2)).why
-    assert "It is number 21 in the line" in explain(job(State.QUEUED), around(WORKER, ahead=20)).why
+    assert "It is 21st in the 'gis' queue" in explain(job(State.QUEUED), around(WORKER, ahead=20)).why
 
 
 @pytest.mark.parametrize(("priority", "words"), [(Priority.HIGH, "starts before"), (Priority.LOW, "starts after")])
-def test_a_priority_changes_the_line(priority, words):
+def test_a_priority_changes_the_place_in_the_queue(priority, words):
     reason = explain(job(State.QUEUED, priority=priority), around(WORKER | {"busy": 2}, ahead=3))
     assert f"Its priority is {priority}: it {words} jobs" in reason.why
 
 
 def test_where_a_slot_is_free_it_starts_in_a_moment():
     reason = explain(job(State.QUEUED), around(WORKER))
-    assert reason.why.startswith("A slot is free and the job waits for only 30 s; it starts in a moment.")
+    assert reason.why.startswith("A slot is free and the job has waited for only 30 s; it starts in a moment.")
     assert "sends it again within seconds" in reason.why
-    assert reason.todo == "Nothing: it starts by itself. Wait for it: hive wait 01234567"
+    assert reason.todo == "Nothing: it starts automatically. Wait for it: hive wait 01234567"
 
 
 def test_a_job_that_no_free_worker_takes_may_be_of_an_unknown_task():
     reason = explain(job(State.QUEUED), around(WORKER, now=NOW + timedelta(minutes=5)))
     assert reason.why.endswith("though a slot is free: no worker takes it.")
     assert "log of w1@studio" in reason.todo
-    assert "may not know gis.dtm" in reason.todo
+    assert "may not have gis.dtm" in reason.todo
 
 
 def test_a_job_whose_task_no_worker_has_does_not_start_in_a_moment():
@@ -83,7 +83,7 @@ def test_a_job_that_waits_again_tells_what_became_of_its_attempts():
         {"at": "2026-11-23T11:59:00.000Z", "event": "stopped", "attempt": 2, "reason": "its worker was told to stop"},
     )
     why = explain(job(State.QUEUED, story=story), around()).why
-    assert "It waits since 2026-11-23 11:59:00 UTC" in why
+    assert "since 2026-11-23 11:59:00 UTC" in why
     assert "Attempt 1 on w1@a was lost at 2026-11-23 11:58:00 UTC because its host burnt." in why
     assert why.endswith("Attempt 2 was stopped at 2026-11-23 11:59:00 UTC because its worker was told to stop.")
 
@@ -98,8 +98,10 @@ def test_a_running_job_tells_where_since_when_and_how_far():
         progress=Progress(3, 12, "tiles", "gridding"),
     )
     reason = explain(running, around(WORKER))
-    assert reason.why == ("It runs on w1@studio (studio) since 2026-11-23 12:00:00 UTC; so far 3 of 12 tiles gridding.")
-    assert reason.todo == "Wait for it: hive wait 01234567. Or stop it: hive cancel 01234567"
+    assert reason.why == (
+        "It has been running on w1@studio (studio) since 2026-11-23 12:00:00 UTC; progress: 3 of 12 tiles gridding."
+    )
+    assert reason.todo == "Wait for it: hive wait 01234567. Or cancel it: hive cancel 01234567"
 
 
 def test_a_second_attempt_tells_of_the_first():
@@ -107,14 +109,14 @@ def test_a_second_attempt_tells_of_the_first():
     running = job(State.RUNNING, worker="w1@studio", started_at=NOW, attempts=2, story=(event,))
     why = explain(running, around(WORKER)).why
     assert why == (
-        "It runs on w1@studio since 2026-11-23 12:00:00 UTC, attempt 2; it has reported no progress yet. "
+        "It has been running on w1@studio since 2026-11-23 12:00:00 UTC, attempt 2; no progress reported yet. "
         "Attempt 1 on w1@a was lost at 2026-11-23 11:58:00 UTC because it vanished."
     )
 
 
 def test_a_running_job_whose_worker_is_silent_says_so():
     running = job(State.RUNNING, worker="w9@gone", started_at=NOW, attempts=1)
-    assert "That worker is silent; where it stays so, the job starts again elsewhere" in explain(running, around()).why
+    assert "That worker is silent; if it stays silent, the job starts again elsewhere" in explain(running, around()).why
 
 
 def test_a_failure_tells_its_kind_its_reason_and_how_often_it_was_started():
@@ -123,7 +125,7 @@ def test_a_failure_tells_its_kind_its_reason_and_how_often_it_was_started():
         "It failed at 2026-11-23 12:00:00 UTC (worker-lost, started 3 times): It was killed by signal 9."
     )
     assert reason.todo == (
-        "Its last lines: hive logs 01234567. "
+        "Read the end of its log: hive logs 01234567. "
         "Start a worker with more memory, or give it less at once (smaller tiles). Then: hive retry 01234567"
     )
 
@@ -135,10 +137,10 @@ def test_a_failure_tells_its_kind_its_reason_and_how_often_it_was_started():
         ("memory-limit", "more memory"),
         ("out-of-memory", "more memory"),
         ("time-limit", "smaller tiles"),
-        ("engine", "program that the task drives, mostly about the file tile.laz"),
+        ("engine", "program that the task runs, most often because of the file tile.laz"),
         ("staging", "Submit it again"),
         ("os-error", "Look at studio: is its disk full"),
-        ("task-error", "a mistake in the task; tell who wrote it, with what hive logs 01234567 says."),
+        ("task-error", "a bug in the task; report it to its author with the output of hive logs 01234567."),
         ("error", "hive show 01234567"),
         ("something-new", "hive retry 01234567"),
     ],
@@ -156,12 +158,12 @@ def test_braces_in_a_message_or_a_file_name_are_only_text():
 def test_a_cancelled_job_tells_when():
     reason = explain(job(State.CANCELLED, finished_at=NOW), around())
     assert reason.why == "It was cancelled at 2026-11-23 12:00:00 UTC."
-    assert reason.todo == "Run it after all: hive retry 01234567"
+    assert reason.todo == "Run it again: hive retry 01234567"
 
 
 def test_a_succeeded_job_tells_how_to_get_its_files():
     ended = {"finished_at": NOW, "worker": "w1@studio"}
     with_files = explain(job(State.SUCCEEDED, outputs={"raster": "x"}, **ended), around())
     assert with_files.why == "It succeeded at 2026-11-23 12:00:00 UTC on w1@studio."
-    assert with_files.todo == "Bring its files: hive fetch 01234567"
+    assert with_files.todo == "Fetch its files: hive fetch 01234567"
     assert explain(job(State.SUCCEEDED, **ended), around()).todo == "See it: hive show 01234567"

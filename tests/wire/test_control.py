@@ -231,7 +231,7 @@ def test_why_tells_the_place_in_the_line(hive_up):
         busy, _, waiting = hive_up.submit("test", "--seconds", "60"), hive_up.submit("test"), hive_up.submit("test")
         run_until(hive_up, busy)
         said = hive_up.run("why", waiting).stdout
-        assert "It is number 2 in the line of 'test', where the only slot is busy." in said
+        assert "It is 2nd in the 'test' queue; the only slot is busy." in said
         hive_up.run("cancel", busy)
 
 
@@ -243,7 +243,7 @@ def test_why_tells_of_an_attempt_that_was_lost(hive_up):
         child.kill()
         wait_until(lambda: hive_up.record(job_id)["attempts"] == 2, "it is started again")
         said = hive_up.run("why", job_id).stdout
-        assert "It runs on w1@test" in said
+        assert "It has been running on w1@test" in said
         assert ", attempt 2; " in said
         assert "Attempt 1 on w1@test was lost at" in said
         assert "because its process " in said  # Celery knows the signal, where it looks before Hive does

@@ -162,7 +162,7 @@ class Saboteur(MapObserver):
             kill_redis(self.hive)
         self.words.append((count, total))
 
-    def found(self, done, waiting, failed, total):
+    def resumed(self, done, waiting, failed, total):
         self.words.append((done, waiting, failed, total))
 
 

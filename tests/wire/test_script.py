@@ -197,7 +197,7 @@ def test_a_block_that_cannot_be_read_is_refused_and_nothing_is_sent(scripts, fol
 def test_a_script_that_fails_is_not_tried_again_and_says_why(scripts, folder, code, says):
     job = scripts.json("submit", "run", "script", write("a.py", code), code=1)
     assert (job["attempts"], job["error"]) == (1, {"kind": "script", "message": says})
-    assert "These are the last words of your own script." in scripts.run("why", job["id"]).stdout
+    assert "The message is the last that your script printed." in scripts.run("why", job["id"]).stdout
 
 
 def test_a_script_sees_no_secret_of_the_worker(scripts, folder):
