@@ -1,5 +1,6 @@
 """Every example runs as it is, on a real Hive."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -62,6 +63,15 @@ def test_a_job_with_nothing_but_curl(field, tmp_path):
     out = tmp_path / "dtm.tif"
     run(field, EXAMPLES / "http-only" / "run.sh", TILE, out, GATEWAY=f"http://127.0.0.1:{field.gateway_port}")
     assert out.read_bytes()[:4] in (b"II*\0", b"II+\0")
+
+
+def test_the_notebook_runs_from_top_to_bottom(field, tmp_path):
+    tiles(tmp_path / "tiles", "a.laz", "b.laz")
+    cells = json.loads((EXAMPLES / "notebook" / "survey.ipynb").read_text())["cells"]
+    script = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    ended = field.python(script, tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("ground points") == 2
 
 
 def test_an_own_task_is_one_file(field, tmp_path):
