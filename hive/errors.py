@@ -14,6 +14,7 @@ HiveError                     1   base; `kind` is what a job's record carries
 ├── ServiceError              1   a local service could not be started or stopped
 ├── DeployError               1   a machine cannot take a worker, or what was put there does not start
 ├── LedgerError               1   the list of what was submitted from here cannot be read or written
+├── UnreadableRecordError     1   a record that another process wrote is damaged, or of a newer Hive
 ├── JobStateError             1   a job is not in a state in which this can be done to it
 ├── JobFailedError            1   the job that was waited for failed
 ├── InputError                1   a file is readable, but the task cannot work on it
@@ -116,6 +117,12 @@ class LedgerError(HiveError):
     """The list of what was submitted from this machine cannot be read or written."""
 
     kind = "ledger"
+
+
+class UnreadableRecordError(HiveError):
+    """A record that another process wrote is damaged, or was written by a newer Hive."""
+
+    kind = "unreadable-record"
 
 
 class JobStateError(HiveError):

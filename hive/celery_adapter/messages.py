@@ -92,7 +92,7 @@ class MessageWriter:
 
     def _task_message(self, job_id: str, specification: Specification, *, with_event: bool) -> Any:  # noqa: ANN401  celery's named tuple
         args = (job_id,)
-        kwargs = specification.told | ({"signature": specification.signature} if specification.signature else {})
+        kwargs = specification.message | ({"signature": specification.signature} if specification.signature else {})
         return self._amqp.as_task_v2(
             job_id,
             specification.task,
@@ -103,7 +103,7 @@ class MessageWriter:
             origin=self._origin,
             # What Flower shows. Celery's `saferepr` gives the same and takes three times as long as all the rest.
             argsrepr=repr(args),
-            kwargsrepr=specification.told_text[:_MAX_REPR],
+            kwargsrepr=specification.message_text[:_MAX_REPR],
         )
 
 

@@ -14,7 +14,8 @@ from hive.errors import BadParameterError, HiveError, UnknownNameError, Unreacha
 
 if TYPE_CHECKING:
     from hive.client import Session
-    from hive.store import JobRecord, Wanted
+    from hive.store import Wanted
+    from hive.wire.job import JobRecord
 
 F = TypeVar("F", bound=Callable[..., Any])
 _EVERY_S = 1.0

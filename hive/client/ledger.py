@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from hive.errors import LedgerError
+from hive.errors import LedgerError, UnreadableRecordError
 from hive.store import in_batches
 from hive.wire.job import Specification, State, rfc3339
+from hive.wire.record import Unreadable
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS job (
@@ -149,7 +150,17 @@ class Ledger:
                 " AND submitted_at >= ? ORDER BY submitted_at, rowid",
                 (broker, broker, rfc3339(since)),
             ).fetchall()
-        return {job_id: Specification.from_json(specification) for job_id, specification in rows}
+        return dict(_readable(rows))
+
+
+def _readable(rows: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Specification]]:
+    """Ids and specifications, but for those that this version of Hive cannot read."""
+    unreadable = Unreadable()
+    for job_id, text in rows:
+        try:
+            yield job_id, Specification.from_json(text)
+        except UnreadableRecordError as error:
+            unreadable.warn(job_id, error)
 
 
 def _prepare(connection: sqlite3.Connection) -> None:

@@ -1,7 +1,6 @@
 """What jobs will cost, from what such jobs have cost, with an error."""
 
 import heapq
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +8,9 @@ from itertools import combinations
 from statistics import median
 from typing import TYPE_CHECKING, Any, cast
 
+from hive.errors import UnreadableRecordError
 from hive.store import keys
+from hive.wire.job import Specification
 
 if TYPE_CHECKING:
     import redis
@@ -56,7 +57,10 @@ def _past(task: str, kept: dict[str, str | None]) -> Past | None:
     started, finished, size = kept["started_ms"], kept["finished_ms"], kept["input_bytes"] or 0
     if kept["state"] != "succeeded" or kept["plans"] or not (started and finished and kept["specification"]):
         return None
-    if json.loads(kept["specification"])["task"] != task:
+    try:
+        if Specification.from_json(kept["specification"]).task != task:
+            return None
+    except UnreadableRecordError:
         return None
     return Past(int(size), (float(finished) - float(started)) / 1000, kept["host"] or "")
 

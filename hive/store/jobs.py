@@ -7,11 +7,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from hive.errors import BadParameterError, NotFoundError
+from hive.errors import BadParameterError, NotFoundError, UnreadableRecordError
 from hive.store import keys
 from hive.store.scripts import load_script
 from hive.task.values import Json
 from hive.wire.job import JobRecord, Specification, State, job_from_hash
+from hive.wire.record import Unreadable
 
 if TYPE_CHECKING:
     import redis
@@ -60,6 +61,7 @@ class JobStore:
 
     def __init__(self, client: "redis.Redis") -> None:
         self._redis = client
+        self.unreadable = Unreadable()
         self._create = client.register_script(load_script("create"))
         self._forget = client.register_script(load_script("forget"))
         self._start = client.register_script(load_script("start"))
@@ -167,6 +169,8 @@ class JobStore:
         ------
         NotFoundError
             There is no such job.
+        UnreadableRecordError
+            Its record is damaged, or was written by a newer Hive.
         """
         kept = cast(dict[str, str], self._redis.hgetall(keys.job(job_id)))
         if not kept:
@@ -174,15 +178,21 @@ class JobStore:
         return job_from_hash(job_id, kept, with_story=True)
 
     def get_many(self, job_ids: Sequence[str]) -> list[JobRecord | None]:
-        """Look up many jobs by their whole ids, without their stories; None for a job that has no record."""
-        found: list[JobRecord | None] = []
+        """Look up many jobs by their whole ids, without their stories; None where there is no record to be read."""
+        jobs: list[JobRecord | None] = []
         for batch in in_batches(job_ids):
             pipeline = self._redis.pipeline(transaction=False)
             for job_id in batch:
                 pipeline.hgetall(keys.job(job_id))
-            kept = pipeline.execute()
-            found += [job_from_hash(job_id, one) if one else None for job_id, one in zip(batch, kept, strict=True)]
-        return found
+            jobs += [self._read(job_id, fields) for job_id, fields in zip(batch, pipeline.execute(), strict=True)]
+        return jobs
+
+    def _read(self, job_id: str, fields: Mapping[str, str]) -> JobRecord | None:
+        try:
+            return job_from_hash(job_id, fields) if fields else None
+        except UnreadableRecordError as error:
+            self.unreadable.warn(job_id, error)
+            return None
 
     def now_ms(self) -> float:
         """The time by Redis' clock, which all times of a record are of [ms since 1970]."""
@@ -247,11 +257,7 @@ class JobStore:
     def recent(self, limit: int) -> list[JobRecord]:
         """List the newest jobs, newest first."""
         ids = cast(list[str], self._redis.zrange(keys.JOBS, 0, limit - 1, desc=True))
-        pipeline = self._redis.pipeline(transaction=False)
-        for job_id in ids:
-            pipeline.hgetall(keys.job(job_id))
-        kept = pipeline.execute()
-        return [job_from_hash(job_id, one) for job_id, one in zip(ids, kept, strict=True) if one]
+        return [job for job in self.get_many(ids) if job is not None]
 
     def watch(self, job_id: str, timeout_s: float | None = None) -> Iterator[JobRecord]:
         """Give the job now and after every change, until it is finished or the time is over.

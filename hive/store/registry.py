@@ -1,14 +1,15 @@
 """Who is there: workers report themselves, queues are counted."""
 
-import json
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from hive.errors import UnreadableRecordError
 from hive.store import keys
 from hive.store.scripts import DAY_S, load_script
 from hive.wire.job import from_milliseconds, rfc3339
+from hive.wire.record import Unreadable, read_record, write_record
+from hive.wire.report import WorkerReport
 
 if TYPE_CHECKING:
     import redis
@@ -21,30 +22,6 @@ _SELDOM_S, _REPORTS_PER_S = 30.0, 2.0
 _GONE_AFTER = 2.5
 GONE_AT_LAST_S = _GONE_AFTER * _SELDOM_S
 _REMEMBERED_S = 86_400
-
-
-@dataclass(frozen=True)
-class WorkerReport:
-    """What a worker says of itself; `cpu_percent` is of one core, over the time since its last report.
-
-    `clock_s` is the time that its clock shows [s since 1970]; `terms` are what must be the same on the laptop; `idle_s`
-    says for how long it has had no job.
-    """
-
-    name: str
-    host: str
-    capabilities: tuple[str, ...]
-    slots: int
-    busy: int
-    cpu_percent: float
-    memory_bytes: int
-    gpus: tuple[str, ...]
-    price_usd_per_h: float | None
-    pid: int
-    version: str
-    clock_s: float
-    terms: Mapping[str, Any]
-    idle_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +42,7 @@ class Registry:
         self._redis = client
         self._report = client.register_script(load_script("report"))
         self._leave = client.register_script(load_script("leave"))
+        self._unreadable = Unreadable()
         self._boot = client.register_script(load_script("boot"))
 
     def report(self, worker: WorkerReport, there_s: float = 0.0, every_s: float = REPORT_EVERY_S) -> float:
@@ -75,7 +53,7 @@ class Registry:
         workers = self._report(
             keys=[keys.worker(worker.name), keys.WORKERS],
             args=[
-                json.dumps(asdict(worker)),
+                write_record(worker),
                 int(_GONE_AFTER * every_s * 1000),
                 worker.name,
                 _usd(worker.price_usd_per_h, there_s),
@@ -93,8 +71,16 @@ class Registry:
         self._boot(args=[name, int(since_s // DAY_S), _usd(price_usd_per_h, took_s)])
 
     def workers(self) -> list[dict[str, Any]]:
-        """List the workers that are there, as `hive workers --json` shows them."""
-        return [_shown(json.loads(report), seen_s) for _, seen_s, report in self._known() if report is not None]
+        """List the workers that are there, as `hive workers --json` shows them, without those of unreadable reports."""
+        reports = ((seen_s, self._read(name, text)) for name, seen_s, text in self._known() if text is not None)
+        return [_with_times(report, seen_s) for seen_s, report in reports if report is not None]
+
+    def _read(self, name: str, text: str) -> WorkerReport | None:
+        try:
+            return read_record(WorkerReport, text, f"The report of worker {name}")
+        except UnreadableRecordError as error:
+            self._unreadable.warn(name, error)
+            return None
 
     def silent(self) -> dict[str, float]:
         """Workers that ended without signing off, and when they were last heard of [s since 1970]; for a day."""
@@ -150,7 +136,8 @@ def _usd(price_usd_per_h: float | None, time_s: float) -> str:
     return f"{price_usd_per_h * time_s / 3600:.12f}" if price_usd_per_h and time_s else ""
 
 
-def _shown(report: dict[str, Any], seen_s: float) -> dict[str, Any]:
+def _with_times(report: WorkerReport, seen_s: float) -> dict[str, Any]:
     """A report as it is shown: when it came by Redis' clock, and how far ahead of that the worker's own clock is."""
-    skew_s = round(report.pop("clock_s", seen_s) - seen_s, 3)
-    return report | {"last_seen": rfc3339(from_milliseconds(seen_s * 1000)), "clock_skew_s": skew_s}
+    skew_s = round((report.clock_s or seen_s) - seen_s, 3)
+    times = {"last_seen": rfc3339(from_milliseconds(seen_s * 1000)), "clock_skew_s": skew_s}
+    return report.to_json() | times

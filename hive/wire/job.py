@@ -2,16 +2,24 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from copy import copy
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
+import msgspec
+
+from hive.errors import UnreadableRecordError
 from hive.options import Priority as Priority
 from hive.task import Limits, Progress
 from hive.task.values import Json
+from hive.wire.record import Record, Value, convert_record, read_record
 from hive.wire.signing import Signer, canonical, statement
+
+T = TypeVar("T")
+D = TypeVar("D")
 
 
 class State(StrEnum):
@@ -29,33 +37,39 @@ class State(StrEnum):
         return self in (State.SUCCEEDED, State.FAILED, State.CANCELLED)
 
 
-_USUAL: dict[str, Any] = {
-    "inputs": {},
-    "outputs": {},
-    "limits": Limits(attempts=3),
-    "priority": Priority.NORMAL,
-    "parent": "",
-}
-
-
-@dataclass(frozen=True)
-class Specification:
-    """What was asked for; it never changes and is what the message to the worker says.
+class JobMessage(Record, frozen=True):
+    """What a worker learns of a job beside its id and task. All of it is signed.
 
     `inputs` has a reference (or a list of them) for each file that is read, `outputs` the name of each file that is
-    wanted back. `parent` is the job that this one is a part of; `signature` says who asked.
+    written. `parent` is the job that this one is a part of.
+    """
+
+    parameters: Mapping[str, Value]
+    inputs: Mapping[str, Value]
+    outputs: Mapping[str, str]
+    limits: Limits
+    parent: str = ""
+
+
+_USUAL = Limits(attempts=3)
+
+
+class Specification(Record, frozen=True, dict=True):
+    """What a job is to do; it never changes, and the message to the worker is made of it.
+
+    Fields are as in `JobMessage`. `signature` says who submitted the job.
     """
 
     capability: str
     task: str
     queue: str
-    parameters: Mapping[str, Json]
-    inputs: Mapping[str, Json]
-    outputs: Mapping[str, str]
-    limits: Limits = field(default_factory=lambda: Limits(attempts=3))
+    parameters: Mapping[str, Value]
+    inputs: Mapping[str, Value] = {}
+    outputs: Mapping[str, str] = {}
+    limits: Limits = _USUAL
     priority: Priority = Priority.NORMAL
     parent: str = ""
-    signature: str = field(default="", compare=False)
+    signature: str = ""
 
     def to_json(self) -> str:
         """Write the specification as one line of JSON."""
@@ -64,34 +78,41 @@ class Specification:
     @cached_property
     def _json(self) -> str:
         # Written once: the ledger and the record of each of many jobs need it. What is as usual is left out, because
-        # Redis keeps this text in memory for every job of a month.
-        said = {name: getattr(self, name) for name in _UNSIGNED}
-        kept = {name: value for name, value in said.items() if value != _USUAL.get(name)}
-        if "limits" in kept:
-            kept["limits"] = {name: value for name, value in vars(self.limits).items() if value is not None}
-        return json.dumps(kept, separators=(",", ":"), allow_nan=False)
+        # Redis keeps this text in memory for every job of a month. Scripts look for the task, which comes second.
+        values: dict[str, object] = {
+            "capability": self.capability,
+            "task": self.task,
+            "queue": self.queue,
+            "parameters": self.parameters,
+            "inputs": self.inputs or None,
+            "outputs": self.outputs or None,
+            "limits": _without_none(vars(self.limits)) if self.limits != _USUAL else None,
+            "priority": self.priority if self.priority is not Priority.NORMAL else None,
+            "parent": self.parent or None,
+        }
+        return json.dumps(_without_none(values), separators=(",", ":"), allow_nan=False)
 
     @cached_property
-    def told(self) -> dict[str, Any]:
-        """What the worker is told beside the job's id and task; all of it is signed."""
-        told: dict[str, Any] = {
+    def message(self) -> dict[str, Any]:
+        """The fields of `JobMessage` as they are sent and signed."""
+        message: dict[str, Any] = {
             "parameters": dict(self.parameters),
             "inputs": dict(self.inputs),
             "outputs": dict(self.outputs),
             "limits": dict(vars(self.limits)),
         }
-        return told | ({"parent": self.parent} if self.parent else {})
+        return message | ({"parent": self.parent} if self.parent else {})
 
     @cached_property
-    def told_text(self) -> str:
-        """The same for people."""
-        return repr(self.told)
+    def message_text(self) -> str:
+        """The message for people."""
+        return repr(self.message)
 
     @cached_property
     def _signable(self) -> str:
-        return canonical(self.told)  # written once, as above
+        return canonical(self.message)  # written once, as above
 
-    def signed(self, job_id: str, signer: Signer) -> Self:
+    def signed(self, job_id: str, signer: Signer) -> "Specification":
         """The same, signed for one job."""
         return self._with(signer.sign(self._statement(job_id)))
 
@@ -99,27 +120,33 @@ class Specification:
     def all_signed(jobs: Sequence[tuple[str, "Specification"]], signer: Signer) -> list[tuple[str, "Specification"]]:
         """The same jobs, each signed; many cost hardly more than one."""
         signatures = signer.sign_all([asked._statement(job_id) for job_id, asked in jobs])
-        return [(job_id, asked._with(one)) for (job_id, asked), one in zip(jobs, signatures, strict=True)]
+        return [(job_id, asked._with(signature)) for (job_id, asked), signature in zip(jobs, signatures, strict=True)]
 
     def _statement(self, job_id: str) -> bytes:
         return statement(job_id, self.task, self._signable)
 
-    def _with(self, signature: str) -> Self:
-        # A copy with all that was worked out already; `replace` takes many times as long, and `copy` some.
-        _ = self._json, self.told_text
-        made = object.__new__(type(self))
-        vars(made).update(vars(self), signature=signature)
-        return made
+    def _with(self, signature: str) -> "Specification":
+        # A copy with all that was worked out already.
+        _ = self._json, self.message_text
+        signed = copy(self)
+        msgspec.structs.force_setattr(signed, "signature", signature)
+        vars(signed).update(vars(self))
+        return signed
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what `to_json` wrote."""
-        kept = _USUAL | json.loads(text)
-        limits = kept["limits"] if isinstance(kept["limits"], Limits) else Limits(**kept["limits"])
-        return cls(**{**kept, "limits": limits, "priority": Priority(kept["priority"])})
+        """Read what `to_json` wrote.
+
+        Raises
+        ------
+        UnreadableRecordError
+            It is damaged, or was written by a newer Hive.
+        """
+        return read_record(cls, text, "A job's specification")
 
 
-_UNSIGNED = tuple(one.name for one in fields(Specification) if one.name != "signature")
+def _without_none(values: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -196,43 +223,78 @@ def from_milliseconds(milliseconds: str | float | None) -> datetime | None:
     return datetime.fromtimestamp(float(milliseconds) / 1000, UTC) if milliseconds else None
 
 
-def job_from_hash(job_id: str, kept: Mapping[str, str], *, with_story: bool = False) -> JobRecord:
-    """Read a job from the hash that Redis keeps."""
-    submitted = from_milliseconds(kept["submitted_ms"])
-    assert submitted is not None  # noqa: S101  the script that creates the hash always sets it
-    return JobRecord(
-        id=job_id,
-        specification=Specification.from_json(kept["specification"]),
-        state=State(kept["state"]),
-        submitted_at=submitted,
-        started_at=from_milliseconds(kept.get("started_ms")),
-        finished_at=from_milliseconds(kept.get("finished_ms")),
-        attempts=int(kept.get("attempts", 0)),
-        worker=kept.get("worker"),
-        host=kept.get("host"),
-        progress=Progress(**json.loads(kept["progress"])) if "progress" in kept else None,
-        outputs=_json(kept, "outputs", {}),
-        measures=_json(kept, "measures", {}),
-        error=_error(json.loads(kept["error"])) if "error" in kept else None,
-        cost_usd=_json(kept, "cost_usd", None),
-        peak_memory_bytes=_json(kept, "peak_memory_bytes", None),
-        plans=tuple(tuple(plan) for plan in _json(kept, "plans", [])),
-        is_divided="divided" in kept,
-        story=tuple(map(_event, kept.get("story", "").splitlines())) if with_story else (),
-    )
+class _Hash(Record, frozen=True):
+    """A job's record as Redis keeps it; some fields are JSON."""
+
+    specification: str
+    state: State
+    submitted_ms: float
+    started_ms: float | None = None
+    finished_ms: float | None = None
+    attempts: int = 0
+    worker: str | None = None
+    host: str | None = None
+    progress: str = ""
+    outputs: str = ""
+    measures: str = ""
+    error: str = ""
+    cost_usd: float | None = None
+    peak_memory_bytes: int | None = None
+    plans: str = ""
+    divided: str = ""
+    story: str = ""
 
 
-def _json(kept: Mapping[str, str], name: str, otherwise: Any) -> Any:  # noqa: ANN401  JSON has no better type
-    return json.loads(kept[name]) if name in kept else otherwise
+def job_from_hash(job_id: str, fields: Mapping[str, str], *, with_story: bool = False) -> JobRecord:
+    """Read a job from the hash that Redis keeps.
+
+    Raises
+    ------
+    UnreadableRecordError
+        It is damaged, or was written by a newer Hive.
+    """
+    what = f"The record of job {job_id}"
+    row = convert_record(_Hash, fields, what, from_text=True)
+    try:
+        return JobRecord(
+            id=job_id,
+            specification=read_record(Specification, row.specification, f"The specification of job {job_id}"),
+            state=row.state,
+            submitted_at=datetime.fromtimestamp(row.submitted_ms / 1000, UTC),
+            started_at=from_milliseconds(row.started_ms),
+            finished_at=from_milliseconds(row.finished_ms),
+            attempts=row.attempts,
+            worker=row.worker,
+            host=row.host,
+            progress=_read(row.progress, Progress, None),
+            outputs=_read(row.outputs, dict[str, str], {}),
+            measures=_read(row.measures, dict[str, Any], {}),
+            error=_error(_read(row.error, dict[str, Any], None)),
+            cost_usd=row.cost_usd,
+            peak_memory_bytes=row.peak_memory_bytes,
+            plans=_read(row.plans, tuple[tuple[str, ...], ...], ()),
+            is_divided=bool(row.divided),
+            story=tuple(map(_event, row.story.splitlines())) if with_story else (),
+        )
+    except (msgspec.MsgspecError, LookupError, ValueError, TypeError, RecursionError) as error:
+        raise UnreadableRecordError(f"{what} cannot be read: {error}.") from error
+
+
+def _read(text: str, kind: type[T], missing: D) -> T | D:
+    return msgspec.convert(json.loads(text), kind) if text else missing
 
 
 # What a script gives as the reason for the end of an attempt; a worker gives a sentence.
 _REASONS = {"vanished": "its worker vanished"}
 
 
-def _error(facts: Mapping[str, Any]) -> dict[str, str]:
+def _error(facts: Mapping[str, Any] | None) -> dict[str, str] | None:
     """The kind of an error and its sentence; where a script ended the job, it has stored facts only."""
-    return {"kind": facts["kind"], "message": facts.get("message") or _WORDS.get(facts["kind"], _unknown)(facts)}
+    return None if facts is None else {"kind": facts["kind"], "message": _message(facts)}
+
+
+def _message(facts: Mapping[str, Any]) -> str:
+    return facts.get("message") or _WORDS.get(facts["kind"], _unknown)(facts)
 
 
 def _cancelled(facts: Mapping[str, Any]) -> str:
@@ -249,7 +311,7 @@ def _worker_lost(facts: Mapping[str, Any]) -> str:
 
 
 def _part_failed(facts: Mapping[str, Any]) -> str:
-    return f"Its part {facts['part'][:8]} {facts['state']}: {_error(facts['error'])['message']}"
+    return f"Its part {facts['part'][:8]} {facts['state']}: {_message(facts['error'])}"
 
 
 def _unknown(facts: Mapping[str, Any]) -> str:

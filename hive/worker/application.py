@@ -16,9 +16,11 @@ import redis
 from hive.catalog import all_capabilities, all_tasks
 from hive.celery_adapter.worker import DeliveryContext, Reject, WorkerApplication
 from hive.celery_adapter.worker import make_worker_application as make_celery_application
-from hive.errors import HiveError, ServiceError
+from hive.errors import HiveError, ServiceError, UnreadableRecordError
 from hive.settings import Settings, load_settings
 from hive.task import Capability, Task
+from hive.wire.job import JobMessage
+from hive.wire.record import convert_record
 from hive.worker.attempt import run_attempt
 from hive.worker.context import this_context
 from hive.worker.leases import LeaseKeeper, note_loss
@@ -85,6 +87,11 @@ def _run(task: Task[Any, Any], delivery: DeliveryContext, job_id: str, specifica
         logger.error("a message for job %.40r is refused and dropped: %s", job_id, reason)
         raise Reject(reason, requeue=False)
     try:
-        run_attempt(context, task, job_id, specification)
+        message = convert_record(JobMessage, specification, f"The message of job {job_id}")
+    except UnreadableRecordError as error:
+        logger.error("a message is dropped: %s", error)
+        raise Reject(error, requeue=False) from error
+    try:
+        run_attempt(context, task, job_id, message)
     except (redis.ConnectionError, redis.TimeoutError) as error:
         raise Reject(error, requeue=True) from error  # the broker is away; the job is not to blame

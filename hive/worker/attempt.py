@@ -5,7 +5,7 @@ import logging
 import os
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from hive.task import Attempt, Progress, Task
 from hive.task.context import running
 from hive.task.parameter import Parameter
 from hive.task.values import Json, to_measures
-from hive.wire.job import State
+from hive.wire.job import JobMessage, State
 from hive.worker.checkpoints import Checkpoints
 from hive.worker.context import WorkerContext
 from hive.worker.division import Division
@@ -56,7 +56,7 @@ class Reporter:
 logger = logging.getLogger(__name__)
 
 
-def run_attempt(context: WorkerContext, task: Task[Any, Any], job_id: str, specification: Mapping[str, Any]) -> None:
+def run_attempt(context: WorkerContext, task: Task[Any, Any], job_id: str, message: JobMessage) -> None:
     """Run a job once and keep the outcome in its record.
 
     Does nothing where the job is finished or somebody works on it already. Never raises for what the task does: a
@@ -68,23 +68,22 @@ def run_attempt(context: WorkerContext, task: Task[Any, Any], job_id: str, speci
     if not number:
         logger.info("job %s needs no further attempt", job_id)
         return
-    limits = specification["limits"]
-    with context.slots.occupy(this_process(job_id, number, limits["time_s"], limits["memory_bytes"])):
+    with context.slots.occupy(this_process(job_id, number, message.limits.time_s, message.limits.memory_bytes)):
         with _logged(context, task, job_id, number) as writer:
-            outcome = _outcome(context, task, job_id, number, specification, Reporter(writer))
+            outcome = _outcome(context, task, job_id, number, message, Reporter(writer))
         context.outbox.send(outcome)
     # Where this fails, the next sweep finds jobs that have no message, and sends them.
     with contextlib.suppress(HiveError, redis.RedisError):
-        context.resend(_jobs_to_resend(context, outcome, specification))
+        context.resend(_jobs_to_resend(context, outcome, message))
 
 
-def _jobs_to_resend(context: WorkerContext, outcome: Outcome, specification: Mapping[str, Any]) -> list[str]:
+def _jobs_to_resend(context: WorkerContext, outcome: Outcome, message: JobMessage) -> list[str]:
     """Jobs that wait and have no message: this one after a stop, its parts, or what it was the last part of."""
     if outcome.plans:
         return list(outcome.plans[-1])
     if outcome.state is None:
         return [outcome.job]
-    whole = [specification["parent"]] if "parent" in specification else []
+    whole = [message.parent] if message.parent else []
     return [job_id for job_id, state in zip(whole, context.prompt.states(whole), strict=True) if state is State.QUEUED]
 
 
@@ -106,14 +105,14 @@ def _outcome(
     task: Task[Any, Any],
     job_id: str,
     number: int,
-    specification: Mapping[str, Any],
+    message: JobMessage,
     reporter: Reporter,
 ) -> Outcome:
     """Run the task; whatever it does becomes an outcome."""
     try:
         with context.cache.scratch(f"{job_id}.{number}") as scratch:
             attempt = _attempt(context, job_id, number, scratch, reporter)
-            outputs, measures, input_bytes = _run(context, task, attempt, specification, scratch)
+            outputs, measures, input_bytes = _run(context, task, attempt, message, scratch)
     except StoppedError:
         return Outcome(job_id, number, None)
     except DividedError as error:
@@ -144,16 +143,14 @@ def _attempt(context: WorkerContext, job_id: str, number: int, scratch: Path, re
 
 
 def _run(
-    context: WorkerContext, task: Task[Any, Any], attempt: Attempt, specification: Mapping[str, Any], scratch: Path
+    context: WorkerContext, task: Task[Any, Any], attempt: Attempt, message: JobMessage, scratch: Path
 ) -> tuple[dict[str, Json], dict[str, Json], int]:
     """Run the task on its files; returns the references of what it wrote, its measures, and the bytes that it read."""
     files = {parameter.name: parameter for parameter in (*task.reads, *task.writes)}
-    inputs = {
-        name: fetch(context.cache, scratch, files[name], source) for name, source in specification["inputs"].items()
-    }
+    inputs = {name: fetch(context.cache, scratch, files[name], source) for name, source in message.inputs.items()}
     input_bytes = size_bytes(inputs.values())
-    values = {**specification["parameters"], **inputs}
-    paths = {name: output_path(scratch, files[name], file_name) for name, file_name in specification["outputs"].items()}
+    values: dict[str, Any] = {**message.parameters, **inputs}
+    paths = {name: output_path(scratch, files[name], file_name) for name, file_name in message.outputs.items()}
     try:
         with running(attempt):
             result = task.function(**task.arguments(task.check(values | paths)))

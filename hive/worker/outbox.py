@@ -1,30 +1,28 @@
 """Results on their way to Redis. Where Redis is away they wait on the worker's disk and are reported afterwards."""
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import redis
 
+from hive.errors import UnreadableRecordError
 from hive.store import JobStore
 from hive.task import replaced_atomically
-from hive.task.values import Json
 from hive.wire.job import State
+from hive.wire.record import Record, Value, read_record, write_record
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(Record, frozen=True):
     """How an attempt ended. A state of None: to be started again, after a stop or, with plans, after its parts."""
 
     job: str
     attempt: int
     state: str | None
-    outputs: Mapping[str, Json] = field(default_factory=dict)
-    measures: Mapping[str, Json] = field(default_factory=dict)
+    outputs: Mapping[str, Value] = {}
+    measures: Mapping[str, Value] = {}
     error: Mapping[str, str] | None = None
     plans: Sequence[Sequence[str]] = ()
     input_bytes: int | None = None
@@ -54,7 +52,7 @@ class Outbox:
             logger.warning("job %s: Redis is away (%s); its outcome waits on this disk", outcome.job, error)
             self._folder.mkdir(parents=True, exist_ok=True)
             with replaced_atomically(self._file(outcome)) as unfinished:
-                unfinished.write_text(json.dumps(asdict(outcome)))
+                unfinished.write_text(write_record(outcome))
 
     def flush(self) -> None:
         """Report everything that waits.
@@ -71,7 +69,7 @@ class Outbox:
 
     def waiting(self) -> list[Outcome]:
         """Everything that waits."""
-        return [Outcome(**json.loads(file.read_text())) for file in sorted(self._folder.glob("*.json"))]
+        return [outcome for file in sorted(self._folder.glob("*.json")) if (outcome := _read(file)) is not None]
 
     def _report(self, outcome: Outcome) -> None:
         if not outcome.report(self._store):
@@ -79,3 +77,13 @@ class Outbox:
 
     def _file(self, outcome: Outcome) -> Path:
         return self._folder / f"{outcome.job}.{outcome.attempt}.json"
+
+
+def _read(file: Path) -> Outcome | None:
+    """Read an outcome; one that cannot be read is put aside, so that the others are reported."""
+    try:
+        return read_record(Outcome, file.read_bytes(), f"The outcome in {file}")
+    except UnreadableRecordError as error:
+        logger.error("%s It is put aside.", error)
+        file.rename(file.with_suffix(".unreadable"))
+        return None

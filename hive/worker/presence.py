@@ -17,10 +17,11 @@ import redis
 
 from hive.celery_adapter.worker import RunningWorker
 from hive.settings import Settings, host_name, load_settings
-from hive.store import Registry, WorkerReport
+from hive.store import Registry
 from hive.store.connection import connect
 from hive.store.registry import REPORT_EVERY_S
 from hive.versions import terms
+from hive.wire.report import WorkerReport
 
 logger = logging.getLogger(__name__)
 _PROGRAM = "nvidia-smi"

@@ -6,26 +6,25 @@ whoever wants to end its process takes the file first: a process that has gone o
 """
 
 import contextlib
-import json
 import os
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import psutil
 
+from hive.errors import UnreadableRecordError
 from hive.staging import Cache
 from hive.task import replaced_atomically
+from hive.wire.record import Record, read_record, write_record
 
 _RUNNING, _CLAIMED = ".json", ".claimed"
 
 
-@dataclass(frozen=True)
-class Slot:
+class Slot(Record, frozen=True):
     """An attempt that runs: its process, since when, and its limits (time [s], memory [bytes])."""
 
     job: str
@@ -33,8 +32,8 @@ class Slot:
     pid: int
     born: float
     started: float
-    time_s: float | None
-    memory_bytes: int | None
+    time_s: float | None = None
+    memory_bytes: int | None = None
 
     @property
     def name(self) -> str:
@@ -76,8 +75,9 @@ def slots_in(folder: Path) -> list[Slot]:
     slots = []
     for file in folder.glob("*.*.*"):
         if file.suffix in (_RUNNING, _CLAIMED):
-            with contextlib.suppress(FileNotFoundError):  # it ended since the folder was listed
-                slots.append(Slot(**json.loads(file.read_text())))
+            # It ended since the folder was listed, or this is no file of a worker.
+            with contextlib.suppress(FileNotFoundError, UnreadableRecordError):
+                slots.append(read_record(Slot, file.read_bytes(), f"The slot in {file}"))
     return slots
 
 
@@ -104,7 +104,7 @@ class Slots:
         self._folder.mkdir(parents=True, exist_ok=True)
         file = self._file(slot)
         with replaced_atomically(file) as unfinished:
-            unfinished.write_text(json.dumps(vars(slot)))
+            unfinished.write_text(write_record(slot))
         try:
             yield
         finally:

@@ -123,9 +123,10 @@ class Sweeper:
         """Send again the jobs that wait by their record, but have no message; two sweeps in turn must find them so."""
         lost = set(waiting) - self._jobs_with_message(queue) if waiting else set()
         suspects = keys.suspects(queue)
-        for job_id in lost & known:
-            logger.warning("job %s has no message; it is sent again", job_id)
-            send(self._settings, self._application, job_id, self._store.get(job_id).specification)
+        for job in self._store.get_many(list(lost & known)):
+            if job is not None:
+                logger.warning("job %s has no message; it is sent again", job.id)
+                send(self._settings, self._application, job.id, job.specification)
         pipeline = self._redis.pipeline()
         pipeline.delete(suspects)
         if lost - known:

@@ -60,7 +60,7 @@ def test_a_job_that_starts_three_leases_later_is_executed_once(field, note, leas
         JobStore(field.hive.redis).create(job_id, asked)
         field.ids.append(job_id)
         application = make_application(field.hive.settings)
-        message = asked.told | {"signature": asked.signature}
+        message = asked.message | {"signature": asked.signature}
         with application.connection_for_write() as connection:
             application.send_task(
                 "test.probe",

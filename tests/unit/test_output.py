@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 
+import msgspec
 import pexpect
 import pytest
 from click.testing import CliRunner
@@ -78,7 +79,7 @@ def test_a_story_begins_with_its_times_and_leaves_out_what_is_not_set():
 
 
 def test_a_switch_that_is_off_is_told_as_no():
-    asked = replace(ASKED, task="test.probe", parameters={"fail": False, "message": "", "seconds": 0.0})
+    asked = msgspec.structs.replace(ASKED, task="test.probe", parameters={"fail": False, "message": "", "seconds": 0.0})
     told = job_text(replace(DONE, specification=asked))
     assert told.endswith("parameters\n  fail     no\n  seconds  0 s")
 

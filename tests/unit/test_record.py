@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 
 from hive.task import Limits
@@ -32,7 +33,7 @@ def test_a_specification_comes_back_as_it_was_written(more):
 
 
 def test_a_specification_of_before_which_says_everything_is_read_too():
-    said = vars(asked()) | {"limits": vars(Limits(attempts=3)), "priority": "normal", "parent": ""}
+    said = msgspec.structs.asdict(asked()) | {"limits": vars(Limits(attempts=3)), "priority": "normal", "parent": ""}
     assert Specification.from_json(json.dumps(said)) == asked()
 
 

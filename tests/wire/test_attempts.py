@@ -1,11 +1,15 @@
 """Attempts: each start is counted, only the newest one's result is kept, and nothing is tried for ever."""
 
+import time
+
 import pytest
 
-from hive.store import JobStore, LogStore
+from hive.errors import UnreadableRecordError
+from hive.store import JobStore, LogStore, Registry
 from hive.store.connection import connect
 from hive.task import Progress
 from hive.wire.job import Specification, State
+from hive.wire.report import WorkerReport
 from tests.support import is_gone, wait_until
 
 pytestmark = pytest.mark.wire
@@ -95,3 +99,27 @@ def test_memory_and_log_lines_are_really_used(hive_up):
         hive_up.open_gate("memory")
         hive_up.wait(job, code=0)
     assert (hive_up.home / "w1.log").read_text().count(" of 7") == 7
+
+
+def test_a_record_that_cannot_be_read_stops_no_list(hive_up, caplog):
+    store = JobStore(hive_up.redis)
+    store.create_many([(name, ASKED) for name in ("one", "two", "three")])
+    hive_up.redis.hset("hive:job:two", "state", "asleep")  # as an enumeration of a later version might say
+    for _ in range(2):
+        assert [job.id for job in store.recent(9)] == ["three", "one"]
+    assert store.unreadable.count == 1
+    assert [job and job.id for job in store.get_many(["one", "two", "none"])] == ["one", None, None]
+    [warning] = [message for message in caplog.messages if "cannot be read" in message]
+    assert warning.startswith("The record of job two cannot be read: Invalid enum value 'asleep'")
+    with pytest.raises(UnreadableRecordError, match="The record of job two cannot be read"):
+        store.find("two")
+
+
+def test_a_report_that_cannot_be_read_stops_no_list(hive_up, caplog):
+    registry = Registry(hive_up.redis)
+    registry.report(WorkerReport("gis@a", "studio", ("gis",), 2))
+    hive_up.redis.set("hive:worker:gis@b", '{"name": "gis@b"}', ex=60)
+    hive_up.redis.zadd("hive:workers", {"gis@b": time.time()})
+    assert [worker["name"] for worker in registry.workers()] == ["gis@a"]
+    assert registry.serving("gis") == 1
+    assert caplog.messages[0].startswith("The report of worker gis@b cannot be read: ")

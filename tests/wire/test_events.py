@@ -1,6 +1,5 @@
 """The stream of changes: what it says, and what it costs."""
 
-import dataclasses
 import json
 import time
 from collections.abc import Iterator
@@ -8,6 +7,7 @@ from contextlib import contextmanager
 from http.client import HTTPConnection
 from typing import Any
 
+import msgspec
 import pytest
 
 from hive.store import JobStore, new_id
@@ -102,7 +102,7 @@ def test_a_job_that_waits_for_its_parts_is_told_when_one_of_them_ends(mac):
     asked = jobs.get(mac.submit("test")).specification
     whole, parts = new_id(), [new_id(), new_id()]
     jobs.create(whole, asked)
-    jobs.create_many([(part, dataclasses.replace(asked, parent=whole)) for part in parts])
+    jobs.create_many([(part, msgspec.structs.replace(asked, parent=whole)) for part in parts])
     attempt = jobs.start(whole, "w", "h", 60)
     jobs.divide(whole, attempt, [parts])
     with listening(mac) as [stream]:

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hive.store import Registry, WorkerReport
+from hive.store import Registry
+from hive.wire.report import WorkerReport
 from hive.worker import presence
 
 pytestmark = pytest.mark.wire

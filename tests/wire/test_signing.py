@@ -32,7 +32,7 @@ def signers(tmp_path):
 
 def test_a_signature_is_of_one_job_one_task_and_all_that_is_asked(signers):
     trusted, _, _, trust = signers
-    told = asked().told
+    told = asked().message
     signature = trusted.sign(statement("a", TASK, told))
     assert trust.refusal("a", TASK, json.loads(json.dumps(told)), signature) == ""
     for job_id, task, what in (
@@ -50,16 +50,16 @@ def test_many_jobs_are_signed_together_and_each_is_believed_alone(signers, count
     trusted, _, _, trust = signers
     jobs = [(f"{number}", asked(f"of {number}")) for number in range(count)]
     signed = Specification.all_signed(jobs, trusted)
-    assert [trust.refusal(job_id, TASK, one.told, one.signature) for job_id, one in signed] == [""] * count
+    assert [trust.refusal(job_id, TASK, one.message, one.signature) for job_id, one in signed] == [""] * count
     assert len({one.signature.partition(".")[0] for _, one in signed}) == 1
-    assert trust.refusal("0", TASK, asked("another").told, signed[0][1].signature) == "its signature is wrong"
+    assert trust.refusal("0", TASK, asked("another").message, signed[0][1].signature) == "its signature is wrong"
 
 
 @pytest.mark.parametrize(
     "signature", ["", None, 7, [], ".", "...", "a.b.c.d.e", "ä.ö.ü", "A" * 86 + ".." + "A" * 43, "A.AA.A", "." * 9]
 )
 def test_what_is_no_signature_is_refused(signers, signature):
-    assert signers[3].refusal("a", TASK, asked().told, signature)
+    assert signers[3].refusal("a", TASK, asked().message, signature)
 
 
 @pytest.mark.parametrize("job_id", [None, 1, ["a"], {}])
@@ -69,20 +69,20 @@ def test_what_is_no_job_is_refused(signers, job_id):
 
 def test_a_worker_may_ask_for_parts_of_its_own_capabilities_only(signers):
     _, stranger, worker, trust = signers
-    part = asked(parent="whole").told
+    part = asked(parent="whole").message
 
     def refusal(signer, task, told):
         return trust.refusal("a", task, told, signer.sign(statement("a", task, told)))
 
     assert refusal(worker, "gis.dtm_tile", part) == ""
-    assert "parts of their own capabilities only" in refusal(worker, "gis.dtm_tile", asked().told)
+    assert "parts of their own capabilities only" in refusal(worker, "gis.dtm_tile", asked().message)
     assert "parts of their own capabilities only" in refusal(worker, "training.fit", part)
     assert "not in" in refusal(stranger, "gis.dtm_tile", part)
 
 
 def test_a_worker_cannot_widen_what_it_may_ask_for(signers, tmp_path):
     _trusted, stranger, _, trust = signers
-    part = asked(parent="whole").told
+    part = asked(parent="whole").message
     stranger.make_worker_key(tmp_path / "forged.key", ["*"])
     Signer(tmp_path / "w.key").make_worker_key(tmp_path / "child.key", ["gis"])
     for file in ("forged.key", "child.key"):
@@ -93,7 +93,7 @@ def test_a_worker_cannot_widen_what_it_may_ask_for(signers, tmp_path):
 def test_a_signed_specification_is_written_and_read_as_it_is(signers):
     signed = asked("hé\n").signed("a", signers[0])
     again = Specification.from_json(signed.to_json())
-    assert (again, again.signature, again.told) == (signed, signed.signature, signed.told)
+    assert (again, again.signature, again.message) == (signed, signed.signature, signed.message)
     assert json.loads(signed.to_json()) == json.loads(asked("hé\n").to_json()) | {"signature": signed.signature}
 
 
