@@ -59,8 +59,8 @@ def local(*, slots: int = 1) -> Client:
 
 
 @dataclass
-class _Kept:
-    """What is entry of a job."""
+class _Entry:
+    """A job: its request, its record and its log."""
 
     request: Request
     record: JobRecord
@@ -78,7 +78,7 @@ class _Local:
         self._cache = Cache(self._path / "cache", self._blobs, self.settings.cache_max_bytes)
         self._pool = ThreadPoolExecutor(slots, thread_name_prefix="hive-local")
         self._changed = threading.Condition()
-        self._jobs: dict[str, _Kept] = {}
+        self._jobs: dict[str, _Entry] = {}
         self._requested: dict[Hashable, str] = {}
 
     def submit(self, request: Request) -> str:
@@ -96,7 +96,7 @@ class _Local:
             job_id, specification, State.QUEUED, now, story=({"at": rfc3339(now), "event": "submitted"},)
         )
         with self._changed:
-            self._jobs[job_id] = _Kept(request, record)
+            self._jobs[job_id] = _Entry(request, record)
         self._pool.submit(self._run, job_id)
         return job_id
 
@@ -153,17 +153,17 @@ class _Local:
 
     def find(self, prefix: str) -> JobRecord:
         """Look up a job of this client."""
-        ids = [job_id for job_id in self._jobs if prefix and job_id.startswith(prefix)]
+        ids = [job_id for job_id in list(self._jobs) if prefix and job_id.startswith(prefix)]
         if len(ids) != 1:
             words = f"{prefix!r} begins the ids of several jobs" if ids else f"There is no job {prefix!r}"
             raise NotFoundError(f"{words}. List them: here.jobs().")
         return self._jobs[ids[0]].record
 
-    def page(self, wanted: Wanted, limit: int, after: str) -> Page:
+    def page(self, filters: Wanted, limit: int, after: str) -> Page:
         """List the jobs of this client, newest first."""
-        ids = list(reversed(self._jobs))
+        ids = list(self._jobs)[::-1]
         rest = ids[ids.index(after) + 1 :] if after else ids
-        records = [job for job_id in rest if wanted.admits(job := self._jobs[job_id].record)]
+        records = [job for job_id in rest if filters.admits(job := self._jobs[job_id].record)]
         return Page(records[:limit], records[limit - 1].id if len(records) > limit else "")
 
     def states(self, job_ids: Sequence[str]) -> list[State | None]:
@@ -216,9 +216,13 @@ class _Local:
             self._change(job.id, "retried", state=State.QUEUED, error=None, finished_at=None, progress=None)
         self._pool.submit(self._run, job.id)
 
+    def destinations(self, job_id: str) -> dict[str, Path]:
+        """Where the written files shall go, as was said at the submission."""
+        return dict(self._jobs[job_id].request.destinations)
+
     def places(self, job: JobRecord) -> dict[str, Path]:
-        """Where the written files belong, as was said at the submission."""
-        destinations = self._jobs[job.id].request.destinations
+        """The same for those files that were written."""
+        destinations = self.destinations(job.id)
         return {name: destinations[name] for name in job.outputs}
 
     def fetch(self, job: JobRecord, folder: Path | None, *, force: bool) -> dict[str, Path]:

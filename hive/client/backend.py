@@ -36,7 +36,7 @@ class Backend(Protocol):
     def find(self, prefix: str) -> JobRecord:
         """Look up a job by any unique beginning of its id."""
 
-    def page(self, wanted: Wanted, limit: int, after: str) -> Page:
+    def page(self, filters: Wanted, limit: int, after: str) -> Page:
         """List jobs, newest first."""
 
     def states(self, job_ids: Sequence[str]) -> list[State | None]:
@@ -54,8 +54,11 @@ class Backend(Protocol):
     def retry(self, job: JobRecord) -> None:
         """Run a failed or cancelled job again, under the same id."""
 
+    def destinations(self, job_id: str) -> dict[str, Path]:
+        """Where the written files of a job shall go, as was said at its submission from here."""
+
     def places(self, job: JobRecord) -> dict[str, Path]:
-        """Where the written files of a job belong on this machine."""
+        """Where the files that a job has written belong on this machine."""
 
     def fetch(self, job: JobRecord, folder: Path | None, *, force: bool) -> dict[str, Path]:
         """Bring the written files of a job; returns where each one is."""
@@ -89,10 +92,10 @@ class Remote:
         """Look in Redis."""
         return self._session.find(prefix)
 
-    def page(self, wanted: Wanted, limit: int, after: str) -> Page:
+    def page(self, filters: Wanted, limit: int, after: str) -> Page:
         """Read one page of Redis' list."""
         with reachable(self.settings):
-            return Listing(self._session.broker, self._session.jobs).page(wanted, limit, after)
+            return Listing(self._session.broker, self._session.jobs).page(filters, limit, after)
 
     def states(self, job_ids: Sequence[str]) -> list[State | None]:
         """Ask Redis once."""
@@ -117,6 +120,10 @@ class Remote:
     def retry(self, job: JobRecord) -> None:
         """Send the job's message again."""
         self._session.retry(job)
+
+    def destinations(self, job_id: str) -> dict[str, Path]:
+        """Look in the ledger of this machine."""
+        return self._session.ledger.destinations(job_id)
 
     def places(self, job: JobRecord) -> dict[str, Path]:
         """Look in the ledger of this machine."""

@@ -8,7 +8,7 @@ with hive.Client() as here:
     print(job.result().ground_points)
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from pathlib import Path
@@ -201,36 +201,29 @@ class Client:
         """
         if limit < 1:
             raise BadParameterError(f"limit must be at least 1, not {limit}.")
-        wanted = Wanted(_states(state), capability, text)
         name = task.wire_name if isinstance(task, Task) else task
-        jobs: list[Job[Any]] = []
-        for record in self._submitted_since(wanted, _earliest(since)):
-            if name in ("", record.specification.task):
-                jobs.append(self._job_of(record))
-            if len(jobs) == limit:
-                break
-        return Jobs(self._backend, [job.mapped for job in jobs], jobs)
-
-    def _submitted_since(self, wanted: Wanted, since: datetime) -> Iterator[JobRecord]:
+        filters = Wanted(_states(state), capability, text, name, _earliest(since))
+        records: list[JobRecord] = []
         after = ""
-        while True:
-            page = self._backend.page(wanted, _PAGE, after)
-            for record in page.jobs:
-                if record.submitted_at < since:
-                    return
-                yield record
-            if not page.after:
-                return
+        while len(records) < limit:
+            page = self._backend.page(filters, min(limit - len(records), _PAGE), after)
+            records += page.jobs
             after = page.after
+            if not after:
+                break
+        mapped = [
+            Mapped(record.short_id, record.id, record.specification.queue, self._backend.destinations(record.id))
+            for record in records
+        ]
+        return Jobs(self._backend, mapped, [self._job_of(record) for record in records])
 
     def _job_of(self, record: JobRecord) -> Job[Any]:
+        name = record.specification.task
         try:
-            task = find_task(record.specification.task)
+            task = find_task(name)
         except HiveError:  # a task of another installation
             task = None
-        destinations = self._backend.places(record)
-        mapped = Mapped(record.short_id, record.id, record.specification.queue, destinations)
-        return Job(self._backend, task, record.id, mapped=mapped, task_name=record.specification.task)
+        return Job(self._backend, task, record.id, task_name=name)
 
     def close(self) -> None:
         """Close all connections; jobs go on. Also `with hive.Client() as here:` does so."""
@@ -253,9 +246,9 @@ def _states(state: str | Iterable[str]) -> frozenset[State]:
     return frozenset(State(word) for word in words)
 
 
-def _earliest(since: datetime | timedelta | None) -> datetime:
+def _earliest(since: datetime | timedelta | None) -> datetime | None:
     if since is None:
-        return datetime.min.replace(tzinfo=UTC)
+        return None
     if isinstance(since, timedelta):
         return datetime.now(UTC) - since
     if since.tzinfo is None:

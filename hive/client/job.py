@@ -30,25 +30,13 @@ class Job(Generic[R]):
         job_id: str,
         name: str = "",
         *,
-        mapped: Mapped | None = None,
         task_name: str = "",
     ) -> None:
         self._backend = backend
         self._task = task
         self.task_name = task.wire_name if task is not None else task_name
-        self._as_mapped = mapped
         self.id = job_id
         self.name = name
-
-    @property
-    def mapped(self) -> Mapped:
-        """The job as one of many that are waited for together."""
-        if self._as_mapped is None:
-            job = self.record
-            self._as_mapped = Mapped(
-                self.name or job.short_id, job.id, job.specification.queue, self._backend.places(job)
-            )
-        return self._as_mapped
 
     def __repr__(self) -> str:
         """Name the job and say where it stands."""

@@ -72,17 +72,24 @@ def test_jobs_are_listed_by_state_task_time_and_text(here):
     assert failed.failures == {bad.id[:8]: bad.failure}
 
 
+def test_jobs_that_are_found_while_they_run_can_be_waited_for(here, tmp_path):
+    job = here.submit(probe, tmp_path / "found.bin", output_bytes=10, seconds=1.0)
+    waiting = here.jobs(state=["queued", "running"], text="found.bin")
+    assert [found.id for found in waiting.wait(60)] == [job.id]
+    assert (tmp_path / "found.bin").stat().st_size == 10
+
+
 @pytest.mark.parametrize(
-    ("wanted", "words"),
+    ("filters", "words"),
     [
         ({"state": "broken"}, "state must be one of queued, running"),
         ({"since": datetime(2026, 1, 1)}, "since must be a time with its zone"),
         ({"limit": 0}, "limit must be at least 1, not 0"),
     ],
 )
-def test_a_list_that_cannot_be_is_refused(here, wanted, words):
+def test_a_list_that_cannot_be_is_refused(here, filters, words):
     with pytest.raises(BadParameterError, match=words):
-        here.jobs(**wanted)
+        here.jobs(**filters)
 
 
 def test_a_job_is_cancelled_and_tried_again(here):
