@@ -17,6 +17,7 @@ from hive.errors import ServiceError, UnreachableError
 from hive.home import tunnels
 from hive.home.tunnels import Tunnel, TunnelState, alone
 from hive.settings import Settings, moved_file, write_private
+from hive.wire.record import read_record
 
 _LOOK_EVERY_S = 0.1
 _UP_S, _CONNECT_S = 20.0, 40.0
@@ -47,8 +48,7 @@ def elsewhere(settings: Settings) -> Home | None:
     file = moved_file(settings.home)
     if not file.exists():
         return None
-    kept = json.loads(file.read_text())
-    return Home(**{**kept, "ports": (kept["ports"][0], kept["ports"][1])})
+    return read_record(Home, file.read_bytes(), str(file))
 
 
 def declare(settings: Settings, home: Home) -> None:

@@ -17,6 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hive.errors import ServiceError
 from hive.home.service import HOST
 from hive.settings import ROLES, Settings, opened_file, tls_folder, write_private
+from hive.wire.record import read_record
 
 CA, CERT, KEY = "ca.pem", "cert.pem", "key.pem"
 _CA_KEY = "ca.key"
@@ -121,7 +122,7 @@ class Opened:
 def opened(settings: Settings) -> Opened | None:
     """How the Mac side is open to the network; None where it is not."""
     file = opened_file(settings.home)
-    return Opened(**json.loads(file.read_text())) if file.exists() else None
+    return read_record(Opened, file.read_bytes(), str(file)) if file.exists() else None
 
 
 def open_to_network(settings: Settings, name: str | None) -> Opened:

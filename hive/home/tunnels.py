@@ -19,6 +19,7 @@ from hive.errors import ServiceError
 from hive.home import tunnel_keeper
 from hive.home.service import HOST, Service, has_ended
 from hive.settings import Settings, write_private
+from hive.wire.record import read_record
 
 _STOP_S = 10.0
 _LOOK_EVERY_S = 0.05
@@ -121,7 +122,7 @@ def keep(settings: Settings, tunnel: Tunnel) -> None:
 
 def planned(settings: Settings) -> list[Tunnel]:
     """All tunnels of this home, by name."""
-    return [Tunnel(**json.loads(file.read_text())) for file in sorted(_folder(settings).glob("*.plan"))]
+    return [read_record(Tunnel, file.read_bytes(), str(file)) for file in sorted(_folder(settings).glob("*.plan"))]
 
 
 def start_all(settings: Settings) -> list[Service]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import redis
 
 from hive.settings import ROLES, Settings, role_password, secret, write_private
+from hive.wire.record import read_record
 
 _FILE = Path(__file__).with_name("users.conf")
 _WORKER, _EVERY_QUEUE, _TEST_QUEUE = "worker", "*", "test"
@@ -59,8 +60,8 @@ def worker_user(identity: Identity) -> User:
 
 def identities(settings: Settings) -> list[Identity]:
     """The workers with an identity of their own, by name."""
-    kept = [json.loads(file.read_text()) for file in sorted(_folder(settings).glob("*.identity"))]
-    return [Identity(one["name"], tuple(one["queues"]), one["password_sha256"]) for one in kept]
+    files = sorted(_folder(settings).glob("*.identity"))
+    return [read_record(Identity, file.read_bytes(), str(file)) for file in files]
 
 
 def identity_file(settings: Settings, name: str) -> Path:

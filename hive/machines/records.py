@@ -9,8 +9,9 @@ from datetime import datetime
 from pathlib import Path
 
 from hive.errors import NotFoundError
-from hive.providers.provider import format_time, read_time
+from hive.providers.provider import format_time
 from hive.settings import Settings, secret, write_private
+from hive.wire.record import read_record
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,4 @@ class Records:
 
 
 def _read(file: Path) -> Machine:
-    values = json.loads(file.read_text())
-    times = {name: read_time(values[name] or "") for name in ("created_at", "expires_at", "ended_at")}
-    return Machine(**(values | times))
+    return read_record(Machine, file.read_bytes(), str(file))

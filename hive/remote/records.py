@@ -14,6 +14,7 @@ from hive.home.service import HOST
 from hive.remote.host import nodes_of
 from hive.settings import ROLES, SETTINGS, Settings, write_private
 from hive.versions import store_kind
+from hive.wire.record import read_record
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,7 @@ def forget(settings: Settings, name: str) -> None:
 
 
 def _read(file: Path) -> Record:
-    read = json.loads(file.read_text())
-    return Record(**{**read, "ports": read["ports"] and (read["ports"][0], read["ports"][1])})
+    return read_record(Record, file.read_bytes(), str(file))
 
 
 def _folder(settings: Settings) -> Path:

@@ -8,6 +8,12 @@ import pytest
 
 from hive.errors import UnreadableRecordError
 from hive.gateway.openapi import document
+from hive.home.location import Home
+from hive.home.network import Opened
+from hive.home.tunnels import Tunnel
+from hive.home.users import Identity
+from hive.machines.records import Machine
+from hive.remote.records import Record as Deployment
 from hive.task import Limits
 from hive.wire.job import JobMessage, JobRecord, Specification, State, from_milliseconds, job_from_hash
 from hive.wire.record import convert_record, read_record, write_record
@@ -31,6 +37,31 @@ RECORDS = [
         (Slot, SLOT),
     ]
 ]
+MACHINE = {
+    "name": "a",
+    "launch": "b",
+    "count": 1,
+    "token": "c",
+    "provider": "aws",
+    "type": "t3.small",
+    "region": "eu-central-1",
+    "is_spot": False,
+    "capabilities": "gis",
+    "price_usd_per_h": 0.02,
+    "created_at": "2026-11-28T21:00:00Z",
+    "expires_at": "2026-11-28T23:00:00Z",
+    "ended_at": None,
+}
+DEPLOYMENT = {
+    "name": "a",
+    "destination": "a.lab",
+    "ssh_config": "",
+    "capabilities": "gis",
+    "via": "docker",
+    "python": "",
+    "allows_scripts": False,
+    "ports": [1, 2],
+}
 HASH = {
     "specification": json.dumps(SPECIFICATION),
     "state": "failed",
@@ -137,3 +168,22 @@ def test_the_documents_list_each_field_of_a_job_and_no_other():
     listed = {name for row in re.findall(r"(?m)^\| (`.*?) \|", table) for name in re.findall(r"`(\w+)`", row)}
     assert listed == fields | {"previews", "units", "story"}
     assert set(document(())["components"]["schemas"]["Job"]["properties"]) == fields | {"previews", "units", "story"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (Machine, MACHINE),
+        (Tunnel, {"name": "a", "destination": "a.lab", "ssh_config": "", "redis_port": 6379, "gateway_port": 6380}),
+        (Opened, {"name": "mac.lab", "address": "192.0.2.1"}),
+        (Home, {"name": "a", "destination": "a", "ssh_config": "", "via": "", "python": "", "ports": [1, 2]}),
+        (Identity, {"name": "a", "queues": ["gis"], "password_sha256": "0"}),
+        (Deployment, DEPLOYMENT),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else "",
+)
+def test_a_file_of_a_newer_hive_is_read(kind, values):
+    known = read_record(kind, json.dumps(values), "a.json")
+    assert read_record(kind, json.dumps(values | {"colour": "blue"}), "a.json") == known
+    with pytest.raises(UnreadableRecordError, match=r"^a.json cannot be read: .* missing required field `name`"):
+        read_record(kind, json.dumps({name: value for name, value in values.items() if name != "name"}), "a.json")
