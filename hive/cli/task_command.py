@@ -50,7 +50,7 @@ class TaskCommand(click.Command):
         titles = {parameter.name: parameter.group for parameter in self.task.parameters}
         sections: dict[str, list[tuple[str, str]]] = {"Options": []}
         for option in self.get_params(ctx):
-            if record := option.get_help_record(ctx):
+            if isinstance(option, click.Option) and (record := option.get_help_record(ctx)):
                 sections.setdefault(titles.get(option.name or "") or "Options", []).append(record)
         return sections
 

@@ -1,5 +1,11 @@
 """gis.dtm in tiles against the same area in one piece, and against a closed form."""
 
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -66,11 +72,11 @@ def test_tiles_agree_with_the_whole_in_995_of_1000_points_and_in_their_number(dt
     import laspy
     from hive_workers.gis.cloud import read_header
     from hive_workers.gis.dtm.ground import NO_NOISE, GroundFilter, smrf_stage
+    from hive_workers.gis.dtm.tile import dtm_tile
     from hive_workers.gis.dtm.tiles import plan_tiles
-    from hive_workers.gis.dtm_tile import dtm_tile
     from hive_workers.gis.engine import run_pipeline
 
-    header, smrf = read_header(TILE, None), GroundFilter(18.0, 0.15, 0.5, 1.25, 1.0)
+    header, smrf = read_header(TILE, None), GroundFilter()
     run_pipeline(
         [
             {"filename": str(TILE)}, NO_NOISE, {"type": "filters.assign", "value": "Classification = 0"},
@@ -169,8 +175,6 @@ def test_what_cannot_be_cut_is_said(dtm, tmp_path):
     with pytest.raises(BadParameterError, match="tile must be at least as large as cell, 5 m, not 2 m"):
         dtm(TILE, tmp_path / "a.tif", cell=5, tile=2)
     folder = halves(tmp_path / "tiles")
-    import shutil
-
     shutil.copy(DATA / "gis" / "sample_c.las", folder / "other.las")
     with pytest.raises(InputError, match=r"other\.las does not say its coordinate reference system"):
         dtm(folder, tmp_path / "a.tif")
@@ -190,3 +194,43 @@ def test_a_folder_without_point_clouds_or_with_a_broken_one_is_refused_at_submit
         make_request(dtm, {"cloud": str(tmp_path / "empty"), "raster": str(tmp_path / "a.tif")})
     made = make_request(dtm, {"cloud": str(Path(halves(tmp_path / "tiles")))})
     assert made.destinations["raster"] == tmp_path / "tiles_dtm.tif"
+
+
+def test_a_new_setting_of_the_ground_filter_is_one_line_in_one_file(dtm, tmp_path):
+    """A line in the group makes it an option, a parameter of the part, and an option of PDAL's filter."""
+    workers = Path(__file__).parents[2] / "workers" / "hive_workers"
+    shutil.copytree(workers, tmp_path / "hive_workers")
+    ground = tmp_path / "hive_workers" / "gis" / "dtm" / "ground.py"
+    line = '    returns: Annotated[str, Help("Returns that can be ground.")] = "last, only"\n'
+    text = ground.read_text()
+    at = text.index("    scalar: Annotated")
+    ground.write_text(text[:at] + line + text[at:])
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(f"""
+            import json
+            from pathlib import Path
+            from click.testing import CliRunner
+            from hive_workers.gis import engine
+
+            stages, run = [], engine.run_pipeline
+            engine.run_pipeline = lambda some, about: (stages.extend(some), run(some, about))[1]
+
+            from hive.catalog import find_task
+            from hive.cli import hive
+            for words in (["submit", "gis", "dtm", "--help"], ["describe", "gis.dtm"]):
+                print("Returns that can be ground." in CliRunner().invoke(hive, words).output)
+            print("returns" in [one.name for one in find_task("gis.dtm_tile", or_part=True).parameters])
+            dtm = find_task("gis.dtm")
+            print(dtm(Path({str(TILE)!r}), Path("whole.tif"), returns="last").points)
+            print(dtm(Path({str(TILE)!r}), Path("tiled.tif"), tile=200, returns="last").points)
+            print(json.dumps([one["returns"] for one in stages if one.get("type") == "filters.smrf"]))
+        """)
+    )
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    ended = subprocess.run([sys.executable, script], env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    *lines, returns = ended.stdout.splitlines()
+    assert lines == ["True", "True", "True", "110000", "110000"]
+    assert json.loads(returns)[2:]  # of the whole, and of each tile
+    assert set(json.loads(returns)) == {"last"}

@@ -45,7 +45,8 @@ def folder(tmp_path):
         ("gis dtm tile.laz out.tif extra", "unexpected extra argument"),
         ("gis dtm tile.laz out.tif --cel 1", "No such option"),
         ("gis dtm", "gis.dtm needs cloud: name the point cloud that it shall read."),
-        ("gis dmt tile.laz out.tif", "gis has no task 'dmt'. It has: dtm, dtm_tile."),
+        ("gis dmt tile.laz out.tif", "gis has no task 'dmt'. It has: dtm."),
+        ("gis dtm_tile tile.laz", "gis has no task 'dtm_tile'. It has: dtm."),  # a part has no command
         (
             "gsi dtm tile.laz out.tif",
             "There is no capability 'gsi'. Known capabilities: 3d-generation, geophysics, gis, ",
@@ -58,7 +59,12 @@ def folder(tmp_path):
         ("--type gis.dtm --params []", "--params must be a JSON object"),
         ("--type gis.dtm --params {}", "gis.dtm needs cloud"),
         ('--type gis.dtm --params {"cloud":"tile.laz","cel":1}', "gis.dtm has no parameter 'cel'. It has: cloud,"),
-        ("--type gis --params {}", "gis has no default task. Name one of: dtm, dtm_tile."),
+        (
+            '--type gis.dtm --params {"cloud":"tile.laz","smrf":{"window":20}}',
+            "smrf of gis.dtm is a group of parameters. Give them by their own names: window, slope,",
+        ),
+        ("--type gis.dtm_tile --params {}", "gis has no task 'dtm_tile'."),
+        ("--type gis --params {}", "gis has no default task. Name one of: dtm."),
         ("--type nowhere", "There is no capability 'nowhere'."),
     ],
 )

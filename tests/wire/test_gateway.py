@@ -123,6 +123,7 @@ def test_a_job_is_sent_followed_and_fetched_with_nothing_but_http(web, mac):
 @pytest.mark.parametrize(
     ("asked", "status", "words"),
     [
+        ({"type": "gis.dtm_tile"}, 404, "gis has no task 'dtm_tile'. It has: dtm"),
         ({"type": "gis.nothing"}, 404, "gis has no task 'nothing'. It has: dtm"),
         ({"type": "nothing"}, 404, "There is no capability 'nothing'. Known capabilities:"),
         ({"type": "test", "params": {"secnods": 1}}, 404, "no parameter 'secnods'"),

@@ -8,15 +8,19 @@ from typing import Annotated
 from hive.task import PointClouds, Preview, Raster, progress
 from hive.units import AtLeast, Help, Matching, Metres, MoreThan, Share
 from hive_workers.gis import gis
+from hive_workers.gis.dtm.ground import GroundFilter
+from hive_workers.gis.dtm.tile import dtm_tile
+
+__all__ = ["Ground", "dtm", "dtm_tile"]  # the part is declared wherever its task is
 
 _STEPS = 4
-# Edge of the tiles where nobody says one [m]: some ten million points of a dense survey.
+# Default edge of the tiles [m]: some ten million points of a dense survey.
 _TILE_M = 500.0
 
 
 @dataclass(frozen=True)
 class Ground:
-    """What was found on the ground of a tile."""
+    """Ground points and elevations of a tile."""
 
     points: int
     ground_points: int
@@ -35,50 +39,43 @@ def dtm(
     *,
     cell: Annotated[Metres, MoreThan(0), Help("Edge of a grid cell on the ground.")] = 1.0,
     fill: Annotated[int, AtLeast(0), Help("Fill an empty cell from cells at most that many cells away.")] = 3,
-    window: Annotated[Metres, MoreThan(0), Help("Ground filter: wider than the widest building.")] = 18.0,
-    slope: Annotated[float, MoreThan(0), Help("Ground filter: steepest terrain, rise over run.")] = 0.15,
-    threshold: Annotated[
-        Metres, MoreThan(0), Help("Ground filter: a point this far above the surface is no ground.")
-    ] = 0.5,
-    scalar: Annotated[float, AtLeast(0), Help("Ground filter: raises the threshold on slopes.")] = 1.25,
-    ground_cell: Annotated[Metres, MoreThan(0), Help("Ground filter: edge of the cells that it works on.")] = 1.0,
+    smrf: GroundFilter = GroundFilter(),
     crs: Annotated[
         str | None,
         Matching(r"[A-Za-z]+:[0-9]+(\+[0-9]+)?", "a code such as EPSG:32610"),
-        Help("Coordinate reference system, where the tile says none or a wrong one."),
+        Help("Coordinate reference system, where the tile has none or a wrong one."),
     ] = None,
     tile: Annotated[
         Metres | None,
         MoreThan(0),
-        Help("Cut the area into tiles of that edge, each for whichever worker is free; a folder: 500 m unless said."),
+        Help("Cut the area into tiles of this edge, each for whichever worker is free; 500 m for a folder."),
     ] = None,
     preview: Preview | None = None,
 ) -> Ground:
     """Grid the ground returns of a point cloud, or of a folder of tiles (ASPRS class 2), to a GeoTIFF.
 
-    The ground is found anew with the Simple Morphological Filter (SMRF; Pingel, Clarke and McBride 2013); points
+    Ground is classified anew with the Simple Morphological Filter (SMRF; Pingel, Clarke and McBride 2013); points
     that the tile marks as noise (classes 7 and 18) are left out. Elevations are interpolated by inverse distance and
     stay in the tile's own unit. The grid's edges are multiples of the cell, so that neighbouring tiles fit together.
-    The raster is a Cloud-Optimised GeoTIFF; the preview is a hill-shade. A large area is done in tiles, with the points
-    around each, and put together again.
+    The raster is a Cloud-Optimised GeoTIFF; the preview is a hill-shade. A large area is processed in tiles, with the
+    points around each, and merged again.
     """
     from hive_workers.gis.cloud import clouds_in, joined, read_header
-    from hive_workers.gis.dtm.area import ground_of_area
-    from hive_workers.gis.dtm.ground import GroundFilter, grid_ground
+    from hive_workers.gis.dtm.ground import grid_ground
     from hive_workers.gis.dtm.terrain import finish_raster
+    from hive_workers.gis.dtm.tiles import ground_of_area
 
     progress(0, _STEPS, "steps", "reading the header")
     clouds = clouds_in(cloud)
-    headers = [read_header(one, crs) for one in clouds]
+    headers = [read_header(file, crs) for file in clouds]
     header = joined(headers, clouds)
-    smrf = GroundFilter(window=window, slope=slope, threshold=threshold, scalar=scalar, cell=ground_cell)
     progress(1, _STEPS, "steps", f"finding the ground of {header.points:,} points")
-    with TemporaryDirectory(prefix=".dtm-", dir=raster.parent) as passing:
+    with TemporaryDirectory(prefix=".dtm-", dir=raster.parent) as scratch:
         if tile is None and not cloud.is_dir():
-            gridded = grid_ground(cloud, header, crs, cell, fill, smrf, Path(passing))
+            gridded = grid_ground(cloud, header, crs, cell, fill, smrf, Path(scratch))
         else:
             edge = tile or _TILE_M
-            gridded = ground_of_area(clouds, headers, header, cell, fill, edge, smrf, crs, Path(passing))
+            gridded = ground_of_area(clouds, headers, header, cell, fill, edge, smrf, crs, Path(scratch))
         progress(3, _STEPS, "steps", "writing the raster")
         terrain = finish_raster(gridded.raster, header, raster, preview)
     progress(_STEPS, _STEPS, "steps", "done")

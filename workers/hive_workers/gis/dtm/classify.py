@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hive_workers.gis.cloud import CloudHeader, read_area, reader
 from hive_workers.gis.dtm.ground import NO_NOISE, Grid, GroundFilter, idw_stage, smrf_stage
-from hive_workers.gis.dtm.tiles import write_part
+from hive_workers.gis.dtm.terrain import write_tile
 from hive_workers.gis.engine import run_pipeline
 
 # Cells around the tile that are gridded too, beyond those that fill empty ones.
@@ -40,7 +40,7 @@ def tile_ground(
     box : (west, east, south, north) of the points to look at, in units of the CRS; east and north do not belong to it
     fill : how far an empty cell may be from the cells that it is filled from [cells]
     raster, classified : where the grid and, if wanted, the tile's own points with their classes go
-    folder : for what passes
+    folder : for intermediate files
 
     References
     ----------
@@ -138,9 +138,9 @@ def _write_grid(
         grid.rows + 2 * ring,
     )
     if not (is_ground & _inside(points, around)).any():
-        write_part(None, ring, grid, raster)
+        write_tile(None, ring, grid, raster)
         return
     points[is_ground].write(folder / "ground.las")
     wide = folder / "wide.tif"
     run_pipeline([reader(folder / "ground.las", crs), idw_stage(around, fill, wide)], raster.name)
-    write_part(wide, ring, grid, raster)
+    write_tile(wide, ring, grid, raster)

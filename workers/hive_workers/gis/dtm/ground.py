@@ -1,11 +1,13 @@
 """Finding and gridding the ground: the PDAL pipeline of `gis.dtm`."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_type_hints
 
 from hive.errors import EngineError, InputError
+from hive.units import AtLeast, Help, Metres, MoreThan
 from hive_workers.gis.cloud import CloudHeader, reader
 from hive_workers.gis.engine import Stage, run_pipeline
 
@@ -20,15 +22,46 @@ NO_DATA = -9999.0
 _NOTHING_THERE = ("No returns to process", "no points for output")
 
 
+def _as_it_is(value: Any, header: CloudHeader) -> Any:  # noqa: ANN401  whatever the parameter's type is
+    return value
+
+
+def _across(length: float, header: CloudHeader) -> float:
+    return length / header.metres
+
+
+def _upward(length: float, header: CloudHeader) -> float:
+    return length / header.vertical_metres
+
+
+def _rise_over_run(slope: float, header: CloudHeader) -> float:
+    return slope * header.metres / header.vertical_metres
+
+
+@dataclass(frozen=True)
+class InPdal:
+    """How `filters.smrf` takes a parameter: converted to the units of the cloud, and by its name there."""
+
+    convert: Callable[[Any, CloudHeader], Any] = _as_it_is
+    name: str = ""
+
+
 @dataclass(frozen=True)
 class GroundFilter:
-    """Parameters of SMRF: lengths in metres, slope as rise over run."""
+    """Ground filter (SMRF).
 
-    window: float
-    slope: float
-    threshold: float
-    scalar: float
-    cell: float
+    Each field is an option of `gis.dtm`, a parameter of its parts, and an option of PDAL's `filters.smrf`.
+    """
+
+    window: Annotated[Metres, InPdal(_across), MoreThan(0), Help("Wider than the widest building.")] = 18.0
+    slope: Annotated[float, InPdal(_rise_over_run), MoreThan(0), Help("Steepest terrain, rise over run.")] = 0.15
+    threshold: Annotated[
+        Metres, InPdal(_upward), MoreThan(0), Help("A point this far above the surface is not ground.")
+    ] = 0.5
+    scalar: Annotated[float, AtLeast(0), Help("Raises the threshold on slopes.")] = 1.25
+    ground_cell: Annotated[
+        Metres, InPdal(_across, "cell"), MoreThan(0), Help("Edge of the cells that the filter works on.")
+    ] = 1.0
 
 
 @dataclass(frozen=True)
@@ -65,14 +98,11 @@ def aligned_grid(region: tuple[float, float, float, float], cell: float) -> Grid
 
 def smrf_stage(smrf: GroundFilter, header: CloudHeader) -> Stage:
     """The stage that finds the ground, with lengths in the cloud's own units."""
-    return {
-        "type": "filters.smrf",
-        "cell": smrf.cell / header.metres,
-        "window": smrf.window / header.metres,
-        "slope": smrf.slope * header.metres / header.vertical_metres,
-        "threshold": smrf.threshold / header.vertical_metres,
-        "scalar": smrf.scalar,
-    }
+    stage: dict[str, Any] = {"type": "filters.smrf"}
+    for name, hint in get_type_hints(GroundFilter, include_extras=True).items():
+        in_pdal = next((note for note in hint.__metadata__ if isinstance(note, InPdal)), InPdal())
+        stage[in_pdal.name or name] = in_pdal.convert(getattr(smrf, name), header)
+    return stage
 
 
 def idw_stage(grid: Grid, fill: int, raster: Path) -> Stage:
@@ -119,7 +149,7 @@ def grid_ground(
     ----------
     cell : edge of a cell [m]
     fill : how far an empty cell may be from the cells that it is filled from [cells]
-    folder : where the passing raster goes
+    folder : where the intermediate raster goes
 
     Raises
     ------
@@ -131,26 +161,26 @@ def grid_ground(
     grid = aligned_grid(header.region, cell / header.metres)
     raster = folder / "ground.plain.tif"
     try:
-        found = run_pipeline([*ground_stages(cloud, header, crs, smrf), idw_stage(grid, fill, raster)], cloud.name)
+        metadata = run_pipeline([*ground_stages(cloud, header, crs, smrf), idw_stage(grid, fill, raster)], cloud.name)
     except EngineError as error:
         if any(words in str(error) for words in _NOTHING_THERE):
             raise no_ground(cloud.name, header) from error
         raise
-    ground_points = _count_ground(found)
+    ground_points = _count_ground(metadata)
     if not ground_points:
         raise no_ground(cloud.name, header)
     return Gridded(raster, ground_points)
 
 
-def _count_ground(found: dict[str, Any]) -> int:
+def _count_ground(metadata: dict[str, Any]) -> int:
     """Points of class 2, from the counts that `filters.stats` gives as "2.000000/87799"."""
-    counts = found["filters.stats"]["statistic"][0].get("counts", [])
+    counts = metadata["filters.stats"]["statistic"][0].get("counts", [])
     by_class = {round(float(value)): int(count) for value, count in (entry.split("/") for entry in counts)}
     return by_class.get(_GROUND, 0)
 
 
 def no_ground(name: str, header: CloudHeader) -> InputError:
-    """What is said where a cloud has no ground."""
+    """The error of a cloud that has no ground."""
     return InputError(
         f"No ground was found among the {header.points:,} points of {name}. Try a larger --window; a tile that "
         "holds only first of several returns, or only noise (classes 7 and 18), has none."

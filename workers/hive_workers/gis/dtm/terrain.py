@@ -1,6 +1,8 @@
-"""From PDAL's plain grid to what people use: Cloud-Optimised GeoTIFF, hill-shade, statistics."""
+"""Raster files: grids of tiles, their mosaic, the Cloud-Optimised GeoTIFF, the hill-shade, statistics."""
 
 import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,12 +10,16 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
+from rasterio import Affine
 from rasterio.errors import NotGeoreferencedWarning
+from rasterio.windows import Window
 
 from hive.task import replaced_atomically
 from hive_workers.gis.cloud import CloudHeader
+from hive_workers.gis.dtm.ground import NO_DATA, Grid
 
 _PREVIEW_PIXELS = 1024
+_BLOCK = 256
 # The light of a printed map: from the north-west, halfway up (Imhof 1982, Cartographic Relief Presentation).
 _AZIMUTH_DEGREES = 315.0
 _ALTITUDE_DEGREES = 45.0
@@ -98,3 +104,34 @@ def _write_preview(elevation: np.ma.MaskedArray, cell: float, preview: Path) -> 
         shape = {"height": grey.shape[0], "width": grey.shape[1], "count": 2, "dtype": "uint8"}
         with rasterio.open(unfinished, "w", driver="PNG", **shape) as file:
             file.write(np.stack([grey, alpha]))
+
+
+@contextmanager
+def _writing(path: Path, grid: Grid) -> Iterator[rasterio.io.DatasetWriter]:
+    shape = {"driver": "GTiff", "count": 1, "dtype": "float32", "nodata": NO_DATA}
+    place = {
+        "width": grid.columns,
+        "height": grid.rows,
+        "transform": Affine(grid.cell, 0, grid.west, 0, -grid.cell, grid.south + grid.rows * grid.cell),
+    }
+    blocks = {"tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK, "compress": "DEFLATE", "BIGTIFF": "IF_SAFER"}
+    with rasterio.open(path, "w", **shape, **place, **blocks) as file:
+        yield file
+
+
+def write_tile(around: Path | None, ring: int, grid: Grid, path: Path) -> None:
+    """Write a tile's own cells out of a raster that reaches `ring` cells beyond; without one, cells without value."""
+    with _writing(path, grid) as file:
+        if around is not None:
+            with rasterio.open(around) as wide:
+                file.write(wide.read(1, window=Window(ring, ring, grid.columns, grid.rows)), 1)
+
+
+def merge_tiles(tiles: Sequence[tuple[Grid, Path]], grid: Grid, path: Path) -> None:
+    """Write the grid of the whole area from those of its tiles, one after the other."""
+    with _writing(path, grid) as file:
+        for tile, raster in tiles:
+            column = round((tile.west - grid.west) / grid.cell)
+            row = grid.rows - tile.rows - round((tile.south - grid.south) / grid.cell)
+            with rasterio.open(raster) as cells:
+                file.write(cells.read(1), 1, window=Window(column, row, tile.columns, tile.rows))

@@ -1,21 +1,19 @@
-"""Cutting a large area into tiles that fit together, and putting their grids together again."""
+"""An area that is too large for one machine: cut into tiles that fit together, and merged again."""
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import rasterio
-from rasterio import Affine
-from rasterio.windows import Window
-
+from hive.errors import BadParameterError
+from hive.task import Part, in_parts, part
 from hive_workers.gis.cloud import CloudHeader
-from hive_workers.gis.dtm.ground import NO_DATA, Grid, GroundFilter, aligned_grid
+from hive_workers.gis.dtm.ground import Grid, Gridded, GroundFilter, aligned_grid, no_ground
+from hive_workers.gis.dtm.terrain import merge_tiles
+from hive_workers.gis.dtm.tile import TileGround, dtm_tile
 
 # Cells beyond those that fill empty ones: inverse distance takes points as far as 1.4 cells away.
 _MORE_CELLS = 2
-_BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,68 @@ class Tile:
     box: tuple[float, float, float, float]
 
 
+def ground_of_area(
+    clouds: Sequence[Path],
+    headers: Sequence[CloudHeader],
+    header: CloudHeader,
+    cell: float,
+    fill: int,
+    tile: float,
+    smrf: GroundFilter,
+    crs: str | None,
+    folder: Path,
+) -> Gridded:
+    """Cut an area into tiles, have each of them gridded by whichever worker is free, and merge the grids.
+
+    Parameters
+    ----------
+    clouds, headers : the files and what each of them says; `header` is that of all together
+    cell, tile : edge of a cell and of a tile [m]
+    fill : how far an empty cell may be from the cells that it is filled from [cells]
+    folder : for intermediate files
+
+    Raises
+    ------
+    BadParameterError
+        A tile is smaller than a cell.
+    InputError
+        The area has no ground.
+    """
+    if tile < cell:
+        raise BadParameterError(f"tile must be at least as large as cell, {cell:g} m, not {tile:g} m.")
+    plan: list[Part[TileGround]] = []
+    rasters: list[tuple[Grid, Path]] = []
+    for piece in plan_tiles(header, cell, fill, tile, smrf):
+        near = [cloud for cloud, own in zip(clouds, headers, strict=True) if overlaps(own.region, piece.box)]
+        if near:
+            rasters.append((piece.grid, folder / f"{len(rasters)}.tif"))
+            plan.append(_part_for(piece, near, rasters[-1][1], fill, smrf, crs))
+    ground_points = sum(tile_ground.ground_points for tile_ground in in_parts(plan))
+    if not ground_points:
+        raise no_ground(f"{len(clouds)} files", header)
+    raster = folder / "ground.plain.tif"
+    merge_tiles(rasters, aligned_grid(header.region, cell / header.metres), raster)
+    return Gridded(raster, ground_points)
+
+
+def _part_for(
+    tile: Tile, clouds: list[Path], raster: Path, fill: int, smrf: GroundFilter, crs: str | None
+) -> Part[TileGround]:
+    return part(
+        dtm_tile,
+        clouds,
+        raster,
+        corner=[tile.grid.west, tile.grid.south],
+        edge=tile.grid.cell,
+        columns=tile.grid.columns,
+        rows=tile.grid.rows,
+        box=list(tile.box),
+        fill=fill,
+        smrf=smrf,
+        crs=crs,
+    )
+
+
 def plan_tiles(header: CloudHeader, cell: float, fill: int, tile: float, smrf: GroundFilter) -> list[Tile]:
     """Cut an area into tiles; lengths in metres, the tiles in units of the CRS.
 
@@ -40,14 +100,14 @@ def plan_tiles(header: CloudHeader, cell: float, fill: int, tile: float, smrf: G
     edge = max(1, round(tile / cell))
     buffer = (smrf.window + (fill + _MORE_CELLS) * cell) / unit
     return [
-        Tile(part, _box(part, header, buffer, smrf.cell / unit))
+        Tile(cells, _box(cells, header, buffer, smrf.ground_cell / unit))
         for row in range(0, grid.rows, edge)
         for column in range(0, grid.columns, edge)
-        for part in [_part(grid, column, row, edge)]
+        for cells in [_cut(grid, column, row, edge)]
     ]
 
 
-def _part(grid: Grid, column: int, row: int, edge: int) -> Grid:
+def _cut(grid: Grid, column: int, row: int, edge: int) -> Grid:
     """The cells of one tile. Its corner is computed as that of the whole is: from a multiple of the cell."""
     west, south = round(grid.west / grid.cell) + column, round(grid.south / grid.cell) + row
     columns, rows = min(edge, grid.columns - column), min(edge, grid.rows - row)
@@ -76,34 +136,3 @@ def _on_step(edge: float, first: float, step: float) -> float:
 def overlaps(region: Sequence[float], box: Sequence[float]) -> bool:
     """Whether a file's region (west, east, south, north) has anything in a box."""
     return region[0] < box[1] and region[1] >= box[0] and region[2] < box[3] and region[3] >= box[2]
-
-
-@contextmanager
-def _writing(path: Path, grid: Grid) -> Iterator[rasterio.io.DatasetWriter]:
-    shape = {"driver": "GTiff", "count": 1, "dtype": "float32", "nodata": NO_DATA}
-    place = {
-        "width": grid.columns,
-        "height": grid.rows,
-        "transform": Affine(grid.cell, 0, grid.west, 0, -grid.cell, grid.south + grid.rows * grid.cell),
-    }
-    blocks = {"tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK, "compress": "DEFLATE", "BIGTIFF": "IF_SAFER"}
-    with rasterio.open(path, "w", **shape, **place, **blocks) as file:
-        yield file
-
-
-def write_part(around: Path | None, ring: int, grid: Grid, path: Path) -> None:
-    """Write a tile's own cells out of a raster that reaches `ring` cells beyond; without one, cells without value."""
-    with _writing(path, grid) as file:
-        if around is not None:
-            with rasterio.open(around) as wide:
-                file.write(wide.read(1, window=Window(ring, ring, grid.columns, grid.rows)), 1)
-
-
-def put_together(parts: Sequence[tuple[Grid, Path]], grid: Grid, path: Path) -> None:
-    """Write the grid of the whole area from those of its tiles, one after the other."""
-    with _writing(path, grid) as file:
-        for part, raster in parts:
-            column = round((part.west - grid.west) / grid.cell)
-            row = grid.rows - part.rows - round((part.south - grid.south) / grid.cell)
-            with rasterio.open(raster) as one:
-                file.write(one.read(1), 1, window=Window(column, row, part.columns, part.rows))
