@@ -196,7 +196,8 @@ def test_each_station_keeps_its_own_sampling_rate(detect, obspy, tmp_path):
 
 def test_the_ratio_of_a_constant_tends_to_one_as_its_closed_form_says(obspy):
     """Both averages are geometric sums: 1 - (1 - 1/n)^i after i samples."""
-    from hive_workers.geophysics.detect.triggers import Detector, sta_lta
+    from hive_workers.geophysics.detect.triggers import sta_lta
+    from hive_workers.geophysics.parameters import Detector
 
     detector = Detector(low=1, high=2, sta=0.5, lta=10.0, on=3.5, off=1.0)
     ratio = sta_lta(np.ones(20_000), 100.0, detector)
@@ -460,7 +461,8 @@ def test_the_same_files_give_the_same_results_to_the_byte(detect, tmp_path):
 def test_a_day_of_many_stations_keeps_only_its_triggers(obspy, tmp_path):
     """What is kept of a station must not grow with its samples."""
     from hive_workers.geophysics._seismic.reading import read_headers
-    from hive_workers.geophysics.detect.triggers import Detector, watch_station
+    from hive_workers.geophysics.detect.triggers import watch_station
+    from hive_workers.geophysics.parameters import Detector
 
     detector = Detector(low=10, high=20, sta=0.5, lta=10, on=3.5, off=1)
     (file,) = written(tmp_path / "in", [quake(noise(obspy, "A", seconds=3600), 60)], "MSEED")

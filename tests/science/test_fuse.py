@@ -237,9 +237,9 @@ def test_depths_that_are_all_zero_are_refused(o3d, fuse, tmp_path):
 
 
 def test_voxels_that_need_more_memory_than_there_is_are_refused_beforehand(fuse, tmp_path, monkeypatch):
-    from hive_workers.threed.fuse import memory
+    from hive_workers.threed.fuse import volume
 
-    monkeypatch.setattr(memory, "available_bytes", lambda: 100_000_000)
+    monkeypatch.setattr(volume, "available_bytes", lambda: 100_000_000)
     words = r"Voxels of 0.00585938 m need 1,679 blocks, 0.399 GB of memory; this worker has 0.1 GB. About --voxel 0.012"
     expect_refusal(InputError, words, lambda: fuse(ROOM, tmp_path / "a.glb"))
     assert list(tmp_path.iterdir()) == []
@@ -247,12 +247,12 @@ def test_voxels_that_need_more_memory_than_there_is_are_refused_beforehand(fuse,
 
 def test_more_voxels_than_open3d_can_count_are_refused(fuse, monkeypatch):
     """33,517 blocks of 16^3 voxels end Open3D 0.20.0 by SIGSEGV, on whatever machine; 28,470 do not."""
-    from hive_workers.threed.fuse import memory
+    from hive_workers.threed.fuse import volume
 
-    monkeypatch.setattr(memory, "available_bytes", lambda: 10**15)
-    memory.refuse_too_large(28_470, 16, 0.0014)
+    monkeypatch.setattr(volume, "available_bytes", lambda: 10**15)
+    volume.refuse_too_large(28_470, 16, 0.0014)
     words = r"need 33,517 blocks of 16\^3 voxels, 137,285,632 voxels; Open3D takes 134,217,728. About --voxel 0.0013"
-    expect_refusal(InputError, words, lambda: memory.refuse_too_large(33_517, 16, 0.0013))
+    expect_refusal(InputError, words, lambda: volume.refuse_too_large(33_517, 16, 0.0013))
 
 
 @pytest.fixture

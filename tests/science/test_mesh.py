@@ -184,7 +184,7 @@ def test_a_room_is_seen_through_its_walls_and_a_back_is_grey(o3d, tmp_path):
 @pytest.mark.parametrize("up", ["x", "-x", "y", "-y", "z", "-z"])
 def test_turning_upright_turns_and_does_not_mirror(up):
     require_open3d()
-    from hive_workers.threed._triangles.axes import nearest_axis, to_y_up
+    from hive_workers.threed._triangles.surface import nearest_axis, to_y_up
 
     turn = to_y_up(up)
     assert np.linalg.det(turn) == 1

@@ -129,8 +129,8 @@ def test_baer_equals_obspy_called_by_hand(pick, more):
 @pytest.mark.parametrize("at", [3000, 3001, 3002, 4567])
 def test_baer_finds_the_very_sample_at_which_a_step_comes(obspy, at, sign):
     """ObsPy counts from 1 here; counted from 0, as times are, the sample is one less."""
+    from hive_workers.geophysics.parameters import BaerSettings
     from hive_workers.geophysics.pick.onsets import pick_baer
-    from hive_workers.geophysics.pick.settings import BaerSettings
 
     samples = np.random.default_rng(at).normal(size=6000)
     samples[at:] += sign * 500 * np.cos(np.arange(6000 - at) / 5)

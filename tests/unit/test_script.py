@@ -8,11 +8,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from hive_workers.run.measures import read_measures
-from hive_workers.run.metadata import check_metadata, read_metadata
-from hive_workers.run.needs import Needs, read_needs
+from hive_workers.run.environment import script_variables, uv_variables
+from hive_workers.run.needs import Needs, check_metadata, read_metadata, read_needs
 from hive_workers.run.process import run_program
-from hive_workers.run.variables import script_variables, uv_variables
+from hive_workers.run.script import read_measures
 
 from hive.errors import BadFileError, ScriptError
 from tests.support import is_gone, wait_until

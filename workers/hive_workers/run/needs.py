@@ -1,4 +1,4 @@
-"""What a script needs to run: what it says itself, or else its project's lock or list of requirements."""
+"""What a script needs to run: its own block of PEP 723, or else its project's lock or list of requirements."""
 
 import tomllib
 from collections.abc import Iterator
@@ -6,7 +6,53 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hive_workers.run.metadata import read_metadata
+from hive.errors import BadFileError
+
+_FIRST, _LAST = "# /// script", "# ///"
+
+
+def read_metadata(script: Path) -> str:
+    """The TOML that a script carries; empty where it carries none.
+
+    Raises
+    ------
+    BadFileError
+        The script is no UTF-8 text, or its block has no end.
+
+    References
+    ----------
+    PEP 723, Inline script metadata; https://packaging.python.org/specifications/inline-script-metadata
+    """
+    try:
+        lines = iter(script.read_text(encoding="utf-8-sig").splitlines())
+    except UnicodeDecodeError as error:
+        raise BadFileError(f"{script} is no Python script: it is not UTF-8 text.") from error
+    if _FIRST not in lines:  # this also moves on to the line behind it
+        return ""
+    block = []
+    for line in lines:
+        if line != "#" and not line.startswith("# "):
+            break
+        block.append(line)
+    if _LAST not in block:
+        raise BadFileError(f"{script}: its block `{_FIRST}` has no end; write a line `{_LAST}` behind it.")
+    end = len(block) - 1 - block[::-1].index(_LAST)
+    return "".join(f"{line[2:]}\n" for line in block[:end])
+
+
+def check_metadata(script: Path) -> None:
+    """Refuse a script whose own needs cannot be read, before it is sent.
+
+    Raises
+    ------
+    BadFileError
+        Says what is wrong with its block.
+    """
+    try:
+        tomllib.loads(read_metadata(script))
+    except tomllib.TOMLDecodeError as error:
+        raise BadFileError(f"{script}: its block `{_FIRST}` is no TOML: {error}.") from error
+
 
 # Lines of a list of requirements that name another one, and beginnings of those that name a folder.
 _OTHER_LISTS = ("-r", "--requirement", "-c", "--constraint")

@@ -1,26 +1,29 @@
 """`run.script`: a Python script of the user's own, on a worker whose owner allows it."""
 
+import json
+import math
 import os
 import shutil
 from collections.abc import Sequence
 from filecmp import cmp
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, Any
 
 from hive.errors import NotAllowedError, ScriptError
 from hive.task import AnyInput, InputFolder, OutputFolder, Read, checkpoint, current_attempt, progress
 from hive.units import Help, Rest
 from hive_workers.run import run
-from hive_workers.run.environment import environment
-from hive_workers.run.measures import Measures, read_measures
-from hive_workers.run.metadata import check_metadata
-from hive_workers.run.needs import read_needs
+from hive_workers.run.environment import environment, script_variables
+from hive_workers.run.needs import check_metadata, read_needs
 from hive_workers.run.process import Ended, run_program
-from hive_workers.run.variables import script_variables
 
+Measures = dict[str, float | str | bool]
 PythonScript = Annotated[Path, Read("Python script", (".py",), check_metadata)]
 
+_MEASURES_FILE = "measures.json"
+# A job's record is small: so many measures, of so many characters.
+_MOST_MEASURES, _LONGEST_TEXT = 100, 1000
 # Characters of a script's last words that are kept.
 _LONGEST = 1000
 
@@ -124,3 +127,34 @@ def _what_happened(name: str, ended: Ended) -> str:
         return f"{name} ended with exit code {ended.code}.{last}"
     hint = " The machine most likely ran out of memory." if ended.signal == "SIGKILL" else ""
     return f"{name} was ended by {ended.signal}.{hint}{last}"
+
+
+def read_measures(folder: Path) -> Measures:
+    """Read the measures.json of a folder; nothing where there is none.
+
+    Raises
+    ------
+    ScriptError
+        It is no flat JSON object of a size that a job's record can hold.
+    """
+    file = folder / _MEASURES_FILE
+    if not file.is_file():
+        return {}
+    try:
+        found: Any = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ScriptError(f"The script wrote a {_MEASURES_FILE} that is no JSON: {error}.") from error
+    if not isinstance(found, dict) or len(found) > _MOST_MEASURES or not all(map(_is_measure, found, found.values())):
+        raise ScriptError(
+            f"The script wrote a {_MEASURES_FILE} that is no flat JSON object of at most {_MOST_MEASURES} names with "
+            f"finite numbers, true, false or text of at most {_LONGEST_TEXT} characters."
+        )
+    return found
+
+
+def _is_measure(name: str, value: object) -> bool:
+    if not (0 < len(name) <= _LONGEST_TEXT and name.isprintable()):
+        return False
+    if isinstance(value, str):
+        return len(value) <= _LONGEST_TEXT
+    return isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value))

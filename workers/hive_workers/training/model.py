@@ -8,9 +8,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
 from hive.errors import BadParameterError
+from hive.units import AtLeast, Help, Seconds
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +23,7 @@ Batch = tuple[Inputs, "torch.Tensor"]
 
 @dataclass(frozen=True)
 class Settings:
-    """What `fit` was asked for; what the caller left open has the model's own value."""
+    """Hyperparameters of a training; those that the caller left open have the model's own values."""
 
     epochs: int
     learning_rate: float
@@ -33,8 +34,26 @@ class Settings:
     seed: int
 
 
+@dataclass(frozen=True)
+class Computing:
+    """Computing.
+
+    None of it is part of the model.
+    """
+
+    device: Annotated[Literal["auto", "cpu", "cuda"], Help("Where to compute; auto takes a GPU if there is one.")] = (
+        "auto"
+    )
+    threads: Annotated[
+        int, AtLeast(1), Help("Processor threads; more than there are idle cores makes it much slower.")
+    ] = 1
+    checkpoint_every: Annotated[
+        Seconds, AtLeast(0), Help("Save a checkpoint at most this often; 0 saves one after every step.")
+    ] = 30.0
+
+
 class Samples(Protocol):
-    """What a model's reader gives: samples to learn from, and others that are held out."""
+    """A model's data: samples to learn from, and others that are held out."""
 
     @property
     def labels(self) -> Sequence[str]:

@@ -1,19 +1,17 @@
 """`geophysics.detect`: from the waveforms of several stations to events."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
-from hive.errors import BadParameterError
 from hive.task import Preview, Waveform, progress
-from hive.units import HERTZ, AtLeast, Help, Hertz, Matching, MoreThan, Seconds
+from hive.units import HERTZ, AtLeast, Help, Matching, Seconds
 from hive_workers.geophysics import geophysics
-from hive_workers.geophysics.files import QuakeML, Table
+from hive_workers.geophysics.parameters import Detector, QuakeML, Table
 
 
 @dataclass(frozen=True)
 class Detections:
-    """What a network of stations has seen."""
+    """What a network of stations recorded."""
 
     events: int
     stations: Annotated[int, Help("Stations that were worked on.")]
@@ -28,18 +26,7 @@ class Detections:
     left_out: Annotated[dict[str, str], Help("Stations that were not worked on, and why.")]
 
 
-def _check(values: Mapping[str, Any]) -> None:
-    """Refuse a band or windows that are upside down."""
-    low, high, sta, lta, on, off = (values[name] for name in ("low", "high", "sta", "lta", "on", "off"))
-    if low >= high:
-        raise BadParameterError(f"low must be less than high, {high:g} Hz, not {low:g} Hz.")
-    if sta >= lta:
-        raise BadParameterError(f"sta must be less than lta, {lta:g} s, not {sta:g} s.")
-    if off > on:
-        raise BadParameterError(f"off must be at most on, {on:g}, not {off:g}.")
-
-
-@geophysics.task(together=_check)
+@geophysics.task
 def detect(
     waveforms: Annotated[
         list[Waveform], Help("Waveform files of several stations: miniSEED, SAC, GSE, SLIST, TSPAIR.")
@@ -47,14 +34,7 @@ def detect(
     *,
     events: QuakeML,
     table: Table,
-    low: Annotated[Hertz, MoreThan(0), Help("Lower corner of the band.")] = 10.0,
-    high: Annotated[Hertz, MoreThan(0), Help("Upper corner of the band, below half the sampling rate.")] = 20.0,
-    sta: Annotated[Seconds, MoreThan(0), Help("Short window: about as long as an onset.")] = 0.5,
-    lta: Annotated[
-        Seconds, MoreThan(0), Help("Long window: longer than an event; no trigger before it is full.")
-    ] = 10.0,
-    on: Annotated[float, MoreThan(0), Help("A station triggers where the ratio short/long reaches this.")] = 3.5,
-    off: Annotated[float, MoreThan(0), Help("Its trigger ends where the ratio falls below this.")] = 1.0,
+    detector: Detector = Detector(),
     min_stations: Annotated[int, AtLeast(1), Help("So many stations triggered at the same time are an event.")] = 3,
     component: Annotated[
         str,
@@ -72,11 +52,8 @@ def detect(
     """
     from hive_workers.geophysics._seismic.drawing import utc
     from hive_workers.geophysics.detect.network import find_coincidences, watch_network
-    from hive_workers.geophysics.detect.report import write_quakeml, write_table
-    from hive_workers.geophysics.detect.section import draw_section
-    from hive_workers.geophysics.detect.triggers import Detector
+    from hive_workers.geophysics.detect.report import draw_section, write_quakeml, write_table
 
-    detector = Detector(low=low, high=high, sta=sta, lta=lta, on=on, off=off)
     network = watch_network(waveforms, component, min_stations, detector)
     found = find_coincidences(network, min_stations, detector)
     write_quakeml(found, events)
@@ -88,13 +65,13 @@ def detect(
     return Detections(
         events=len(found),
         stations=len(watched),
-        triggers={one.station: len(one.triggers) for one in watched},
+        triggers={station.station: len(station.triggers) for station in watched},
         traces=network.traces,
-        sampling_rates=sorted({rate for one in watched for rate in one.sampling_rates}),
+        sampling_rates=sorted({rate for station in watched for rate in station.sampling_rates}),
         start=utc(network.start, 6),
         end=utc(network.end, 6),
         span=float(network.end - network.start),
-        gaps=sum(one.gaps for one in watched),
-        gap_length=sum(one.gap_s for one in watched),
+        gaps=sum(station.gaps for station in watched),
+        gap_length=sum(station.gap_s for station in watched),
         left_out=network.left_out,
     )

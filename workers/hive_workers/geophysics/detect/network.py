@@ -12,7 +12,8 @@ from obspy.signal.trigger import coincidence_trigger
 from hive.errors import BadParameterError, InputError
 from hive.task import progress
 from hive_workers.geophysics._seismic.reading import Header, best_channel, by_station, read_headers
-from hive_workers.geophysics.detect.triggers import Detector, Trigger, Watched, reason_against, watch_station
+from hive_workers.geophysics.detect.triggers import Trigger, Watched, reason_against, watch_station
+from hive_workers.geophysics.parameters import Detector
 
 logger = logging.getLogger(__name__)
 

@@ -1,14 +1,20 @@
-"""Events on paper: QuakeML and CSV."""
+"""Events as QuakeML, as a table, and as a record section with the triggers."""
 
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from obspy import UTCDateTime
 
 from hive.task import replaced_atomically
-from hive_workers.geophysics._seismic.drawing import utc
+from hive_workers.geophysics._seismic.drawing import BLUE, DEAF, INK, ORANGE, VERMILION, new_figure, save_png, utc
 from hive_workers.geophysics._seismic.quakeml import Arrival, event, write_events
-from hive_workers.geophysics.detect.network import Coincidence
-from hive_workers.geophysics.detect.triggers import Trigger
+from hive_workers.geophysics.detect.network import Coincidence, Network
+from hive_workers.geophysics.detect.triggers import Trigger, Watched
+from hive_workers.geophysics.parameters import Detector
 
 _COLUMNS = ("event", "time", "duration_s", "stations", "largest_ratio", "triggered")
 
@@ -47,3 +53,107 @@ def write_table(found: Sequence[Coincidence], file: Path) -> None:
     ]
     with replaced_atomically(file) as unfinished, unfinished.open("w", newline="") as sheet:
         csv.writer(sheet).writerows([_COLUMNS, *rows])
+
+
+_MOST_STATIONS = 40  # more rows than that cannot be told apart on a screen
+_HALF_ROW = 0.45
+_MOST_LABELS = 16  # side by side; of events that are closer to each other only the first has its number and time
+_TIMES = ["%Y", "%Y-%m", "%m-%d", "%H:%M", "%H:%M", "%H:%M:%S"]  # where ticks are years, … hours, minutes, seconds
+
+
+def draw_section(network: Network, found: Sequence[Coincidence], detector: Detector, file: Path) -> None:
+    """Draw one row per station; with more stations than rows, those with most triggers."""
+    rows = sorted(network.watched, key=lambda one: (-len(one.triggers), one.station))[:_MOST_STATIONS]
+    rows.sort(key=lambda one: one.station, reverse=True)  # the first name on top
+    figure = new_figure(10.0, 1.6 + 0.62 * len(rows))
+    axes = figure.add_subplot()
+    _draw_events(axes, found, len(rows), (network.end - network.start) / _MOST_LABELS)
+    for height, station in enumerate(rows):
+        _draw_station(axes, station, height, detector.lta)
+    axes.set_yticks(range(len(rows)), [one.station for one in rows])
+    axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.set_xlim(network.start.matplotlib_date, network.end.matplotlib_date)
+    locator = AutoDateLocator()
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(
+        ConciseDateFormatter(locator, formats=_TIMES, zero_formats=_TIMES, show_offset=False)
+    )
+    axes.set_xlabel(f"Time (UTC) on {_days(network.start, network.end)}")
+    axes.set_ylabel("Station")
+    hidden = len(network.watched) - len(rows)
+    axes.set_title(
+        f"{len(found)} {'event' if len(found) == 1 else 'events'}; ground motion {detector.low:g} to {detector.high:g} "
+        "Hz, square root of amplitude, each row scaled by itself" + (f"; {hidden} stations more" if hidden else ""),
+        fontsize=10,
+        pad=28 if found else 8,
+    )
+    axes.tick_params(axis="y", length=0)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    _draw_legend(figure, bool(found))
+    save_png(figure, file)
+
+
+def _draw_events(axes: Any, found: Sequence[Coincidence], rows: int, apart_s: float) -> None:  # noqa: ANN401  matplotlib's axes
+    """Shade all events, and write number and time over those that are so far apart [s]."""
+    spans = [(event.time.matplotlib_date, event.duration / 86400) for event in found]
+    axes.broken_barh(
+        spans, (0, 1), transform=axes.get_xaxis_transform(), color=ORANGE, alpha=0.25, linewidth=0, zorder=0
+    )
+    labelled: UTCDateTime | None = None
+    for number, coincidence in enumerate(found, start=1):
+        if labelled is not None and coincidence.time - labelled < apart_s:
+            continue
+        labelled = coincidence.time
+        axes.annotate(
+            f"{number}\n{coincidence.time.strftime('%H:%M:%S')}",
+            (coincidence.time.matplotlib_date, rows - 0.4),
+            xytext=(0, 2),
+            textcoords="offset points",
+            fontsize=8,
+            color=INK,
+            ha="center",
+            va="bottom",
+            annotation_clip=False,
+        )
+
+
+def _draw_station(axes: Any, station: Watched, height: int, lta: float) -> None:  # noqa: ANN401  matplotlib's axes
+    largest = max(one.amplitude for one in station.envelopes) or 1.0
+    pause = [np.nan]  # lifts the pen between two pieces
+    seconds = np.concatenate([np.r_[np.repeat(one.seconds, 2), pause] for one in station.envelopes])
+    days = np.concatenate(
+        [np.r_[np.repeat(one.start.matplotlib_date + one.seconds / 86400, 2), pause] for one in station.envelopes]
+    )
+    both = np.concatenate(
+        [np.r_[np.column_stack([one.lowest, one.highest]).ravel(), pause] for one in station.envelopes]
+    )
+    # Events of one hour differ by factors of a hundred; their square roots fit into one row.
+    line = height + _HALF_ROW * np.sign(both) * np.sqrt(np.abs(both) / largest)
+    axes.plot(days, np.where(seconds < lta, line, np.nan), color=DEAF, linewidth=0.5, zorder=1)
+    axes.plot(days, np.where(seconds >= lta, line, np.nan), color=INK, linewidth=0.5, zorder=2)
+    on = [one.on.matplotlib_date for one in station.triggers]
+    off = [one.off.matplotlib_date for one in station.triggers]
+    axes.hlines([height - _HALF_ROW] * len(on), on, off, color=BLUE, linewidth=3, zorder=3)
+    width = min(1.3, 150 / max(1, len(on)))  # so that hundreds of them leave something of the trace to see
+    axes.vlines(on, height - _HALF_ROW, height + _HALF_ROW, color=VERMILION, linewidth=width, zorder=3)
+
+
+def _draw_legend(figure: Any, has_events: bool) -> None:  # noqa: ANN401  matplotlib's figure
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    signs: list[Any] = [
+        Line2D([], [], color=INK, linewidth=1, label="trace"),
+        Line2D([], [], color=DEAF, linewidth=1, label="long window not full yet"),
+        Line2D([], [], color=VERMILION, linewidth=1.3, label="trigger on"),
+        Line2D([], [], color=BLUE, linewidth=3, label="triggered"),
+    ]
+    if has_events:
+        signs.append(Patch(color=ORANGE, alpha=0.25, label="event"))
+    figure.legend(handles=signs, loc="outside lower center", ncols=5, frameon=False, fontsize=8)
+
+
+def _days(start: UTCDateTime, end: UTCDateTime) -> str:
+    first, last = utc(start, 0)[:10], utc(end, 0)[:10]
+    return first if first == last else f"{first} to {last}"

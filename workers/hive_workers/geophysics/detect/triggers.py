@@ -14,21 +14,10 @@ from scipy.signal import detrend
 from hive_workers.geophysics._seismic.drawing import Envelope, envelope
 from hive_workers.geophysics._seismic.pieces import cut_at_gaps, part_of
 from hive_workers.geophysics._seismic.reading import Header, read_samples
+from hive_workers.geophysics.parameters import Detector
 
 logger = logging.getLogger(__name__)
 _COLUMNS = 1500  # of the picture, more than it has pixels across
-
-
-@dataclass(frozen=True)
-class Detector:
-    """Parameters of the trigger: corners of the band [Hz], windows [s], thresholds of the ratio."""
-
-    low: float
-    high: float
-    sta: float
-    lta: float
-    on: float
-    off: float
 
 
 @dataclass(frozen=True)

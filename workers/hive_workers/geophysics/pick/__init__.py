@@ -1,25 +1,20 @@
 """`geophysics.pick`: onsets of P and S in the waveforms of one event."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from hive.errors import BadParameterError
 from hive.task import Preview, Waveform, progress
-from hive.units import AtLeast, Help, Hertz, Matching, MoreThan, Seconds
+from hive.units import Help, Hertz, Matching, MoreThan
 from hive_workers.geophysics import geophysics
-from hive_workers.geophysics.files import QuakeML, Table
-from hive_workers.geophysics.pick.settings import ArSettings, BaerSettings
-
-_AR, _BAER = ArSettings(), BaerSettings()
-_OF_AR = ("sta_p", "lta_p", "sta_s", "lta_s", "order_p", "order_s", "window_p", "window_s")
-_OF_BAER = ("threshold", "noise_threshold", "up_time", "down_time", "noise_window", "amplitude_window")
+from hive_workers.geophysics.parameters import ArSettings, BaerSettings, Band, QuakeML, Table
 
 
 @dataclass(frozen=True)
 class Picks:
-    """The onsets that were found, by station."""
+    """Onsets by station."""
 
     picks: int
     stations: Annotated[int, Help("Stations that were worked on.")]
@@ -35,30 +30,24 @@ class Picks:
 
 def _check(values: Mapping[str, Any]) -> None:
     """Refuse values that do not fit each other, or belong to the other method."""
-    _check_method(values)
-    for smaller, larger, unit in (("low", "high", " Hz"), ("sta_p", "lta_p", " s"), ("sta_s", "lta_s", " s")):
-        if values[smaller] >= values[larger]:
-            raise BadParameterError(
-                f"{smaller} must be less than {larger}, {values[larger]:g}{unit}, not {values[smaller]:g}{unit}."
-            )
+    _check_method(values["method"], values["band"], values["ar"], values["baer"])
     _check_columns(values["sampling_rate"], values["start"], values["station"])
-    rate = values["sampling_rate"]
-    if rate is not None and (values["method"] == "ar" or values["filtered"]) and values["high"] >= rate / 2:
-        raise BadParameterError(
-            f"high must be less than half the sampling rate, {rate / 2:g} Hz, not {values['high']:g} Hz."
-        )
+    rate, high = values["sampling_rate"], values["band"].high
+    if rate is not None and (values["method"] == "ar" or values["baer"].filtered) and high >= rate / 2:
+        raise BadParameterError(f"high must be less than half the sampling rate, {rate / 2:g} Hz, not {high:g} Hz.")
 
 
-def _check_method(values: Mapping[str, Any]) -> None:
-    """Refuse what the chosen method would not look at."""
-    is_ar = values["method"] == "ar"
-    other, settings, names = ("baer", _BAER, _OF_BAER) if is_ar else ("ar", _AR, _OF_AR)
-    for name in names:
-        if values[name] != getattr(settings, name):
-            raise BadParameterError(f"{name} belongs to the method {other}; add --method {other}, or leave it out.")
-    if is_ar and values["filtered"]:
+def _check_method(method: str, band: Band, ar: ArSettings, baer: BaerSettings) -> None:
+    """Refuse parameters that the chosen method would ignore."""
+    if method == "ar" and baer.filtered:
         raise BadParameterError("filtered belongs to the method baer; ar always filters. Leave it out.")
-    if not is_ar and not values["filtered"] and (values["low"], values["high"]) != (_AR.low, _AR.high):
+    other, settings = ("baer", baer) if method == "ar" else ("ar", ar)
+    for field in fields(settings):
+        if getattr(settings, field.name) != field.default:
+            raise BadParameterError(
+                f"{field.name} belongs to the method {other}; add --method {other}, or leave it out."
+            )
+    if method == "baer" and not baer.filtered and band != Band():
         raise BadParameterError("low and high do nothing with the method baer alone; add --filtered.")
 
 
@@ -86,33 +75,11 @@ def pick(
     component: Annotated[
         str, Matching(r"[A-Za-z0-9]", "one letter or digit such as Z"), Help("baer: which component to pick.")
     ] = "Z",
-    low: Annotated[Hertz, MoreThan(0), Help("Lower corner of the band.")] = _AR.low,
-    high: Annotated[Hertz, MoreThan(0), Help("Upper corner of the band, below half the sampling rate.")] = _AR.high,
-    sta_p: Annotated[Seconds, MoreThan(0), Help("ar: short window for P.")] = _AR.sta_p,
-    lta_p: Annotated[Seconds, MoreThan(0), Help("ar: long window for P.")] = _AR.lta_p,
-    sta_s: Annotated[Seconds, MoreThan(0), Help("ar: short window for S.")] = _AR.sta_s,
-    lta_s: Annotated[Seconds, MoreThan(0), Help("ar: long window for S; S needs so much before P.")] = _AR.lta_s,
-    order_p: Annotated[int, AtLeast(1), Help("ar: coefficients of the autoregressive model for P.")] = _AR.order_p,
-    order_s: Annotated[int, AtLeast(1), Help("ar: coefficients of the autoregressive model for S.")] = _AR.order_s,
-    window_p: Annotated[Seconds, MoreThan(0), Help("ar: variance window for P.")] = _AR.window_p,
-    window_s: Annotated[Seconds, MoreThan(0), Help("ar: variance window for S.")] = _AR.window_s,
-    threshold: Annotated[float, MoreThan(0), Help("baer: a pick starts above this, in deviations of the noise.")] = (
-        _BAER.threshold
-    ),
-    noise_threshold: Annotated[float, MoreThan(0), Help("baer: the noise is learned while below this.")] = (
-        _BAER.noise_threshold
-    ),
-    up_time: Annotated[Seconds, MoreThan(0), Help("baer: a pick must stay up that long.")] = _BAER.up_time,
-    down_time: Annotated[Seconds, MoreThan(0), Help("baer: and may be down for so long in between.")] = _BAER.down_time,
-    noise_window: Annotated[
-        Seconds, MoreThan(0), Help("baer: no pick before twice this time; the noise is learned.")
-    ] = (_BAER.noise_window),
-    amplitude_window: Annotated[Seconds, MoreThan(0), Help("baer: after the onset, for its weight.")] = (
-        _BAER.amplitude_window
-    ),
-    filtered: Annotated[bool, Help("baer: keep only the band from low to high first.")] = False,
+    band: Band = Band(),
+    ar: ArSettings = ArSettings(),
+    baer: BaerSettings = BaerSettings(),
     sampling_rate: Annotated[
-        Hertz | None, MoreThan(0), Help("Plain columns: their sampling rate, which they do not say themselves.")
+        Hertz | None, MoreThan(0), Help("Plain columns: their sampling rate, which the files do not hold.")
     ] = None,
     start: Annotated[
         str | None,
@@ -129,44 +96,39 @@ def pick(
     """Pick the onsets of P and S in the waveforms of one event.
 
     AR-AIC (ar) finds P on the vertical and S on the horizontal components where a model of the noise and one of the
-    signal fit best on their two sides. The picker of Baer and Kradolfer (baer) finds P on one component and says how
+    signal fit best on their two sides. The picker of Baer and Kradolfer (baer) finds P on one component and rates how
     clear it is. Each station is picked once, on its longest stretch without a gap. The preview shows the traces with
     the picks.
     """
     from obspy import UTCDateTime
 
-    from hive_workers.geophysics._seismic.columns import UNKNOWN_START, Columns
     from hive_workers.geophysics._seismic.drawing import utc
-    from hive_workers.geophysics.pick.picture import draw_picks
-    from hive_workers.geophysics.pick.report import write_quakeml, write_table
-    from hive_workers.geophysics.pick.stations import pick_stations
+    from hive_workers.geophysics._seismic.reading import UNKNOWN_START, Columns
+    from hive_workers.geophysics.pick.report import draw_picks, write_quakeml, write_table
+    from hive_workers.geophysics.pick.stations import Picker, pick_stations
 
     columns = None
     if sampling_rate is not None:
         columns = Columns(sampling_rate, UTCDateTime(start) if start else UNKNOWN_START, station or "STA")
-    band = (low, high) if filtered else None
-    settings: ArSettings | BaerSettings = (
-        ArSettings(low, high, sta_p, lta_p, sta_s, lta_s, order_p, order_s, window_p, window_s)
-        if method == "ar"
-        else BaerSettings(threshold, noise_threshold, up_time, down_time, noise_window, amplitude_window, band)
-    )
-    found = pick_stations(waveforms, columns, component, settings)
+    picker = Picker(ar, band) if method == "ar" else Picker(baer, band if baer.filtered else None, component)
+    found = pick_stations(waveforms, columns, picker)
     write_quakeml(found.picked, method, picks)
     write_table(found.picked, method, table)
     if preview is not None:
         draw_picks(found.picked, method, preview)
-    every = [(one, onset) for one in found.picked for onset in one.onsets]
-    progress(len(found.picked), len(found.picked), "stations", f"{len(every)} {'pick' if len(every) == 1 else 'picks'}")
-    p_onsets, s_onsets = ([pair for pair in every if pair[1].phase == phase] for phase in ("P", "S"))
+    pairs = [(picked, onset) for picked in found.picked for onset in picked.onsets]
+    count = f"{len(pairs)} {'pick' if len(pairs) == 1 else 'picks'}"
+    progress(len(found.picked), len(found.picked), "stations", count)
+    p_onsets, s_onsets = ([pair for pair in pairs if pair[1].phase == phase] for phase in ("P", "S"))
     return Picks(
-        picks=len(every),
+        picks=len(pairs),
         stations=len(found.picked),
         traces=found.traces,
-        p_after_start={one.station: one.after_start(onset) for one, onset in p_onsets},
-        s_after_start={one.station: one.after_start(onset) for one, onset in s_onsets},
-        p_time={one.station: utc(one.time(onset), 6) for one, onset in p_onsets if one.is_timed},
-        s_time={one.station: utc(one.time(onset), 6) for one, onset in s_onsets if one.is_timed},
-        quality={one.station: onset.quality for one, onset in every if onset.quality},
-        missing={one.station: one.missing for one in found.picked if one.missing},
+        p_after_start={picked.station: picked.after_start(onset) for picked, onset in p_onsets},
+        s_after_start={picked.station: picked.after_start(onset) for picked, onset in s_onsets},
+        p_time={picked.station: utc(picked.time(onset), 6) for picked, onset in p_onsets if picked.is_timed},
+        s_time={picked.station: utc(picked.time(onset), 6) for picked, onset in s_onsets if picked.is_timed},
+        quality={picked.station: onset.quality for picked, onset in pairs if onset.quality},
+        missing={picked.station: picked.missing for picked in found.picked if picked.missing},
         left_out=found.left_out,
     )

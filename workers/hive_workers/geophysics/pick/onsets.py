@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from obspy.signal.filter import bandpass
 from obspy.signal.trigger import ar_pick, pk_baer
 
-from hive_workers.geophysics.pick.settings import ArSettings, BaerSettings
+from hive_workers.geophysics.parameters import ArSettings, BaerSettings, Band
 
 # Baer's picker squares squares of samples in single precision: counts above some 100,000 overflow, and then it picks
 # anything. Its answer does not depend on the gain, so every trace is brought to this largest amplitude.
@@ -23,7 +23,7 @@ class Onset:
     phase : "P" or "S"
     sample : number of the first sample of the onset, counted from 0
     channel : number of the trace on which it is seen, counted from 0
-    quality : Baer's own word such as "IPU0": impulsive or emergent, phase, up or down, weight 0 (best) to 4; or empty
+    quality : Baer's code such as "IPU0": impulsive or emergent, phase, up or down, weight 0 (best) to 4; or empty
     """
 
     phase: str
@@ -32,7 +32,9 @@ class Onset:
     quality: str = ""
 
 
-def pick_ar(samples: NDArray[np.float64], sampling_rate: float, settings: ArSettings) -> tuple[list[Onset], str]:
+def pick_ar(
+    samples: NDArray[np.float64], sampling_rate: float, settings: ArSettings, band: Band
+) -> tuple[list[Onset], str]:
     """Pick P and S by autoregressive models and Akaike's information criterion.
 
     Parameters
@@ -46,28 +48,30 @@ def pick_ar(samples: NDArray[np.float64], sampling_rate: float, settings: ArSett
 
     References
     ----------
-    Akazawa (2004), 13th World Conference on Earthquake Engineering, paper 786; as ObsPy carries it out.
+    Akazawa (2004), 13th World Conference on Earthquake Engineering, paper 786; as implemented in ObsPy.
     """
-    first, _ = _ar(samples, sampling_rate, settings, s_pick=False)
+    first, _ = _ar(samples, sampling_rate, settings, band, s_pick=False)
     if first <= 0:
         return [], "no P onset was found"
     p_onset = Onset("P", round(first * sampling_rate))
     if first < settings.lta_s:
-        # ObsPy then looks for the long window of S before the first sample, which is somebody else's memory.
+        # ObsPy then looks for the long window of S before the first sample, outside the array.
         return [p_onset], f"P is less than lta_s {settings.lta_s:g} s after the start, so S cannot be picked"
-    first, second = _ar(samples, sampling_rate, settings, s_pick=True)
+    first, second = _ar(samples, sampling_rate, settings, band, s_pick=True)
     if second <= first:
         return [p_onset], "no S onset was found behind P"
-    horizontal = [np.abs(_band_passed(one, sampling_rate, (settings.low, settings.high))).max() for one in samples[1:]]
+    horizontal = [np.abs(_band_passed(component, sampling_rate, band)).max() for component in samples[1:]]
     return [p_onset, Onset("S", round(second * sampling_rate), 1 + int(np.argmax(horizontal)))], ""
 
 
-def _ar(samples: NDArray[np.float64], sampling_rate: float, ar: ArSettings, *, s_pick: bool) -> tuple[float, float]:
+def _ar(
+    samples: NDArray[np.float64], sampling_rate: float, ar: ArSettings, band: Band, *, s_pick: bool
+) -> tuple[float, float]:
     times: tuple[float, float] = ar_pick(
         *samples,
         sampling_rate,
-        ar.low,
-        ar.high,
+        band.low,
+        band.high,
         ar.lta_p,
         ar.sta_p,
         ar.lta_s,
@@ -81,9 +85,9 @@ def _ar(samples: NDArray[np.float64], sampling_rate: float, ar: ArSettings, *, s
     return times
 
 
-def reason_against_ar(seconds: float, sampling_rate: float, ar: ArSettings) -> str:
+def reason_against_ar(seconds: float, sampling_rate: float, ar: ArSettings, band: Band) -> str:
     """Why AR-AIC cannot work on a stretch of that many seconds; empty where it can."""
-    if why := _beyond_nyquist(ar.high, sampling_rate):
+    if why := _beyond_nyquist(band, sampling_rate):
         return why
     shortest = 2 * max(ar.lta_p, ar.lta_s)
     if seconds <= shortest:
@@ -99,13 +103,15 @@ def reason_against_ar(seconds: float, sampling_rate: float, ar: ArSettings) -> s
     return ""
 
 
-def _beyond_nyquist(high: float, sampling_rate: float) -> str:
-    if high < sampling_rate / 2:
+def _beyond_nyquist(band: Band, sampling_rate: float) -> str:
+    if band.high < sampling_rate / 2:
         return ""
     return f"sampled at {sampling_rate:g} Hz, so high must be less than {sampling_rate / 2:g} Hz"
 
 
-def pick_baer(samples: NDArray[np.float64], sampling_rate: float, settings: BaerSettings) -> tuple[list[Onset], str]:
+def pick_baer(
+    samples: NDArray[np.float64], sampling_rate: float, settings: BaerSettings, band: Band | None = None
+) -> tuple[list[Onset], str]:
     """Pick P where the squared envelope leaves what noise does.
 
     Parameters
@@ -119,15 +125,15 @@ def pick_baer(samples: NDArray[np.float64], sampling_rate: float, settings: Baer
 
     References
     ----------
-    Baer and Kradolfer (1987), BSSA 77(4), 1437-1445; as ObsPy carries it out.
+    Baer and Kradolfer (1987), BSSA 77(4), 1437-1445; as implemented in ObsPy.
     """
 
     def count(seconds: float) -> int:
         return max(1, round(seconds * sampling_rate))
 
     centred = samples - samples.mean()
-    if settings.band is not None:
-        centred = _band_passed(centred, sampling_rate, settings.band)
+    if band is not None:
+        centred = _band_passed(centred, sampling_rate, band)
     number, quality = pk_baer(
         (centred * (_SAFE_AMPLITUDE / np.abs(centred).max())).astype(np.float32),
         sampling_rate,
@@ -143,16 +149,15 @@ def pick_baer(samples: NDArray[np.float64], sampling_rate: float, settings: Baer
     return [Onset("P", number - 1, quality=quality)], ""  # ObsPy counts the samples of this picker from 1
 
 
-def _band_passed(samples: NDArray[np.float64], sampling_rate: float, band: tuple[float, float]) -> NDArray[np.float64]:
+def _band_passed(samples: NDArray[np.float64], sampling_rate: float, band: Band) -> NDArray[np.float64]:
     """Keep a band (Butterworth, four corners, causal: an onset does not move ahead of itself)."""
-    low, high = band
-    passed: NDArray[np.float64] = bandpass(samples - samples.mean(), low, high, sampling_rate, corners=4)
+    passed: NDArray[np.float64] = bandpass(samples - samples.mean(), band.low, band.high, sampling_rate, corners=4)
     return passed
 
 
-def reason_against_baer(seconds: float, sampling_rate: float, baer: BaerSettings) -> str:
+def reason_against_baer(seconds: float, sampling_rate: float, baer: BaerSettings, band: Band | None = None) -> str:
     """Why Baer's picker cannot work on a stretch of that many seconds; empty where it can."""
-    if baer.band is not None and (why := _beyond_nyquist(baer.band[1], sampling_rate)):
+    if band is not None and (why := _beyond_nyquist(band, sampling_rate)):
         return why
     shortest = 2 * baer.noise_window + baer.up_time
     if seconds <= shortest:

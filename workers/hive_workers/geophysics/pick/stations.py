@@ -10,9 +10,11 @@ from obspy import Trace, UTCDateTime
 
 from hive.errors import InputError
 from hive.task import progress
-from hive_workers.geophysics._seismic.columns import PLAIN, UNKNOWN_START, Columns
 from hive_workers.geophysics._seismic.pieces import Pieces, cut_at_gaps
 from hive_workers.geophysics._seismic.reading import (
+    PLAIN,
+    UNKNOWN_START,
+    Columns,
     Header,
     best_channel,
     by_channel,
@@ -20,13 +22,22 @@ from hive_workers.geophysics._seismic.reading import (
     read_headers,
     read_samples,
 )
+from hive_workers.geophysics.parameters import ArSettings, BaerSettings, Band
 from hive_workers.geophysics.pick.onsets import Onset, pick_ar, pick_baer, reason_against_ar, reason_against_baer
-from hive_workers.geophysics.pick.settings import ArSettings, BaerSettings
 
 logger = logging.getLogger(__name__)
 _HORIZONTAL = (("N", "E"), ("1", "2"), ("2", "3"))  # named by direction, or by number where that is not true north
 _DEAD_S = 5.0  # a trace that stays on one value for so long holds no signal there
 _Span = tuple[UTCDateTime, UTCDateTime]
+
+
+@dataclass(frozen=True)
+class Picker:
+    """How to pick: the settings of the method, the band, and the component that Baer's picker looks at."""
+
+    settings: ArSettings | BaerSettings
+    band: Band | None
+    component: str = "Z"
 
 
 @dataclass(frozen=True)
@@ -77,9 +88,7 @@ class Picking:
     traces: int
 
 
-def pick_stations(
-    waveforms: Sequence[Path], columns: Columns | None, component: str, settings: ArSettings | BaerSettings
-) -> Picking:
+def pick_stations(waveforms: Sequence[Path], columns: Columns | None, picker: Picker) -> Picking:
     """Read the headers of all files, then pick station by station.
 
     Raises
@@ -97,7 +106,7 @@ def pick_stations(
     left_out: dict[str, str] = {}
     for number, (station, of_station) in enumerate(stations.items()):
         progress(number, len(stations), "stations", f"picking {station}")
-        found = _pick_station(station, of_station, columns, component, settings)
+        found = _pick_station(station, of_station, columns, picker)
         if isinstance(found, str):
             left_out[station] = found
             logger.warning("%s is left out: %s", station, found)
@@ -121,63 +130,62 @@ def _refuse_two_of_one(headers: Sequence[Header]) -> None:
             )
 
 
-def _pick_station(
-    station: str,
-    headers: Sequence[Header],
-    columns: Columns | None,
-    component: str,
-    settings: ArSettings | BaerSettings,
-) -> Picked | str:
+def _pick_station(station: str, headers: Sequence[Header], columns: Columns | None, picker: Picker) -> Picked | str:
     """Pick one station; a text says why it cannot be."""
-    chosen = _three(headers) if isinstance(settings, ArSettings) else _one(headers, component)
+    is_ar = isinstance(picker.settings, ArSettings)
+    chosen = _three_components(headers) if is_ar else _one_component(headers, picker.component)
     if isinstance(chosen, str):
         return chosen
-    channels = [cut_at_gaps(read_samples(one, columns), _DEAD_S) for one in chosen]
+    channels = [cut_at_gaps(read_samples(channel, columns), _DEAD_S) for channel in chosen]
     for header, pieces in zip(chosen, channels, strict=True):
         if pieces.nothing:
             return f"{header[0].id.strip('.')}: {pieces.nothing}"
     traces = longest_stretch(channels)
     if not traces:
         return "its components have no time in common"
-    rates = {one.stats.sampling_rate for one in traces}
+    rates = {trace.stats.sampling_rate for trace in traces}
     if len(rates) > 1:
         return f"its components are sampled at different rates: {', '.join(f'{rate:g} Hz' for rate in sorted(rates))}"
-    rate = float(rates.pop())
-    seconds = traces[0].stats.npts / rate
-    if isinstance(settings, ArSettings):
-        if why := reason_against_ar(seconds, rate, settings):
-            return why
-        onsets, missing = pick_ar(np.stack([one.data for one in traces]), rate, settings)
-    else:
-        if why := reason_against_baer(seconds, rate, settings):
-            return why
-        onsets, missing = pick_baer(traces[0].data, rate, settings)
-    start = min(one.start for one in chosen[0])
-    return Picked(station, tuple(traces), start, tuple(onsets), missing)
+    onsets = _pick_traces(traces, float(rates.pop()), picker)
+    if isinstance(onsets, str):
+        return onsets
+    start = min(header.start for header in chosen[0])
+    return Picked(station, tuple(traces), start, tuple(onsets[0]), onsets[1])
 
 
-def _three(headers: Sequence[Header]) -> list[list[Header]] | str:
+def _pick_traces(traces: Sequence[Trace], rate: float, picker: Picker) -> tuple[list[Onset], str] | str:
+    """The onsets, and why one is missing; a text says why the method cannot work on the traces."""
+    seconds, settings, band = traces[0].stats.npts / rate, picker.settings, picker.band
+    if isinstance(settings, BaerSettings):
+        why = reason_against_baer(seconds, rate, settings, band)
+        return why or pick_baer(traces[0].data, rate, settings, band)
+    assert band is not None  # noqa: S101  AR-AIC always filters
+    why = reason_against_ar(seconds, rate, settings, band)
+    return why or pick_ar(np.stack([trace.data for trace in traces]), rate, settings, band)
+
+
+def _three_components(headers: Sequence[Header]) -> list[list[Header]] | str:
     """The channels of one instrument, vertical first; of several instruments that with most data."""
     channels = by_channel(headers)
-    found = [
+    instruments = [
         [channels[instrument + letter] for letter in ("Z", *pair)]
         for instrument in sorted({trace_id[:-1] for trace_id in channels})
         for pair in _HORIZONTAL
         if all(instrument + letter in channels for letter in ("Z", *pair))
     ]
-    if not found:
-        there = ", ".join(sorted({one.component or "one without a name" for one in headers}))
+    if not instruments:
+        there = ", ".join(sorted({header.component or "one without a name" for header in headers}))
         return f"ar needs the components Z, N and E (or Z, 1 and 2), and there is {there}; baer needs one"
-    return max(found, key=lambda three: sum(one.span for one in three[0]))
+    return max(instruments, key=lambda three: sum(header.span for header in three[0]))
 
 
-def _one(headers: Sequence[Header], component: str) -> list[list[Header]] | str:
-    """The channel of the wanted component; a single channel without a name will do."""
-    wanted = [one for one in headers if one.component == component.upper()]
-    unnamed = [one for one in headers if not one.component]
-    if wanted or unnamed:
-        return [best_channel(wanted or unnamed)]
-    return f"no component {component.upper()}, only {', '.join(sorted({one.component for one in headers}))}"
+def _one_component(headers: Sequence[Header], component: str) -> list[list[Header]] | str:
+    """The channel of that component; a single channel without a name will do."""
+    matching = [header for header in headers if header.component == component.upper()]
+    unnamed = [header for header in headers if not header.component]
+    if matching or unnamed:
+        return [best_channel(matching or unnamed)]
+    return f"no component {component.upper()}, only {', '.join(sorted({header.component for header in headers}))}"
 
 
 def longest_stretch(channels: Sequence[Pieces]) -> list[Trace]:

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hive.task import replaced_atomically
-from hive_workers.threed._triangles.axes import to_y_up
-from hive_workers.threed._triangles.surface import Surface
+from hive_workers.threed._triangles.surface import Surface, to_y_up
 
 # Numbers of the glTF 2.0 specification, sections 3.6.2, 3.11 and 4.4.
 _FLOAT, _UINT, _USHORT = 5126, 5125, 5123

@@ -12,8 +12,7 @@ import open3d as o3d
 from numpy.typing import NDArray
 
 from hive.task import replaced_atomically
-from hive_workers.threed._triangles.axes import to_y_up
-from hive_workers.threed._triangles.surface import Surface
+from hive_workers.threed._triangles.surface import Surface, to_y_up
 
 _VIEWS = (3, 2)  # columns and rows
 _TILE = (400, 320)  # pixels of one view, wide and high

@@ -1,9 +1,13 @@
-"""A triangle mesh as arrays, taken over from Open3D."""
+"""Triangles: vertices with colours and normals, which way is up, and what a mesh is like."""
 
+import contextlib
+import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import open3d as o3d
 from numpy.typing import NDArray
 
 Positions = NDArray[np.float32]
@@ -72,3 +76,87 @@ def _within(colours: NDArray[Any]) -> Positions:
     """Interpolated colours may leave 0 to 1 by rounding."""
     clipped: Positions = np.clip(colours, 0, 1).astype(np.float32)
     return clipped
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Edges, parts and distances [m] of a mesh."""
+
+    is_watertight: bool
+    is_edge_manifold: bool
+    components: int
+    mean_distance: float
+    distance_95: float
+
+
+def inspect(surface: Surface, points: Any) -> Findings:  # noqa: ANN401  Open3D's own type
+    """Look at a mesh, and at the points that it was made from."""
+    edges = np.sort(surface.corners[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
+    _, triangles = np.unique(edges, axis=0, return_counts=True)
+    scene = o3d.t.geometry.RaycastingScene()
+    scene.add_triangles(o3d.core.Tensor(surface.positions), o3d.core.Tensor(surface.corners))
+    distances = scene.compute_distance(o3d.core.Tensor(np.asarray(points).astype(np.float32))).numpy()
+    return Findings(
+        is_watertight=bool((triangles == 2).all()),
+        is_edge_manifold=bool((triangles <= 2).all()),
+        components=_components(surface),
+        mean_distance=float(distances.mean(dtype=np.float64)),
+        distance_95=float(np.quantile(distances, 0.95)),
+    )
+
+
+def _components(surface: Surface) -> int:
+    """Parts whose triangles share edges."""
+    mesh = o3d.geometry.TriangleMesh(
+        o3d.utility.Vector3dVector(surface.positions.astype(np.float64)),
+        o3d.utility.Vector3iVector(surface.corners.astype(np.int32)),
+    )
+    _, sizes, _ = mesh.cluster_connected_triangles()
+    return len(sizes)
+
+
+# Rows: where x, y and z of glTF lie in the axes of the scan. Each is a rotation, so nothing is mirrored.
+_TO_Y_UP: dict[str, tuple[tuple[int, int, int], ...]] = {
+    "x": ((0, -1, 0), (1, 0, 0), (0, 0, 1)),
+    "-x": ((0, 1, 0), (-1, 0, 0), (0, 0, 1)),
+    "y": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    "-y": ((1, 0, 0), (0, -1, 0), (0, 0, -1)),
+    "z": ((1, 0, 0), (0, 0, 1), (0, -1, 0)),
+    "-z": ((1, 0, 0), (0, 0, -1), (0, 1, 0)),
+}
+
+
+def to_y_up(up: str) -> NDArray[np.float64]:
+    """Rotation that turns the axis `up` of a scan (`z`, `-y`, …) into y.
+
+    Returns
+    -------
+    (3, 3) float, to be multiplied with columns (x, y, z)
+
+    >>> (to_y_up("z") @ [0, 0, 1]).tolist()
+    [0.0, 1.0, 0.0]
+    """
+    return np.array(_TO_Y_UP[up], dtype=np.float64)
+
+
+def nearest_axis(direction: NDArray[np.float64]) -> str:
+    """Name the axis that is nearest to a direction.
+
+    >>> nearest_axis(np.array([0.1, -0.9, 0.2]))
+    '-y'
+    """
+    axis = int(np.argmax(np.abs(direction)))
+    return ("-" if direction[axis] < 0 else "") + "xyz"[axis]
+
+
+_WARNING = "[Open3D WARNING]"
+
+
+@contextlib.contextmanager
+def warnings_of_open3d() -> Iterator[list[str]]:
+    """Collect the warnings that Open3D prints in this block; the list is filled when the block ends."""
+    said: list[str] = []
+    printed = io.StringIO()
+    with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Warning), contextlib.redirect_stdout(printed):
+        yield said
+    said += [line for line in printed.getvalue().splitlines() if _WARNING in line]

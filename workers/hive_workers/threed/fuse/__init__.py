@@ -5,18 +5,17 @@ from pathlib import Path
 from typing import Annotated
 
 from hive.task import Preview, Read, progress
-from hive.units import AtLeast, AtMost, Help, Metres, MoreThan, Share, Unit
+from hive.units import Help, Metres, Share
 from hive_workers.threed import threed
-from hive_workers.threed.files import CameraFile, Mesh, Ply, Up
 from hive_workers.threed.fuse.layout import check_scan
+from hive_workers.threed.parameters import CameraFile, Fusion, Mesh, Ply, Up
 
 Scan = Annotated[Path, Read("scan", is_folder=True, inspect=check_scan)]
-PerMetre = Annotated[float, Unit("1/m")]
 
 
 @dataclass(frozen=True)
 class Room:
-    """What became of the frames of a scan."""
+    """Frames, blocks and mesh of a scan."""
 
     frames: Annotated[int, Help("Frames in the scan.")]
     used: Annotated[int, Help("Frames that were fused.")]
@@ -37,14 +36,10 @@ def fuse(
     mesh: Mesh,
     *,
     intrinsics: Annotated[
-        CameraFile | None, Help("The camera: width, height, intrinsic_matrix; where the scan holds none.")
+        CameraFile | None, Help("Camera file: width, height, intrinsic_matrix; where the scan has none.")
     ] = None,
-    voxel: Annotated[Metres, MoreThan(0), Help("Edge of a voxel: the smallest detail that is kept.")] = 3 / 512,
-    depth_scale: Annotated[PerMetre, MoreThan(0), Help("Units of the depth images per metre.")] = 1000.0,
-    depth_max: Annotated[Metres, MoreThan(0), Help("Leave out what is further from the camera.")] = 4.0,
-    weight: Annotated[float, AtLeast(0), Help("Keep voxels that more frames than this have seen.")] = 3.0,
-    block: Annotated[int, AtLeast(4), AtMost(32), Help("Voxels along the edge of a block.")] = 16,
-    up: Annotated[Up | None, Help("Axis of the scan that points up; left out, as the camera was held.")] = None,
+    fusion: Fusion = Fusion(),
+    up: Annotated[Up | None, Help("Axis of the scan that points up; default: as the camera was held.")] = None,
     ply: Ply | None = None,
     preview: Preview | None = None,
 ) -> Room:
@@ -58,13 +53,12 @@ def fuse(
     from hive_workers.threed._triangles.files import write_mesh
     from hive_workers.threed._triangles.picture import write_turntable
     from hive_workers.threed.fuse.scan import read_scan
-    from hive_workers.threed.fuse.volume import Fusion, fuse_frames, plan_fusion
+    from hive_workers.threed.fuse.volume import fuse_frames, plan_fusion
 
     found = read_scan(scan, intrinsics)
-    how = Fusion(voxel=voxel, block=block, depth_scale=depth_scale, depth_max=depth_max, weight=weight)
     frames = len(found.frames)
-    plan = plan_fusion(found, how, lambda done, message: progress(done, frames, "frames", message))
-    fused = fuse_frames(plan, found.camera, how, lambda done, message: progress(done, frames, "frames", message))
+    plan = plan_fusion(found, fusion, lambda done, message: progress(done, frames, "frames", message))
+    fused = fuse_frames(plan, found.camera, fusion, lambda done, message: progress(done, frames, "frames", message))
     upright = up or fused.up
     for path in (mesh, ply):
         if path is not None:

@@ -10,7 +10,7 @@ import numpy as np
 import open3d as o3d
 
 from hive.errors import InputError
-from hive_workers.threed._triangles.library import warnings_of_open3d
+from hive_workers.threed._triangles.surface import warnings_of_open3d
 from hive_workers.threed.fuse.scan import Camera
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ import open3d as o3d
 from numpy.typing import NDArray
 
 from hive.errors import InputError
-from hive_workers.threed._triangles.library import warnings_of_open3d
+from hive_workers.threed._triangles.surface import warnings_of_open3d
 
 logger = logging.getLogger(__name__)
 # Lengths of units [m]; foot and US survey foot as in NIST SP 811, B.6.

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from hive.errors import InputError
 from hive_workers.threed._triangles.surface import Surface, from_legacy
 from hive_workers.threed.mesh.cloud import PointSet
+from hive_workers.threed.parameters import Cleaning, Normals, Shaping
 
 logger = logging.getLogger(__name__)
 FEWEST_POINTS = 100  # fewer make no surface worth the name
@@ -28,43 +29,6 @@ _WIDER = 1.1
 
 
 @dataclass(frozen=True)
-class Cleaning:
-    """Edge of the voxels that are thinned to one point [m], and the outlier filter."""
-
-    voxel: float | None
-    neighbours: int
-    ratio: float
-
-
-@dataclass(frozen=True)
-class Normals:
-    """How normals are estimated and turned.
-
-    Parameters
-    ----------
-    side : how to tell outside: `consistent`, `up`, `viewpoint` or `file`
-    neighbours, radius : points that a normal is estimated from; radius [m] or None
-    upwards : direction that is up
-    viewpoint : where the scanner stood [m]
-    """
-
-    side: str
-    neighbours: int
-    radius: float | None
-    upwards: NDArray[np.float64]
-    viewpoint: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Shaping:
-    """Depth of the octree, share of the vertices to trim, triangles to keep."""
-
-    depth: int
-    trim: float
-    faces: int | None
-
-
-@dataclass(frozen=True)
 class Shaped:
     """The surface, and the edge of the finest cell that it was computed on [m]."""
 
@@ -72,7 +36,7 @@ class Shaped:
     finest_cell: float
 
 
-def clean(found: PointSet, how: Cleaning) -> Any:  # noqa: ANN401  Open3D's own type
+def clean(found: PointSet, cleaning: Cleaning) -> Any:  # noqa: ANN401  Open3D's own type
     """Thin points by voxels, and leave out those that are far from their neighbours.
 
     Raises
@@ -82,15 +46,15 @@ def clean(found: PointSet, how: Cleaning) -> Any:  # noqa: ANN401  Open3D's own 
     """
     cloud = found.local
     _refuse_few(len(cloud.points), "The cloud has", "")
-    if how.voxel is not None:
+    if cleaning.voxel is not None:
         before = len(cloud.points)
-        cloud = cloud.voxel_down_sample(how.voxel)
-        words = f"of {before:,} points are left by voxels of {how.voxel:g} m"
+        cloud = cloud.voxel_down_sample(cleaning.voxel)
+        words = f"of {before:,} points are left by voxels of {cleaning.voxel:g} m"
         _refuse_few(len(cloud.points), "Only", words + "; take a smaller --voxel")
         logger.info("%d %s", len(cloud.points), words)
-    if how.neighbours:
+    if cleaning.outlier_neighbours:
         before = len(cloud.points)
-        cloud, _ = cloud.remove_statistical_outlier(how.neighbours, how.ratio)
+        cloud, _ = cloud.remove_statistical_outlier(cleaning.outlier_neighbours, cleaning.outlier_ratio)
         words = f"of {before:,} points are left by the outlier filter"
         _refuse_few(len(cloud.points), "Only", words + "; take a larger --outlier-ratio")
         logger.info("%d %s", len(cloud.points), words)
@@ -109,8 +73,19 @@ def _refuse_line(points: NDArray[np.float64], name: str) -> None:
         raise InputError(f"The points of {name} lie {where}; a surface has two directions.")
 
 
-def with_normals(cloud: Any, how: Normals, name: str) -> Any:  # noqa: ANN401  Open3D's own type
+def with_normals(
+    cloud: Any,  # noqa: ANN401  Open3D's own type
+    normals: Normals,
+    upwards: NDArray[np.float64],
+    viewpoint: NDArray[np.float64],
+    name: str,
+) -> Any:  # noqa: ANN401  Open3D's own type
     """Estimate normals and turn them to the outside.
+
+    Parameters
+    ----------
+    upwards : direction that is up
+    viewpoint : position of the scanner [m]
 
     Raises
     ------
@@ -118,23 +93,23 @@ def with_normals(cloud: Any, how: Normals, name: str) -> Any:  # noqa: ANN401  O
         The file has no normals though it should, or the points lie on a line or do not tell their outside.
     """
     _refuse_line(np.asarray(cloud.points), name)
-    if how.side == "file":
+    if normals.normals == "file":
         if not cloud.has_normals():
             raise InputError(f"{name} has no normals. Let them be estimated: --normals consistent.")
         cloud.normalize_normals()
         return cloud
     search = (
-        o3d.geometry.KDTreeSearchParamKNN(how.neighbours)
-        if how.radius is None
-        else o3d.geometry.KDTreeSearchParamHybrid(how.radius, how.neighbours)
+        o3d.geometry.KDTreeSearchParamKNN(normals.neighbours)
+        if normals.radius is None
+        else o3d.geometry.KDTreeSearchParamHybrid(normals.radius, normals.neighbours)
     )
     cloud.estimate_normals(search)
-    if how.side == "up":
-        cloud.orient_normals_to_align_with_direction(how.upwards)
-    elif how.side == "viewpoint":
-        cloud.orient_normals_towards_camera_location(how.viewpoint)
+    if normals.normals == "up":
+        cloud.orient_normals_to_align_with_direction(upwards)
+    elif normals.normals == "viewpoint":
+        cloud.orient_normals_towards_camera_location(viewpoint)
     else:
-        _orient_alike(cloud, how.neighbours, name)
+        _orient_alike(cloud, normals.neighbours, name)
     return cloud
 
 
@@ -161,7 +136,7 @@ def _orient_alike(cloud: Any, neighbours: int, name: str) -> None:  # noqa: ANN4
         cloud.normals = shaken.normals
 
 
-def make_surface(cloud: Any, how: Shaping, name: str) -> Shaped:  # noqa: ANN401  Open3D's own type
+def make_surface(cloud: Any, shaping: Shaping, name: str) -> Shaped:  # noqa: ANN401  Open3D's own type
     """Solve Poisson's equation for points with normals, trim and decimate.
 
     One thread: with several, Open3D's solver may give another mesh each time.
@@ -172,16 +147,16 @@ def make_surface(cloud: Any, how: Shaping, name: str) -> Shaped:  # noqa: ANN401
         Nothing is left of the surface.
     """
     mesh, densities = o3d.geometry.TriangleMesh.create_from_point_cloud_poisson(
-        cloud, depth=how.depth, scale=_WIDER, n_threads=1
+        cloud, depth=shaping.depth, scale=_WIDER, n_threads=1
     )
-    if how.trim:
+    if shaping.trim:
         density = np.asarray(densities)
-        mesh.remove_vertices_by_mask(density < np.quantile(density, how.trim))
-    if how.faces is not None and len(mesh.triangles) > how.faces:
-        mesh = mesh.simplify_quadric_decimation(how.faces)
+        mesh.remove_vertices_by_mask(density < np.quantile(density, shaping.trim))
+    if shaping.faces is not None and len(mesh.triangles) > shaping.faces:
+        mesh = mesh.simplify_quadric_decimation(shaping.faces)
     if not len(mesh.triangles):
         raise InputError(f"Nothing is left of the surface of {name}. Take a smaller --trim, or more --faces.")
-    return Shaped(from_legacy(mesh, has_colours=cloud.has_colors()), _longest(cloud) * _WIDER / 2**how.depth)
+    return Shaped(from_legacy(mesh, has_colours=cloud.has_colors()), _longest(cloud) * _WIDER / 2**shaping.depth)
 
 
 def _longest(cloud: Any) -> float:  # noqa: ANN401  Open3D's own type

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, cast
 
 from hive.task import AnyInput, OutputFolder, Preview
 from hive.units import AtLeast, AtMost, Help, LessThan, MoreThan, OneOf, Seconds
 from hive_workers.training import training
-from hive_workers.training.model import Settings
+from hive_workers.training.model import Computing, Settings
 from hive_workers.training.models import find_model, model_help, model_names
 
 _OWN = "default: the model's own."
@@ -16,7 +16,7 @@ _OWN = "default: the model's own."
 
 @dataclass(frozen=True)
 class Fitted:
-    """What came of a training."""
+    """Scores and cost of a training."""
 
     epochs: Annotated[int, Help("Epochs that were run, those of earlier attempts included.")]
     steps: Annotated[int, Help("Steps of the optimiser.")]
@@ -53,15 +53,7 @@ def fit(
     ] = 0.2,
     block_points: Annotated[int, AtLeast(1024), Help("gis-lidar: points that the network sees at once.")] = 2048,
     seed: Annotated[int, AtLeast(0), Help("Where every chance begins: same seed, same weights.")] = 0,
-    device: Annotated[Literal["auto", "cpu", "cuda"], Help("Where to compute; auto takes a GPU if there is one.")] = (
-        "auto"
-    ),
-    threads: Annotated[
-        int, AtLeast(1), Help("Processor threads; more than there are idle cores makes it much slower.")
-    ] = 1,
-    checkpoint_every: Annotated[
-        Seconds, AtLeast(0), Help("Keep the state at most that often; 0 keeps it after every step.")
-    ] = 30.0,
+    computing: Computing = Computing(),
     preview: Preview | None = None,
 ) -> Fitted:
     """Train a model and bring back weights, scores, pictures and a model card.
@@ -73,7 +65,7 @@ def fit(
       hive submit training fit --model digits digits.csv.gz -o digits
       hive submit training fit --model gis-lidar --epochs 100 tile_*.laz -o ground
     """  # noqa: D301  click wants the character \b itself
-    from hive_workers.training.fit.run import Places, Wishes, run
+    from hive_workers.training.fit.run import Places, run
 
     chosen = find_model(model)
     settings = Settings(
@@ -85,4 +77,4 @@ def fit(
         block_points=block_points,
         seed=seed,
     )
-    return Fitted(**run(chosen, files or [], settings, Wishes(device, threads, checkpoint_every), Places(out, preview)))
+    return Fitted(**run(chosen, files or [], settings, computing, Places(out, preview)))

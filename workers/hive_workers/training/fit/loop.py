@@ -11,8 +11,7 @@ from torch import Tensor
 
 from hive.errors import BadParameterError, StoppedError
 from hive.task import progress, stopping
-from hive_workers.training.fit.batches import Batches
-from hive_workers.training.fit.keeper import Keeper, State, restore_chance
+from hive_workers.training.fit.state import Batches, Keeper, State, restore_chance
 from hive_workers.training.model import Batch, Model, Samples, Settings
 
 logger = logging.getLogger(__name__)

@@ -13,10 +13,10 @@ import torch
 
 from hive.errors import BadParameterError
 from hive.task import checkpoint, progress
-from hive_workers.training.fit.keeper import Keeper, seed_chance
 from hive_workers.training.fit.loop import Training, train
 from hive_workers.training.fit.report import Facts, write_report
-from hive_workers.training.model import Model, Settings
+from hive_workers.training.fit.state import Keeper, seed_chance
+from hive_workers.training.model import Computing, Model, Settings
 
 # What Lightning tells programmers and no user of Hive can act on.
 _CHATTER = (
@@ -28,15 +28,6 @@ _CHATTER = (
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """How to compute; none of it is part of the model."""
-
-    device: str
-    threads: int
-    checkpoint_every_s: float
-
-
-@dataclass(frozen=True)
 class Places:
     """Where the results go."""
 
@@ -44,7 +35,9 @@ class Places:
     preview: Path | None
 
 
-def run(model: Model, files: Sequence[Path], settings: Settings, wishes: Wishes, places: Places) -> dict[str, Any]:
+def run(
+    model: Model, files: Sequence[Path], settings: Settings, computing: Computing, places: Places
+) -> dict[str, Any]:
     """Read the files, train, write the results; returns what was measured.
 
     Raises
@@ -57,30 +50,30 @@ def run(model: Model, files: Sequence[Path], settings: Settings, wishes: Wishes,
         The worker stops; the state is kept.
     """
     began = time.monotonic()
-    device = choose_device(wishes.device)
-    with quiet(), limited_threads(wishes.threads):
+    device = choose_device(computing.device)
+    with quiet(), limited_threads(computing.threads):
         progress(0, None, "batches", f"reading {len(files)} {'file' if len(files) == 1 else 'files'}")
         samples = model.read(files, settings)
         seed_chance(settings.seed)
-        training = Training(model, samples, settings, Keeper(checkpoint(), wishes.checkpoint_every_s))
+        training = Training(model, samples, settings, Keeper(checkpoint(), computing.checkpoint_every))
         train(training, device)
-    facts = Facts(model, settings, files, samples, training, device, wishes.threads)
+    facts = Facts(model, settings, files, samples, training, device, computing.threads)
     write_report(facts, places.folder, places.preview)
     return facts.measures() | {"duration": time.monotonic() - began}
 
 
-def choose_device(wanted: str) -> str:
+def choose_device(device: str) -> str:
     """The device to compute on: `auto` is a GPU where there is one.
 
     Raises
     ------
     BadParameterError
-        A GPU is wanted, and this worker has none.
+        The device is cuda, and this worker has no GPU.
     """
     has_gpu = torch.cuda.is_available()
-    if wanted == "cuda" and not has_gpu:
+    if device == "cuda" and not has_gpu:
         raise BadParameterError("device is cuda, but this worker has no GPU that PyTorch can use; write auto or cpu.")
-    return "cuda" if has_gpu and wanted != "cpu" else "cpu"
+    return "cuda" if has_gpu and device != "cpu" else "cpu"
 
 
 @contextmanager
