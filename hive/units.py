@@ -21,7 +21,7 @@ _QUANTITY = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\s\
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit of measure: its symbol, and what other units of the same kind are in it."""
+    """A unit of measure: its symbol, and the factors of other units of the same kind."""
 
     symbol: str
     others: Mapping[str, float] = field(default_factory=dict, hash=False)
@@ -32,7 +32,7 @@ class Unit:
         Raises
         ------
         ValueError
-            The text is no finite number, or names a unit that is not known here.
+            The text is not a finite number, or names an unknown unit.
         """
         match = _QUANTITY.fullmatch(text)
         if match is None:
@@ -48,8 +48,8 @@ class Unit:
         if name is None or name == self.symbol:
             return 1.0
         if name not in self.others:
-            known = ", ".join(sorted({self.symbol, *self.others} - {""}))
-            raise ValueError(f"{name!r} is not one of the units {known}" if known else "it takes no unit")
+            units = ", ".join(sorted({self.symbol, *self.others} - {""}))
+            raise ValueError(f"{name!r} is not one of the units {units}" if units else "it takes no unit")
         return self.others[name]
 
     def show(self, value: float) -> str:
@@ -100,7 +100,7 @@ class Matching:
 
 @dataclass(frozen=True)
 class OneOf:
-    """Text must be one of these words; for words that are only known when Hive runs, others are a `Literal`."""
+    """Text must be one of these words; for words that only the running Hive knows; others are a `Literal`."""
 
     words: tuple[str, ...]
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job has come: `done` of `total` [unit]; total is None where nobody knows it."""
+    """How far a job has come: `done` of `total` [unit]; total is None where it is unknown."""
 
     done: float
     total: float | None
@@ -20,7 +20,7 @@ class Progress:
 
     @property
     def words(self) -> str:
-        """How people say it.
+        """The progress in words.
 
         >>> Progress(3, 4, "steps", "writing the raster").words
         '3 of 4 steps, writing the raster'
@@ -30,41 +30,41 @@ class Progress:
 
 
 class Reporter(Protocol):
-    """Takes progress on its way to whoever waits."""
+    """Passes progress on to those who wait."""
 
     def __call__(self, progress: Progress) -> None:
-        """Send the progress now, or hold it."""
+        """Send the progress now, or buffer it."""
 
     def flush(self) -> None:
-        """Send what is held."""
+        """Send what is buffered."""
 
 
 class CheckpointFolder(Protocol):
     """Keeps a folder beyond the attempt."""
 
     def open(self) -> Path:
-        """Bring back what the last attempt wrote; returns the folder."""
+        """Restore what the last attempt wrote; returns the folder."""
 
     def close(self) -> None:
-        """Keep what is new."""
+        """Store what is new."""
 
     def discard(self) -> None:
-        """Forget what was kept."""
+        """Delete what was stored."""
 
 
 class Divider(Protocol):
-    """Has the parts of a job done by others."""
+    """Distributes the parts of a job to workers."""
 
     def __call__(self, plan: Sequence[Any], /) -> list[Any]:
-        """Send the parts and leave the attempt, or where they are done, bring back what they wrote and measured."""
+        """Send the parts and end the attempt, or where they are done, return what they measured."""
 
 
 @dataclass(frozen=True)
 class Attempt:
     """One start of a job on a worker.
 
-    `cache_folder` is for what later jobs of this machine use too; `allows_scripts` whether its owner lets scripts of
-    users run here; `divide` has parts done by others.
+    `cache_folder` is for what later jobs of this machine use too; `allows_scripts` is whether its owner lets users'
+    scripts run here; `divide` distributes parts.
     """
 
     job: str
@@ -85,22 +85,22 @@ _current: ContextVar[Attempt | None] = ContextVar("hive_attempt", default=None)
 
 
 def current_attempt() -> Attempt | None:
-    """Tell which attempt is running here; None where the task was called as a plain function."""
+    """The attempt that is running here; None in a task that was called as a plain function."""
     return _current.get()
 
 
 def progress(done: float, total: float | None = None, unit: str = "", message: str = "") -> None:
-    """Report how far the task has come; does nothing where the task was called as a plain function."""
+    """Report how far the task has come; does nothing in a task that was called as a plain function."""
     attempt = _current.get()
     if attempt is not None:
         attempt.report(Progress(done, total, unit, message))
 
 
 def checkpoint() -> Path:
-    """Give a folder that outlives the attempt: what is written there is given to the next one, on whichever machine.
+    """A folder that outlives the attempt: the next one finds what was written there, on whichever machine.
 
-    Write to a hidden name (`.state.pt`) and rename, so that only whole files are kept. Where the task was called as a
-    plain function, the folder is a new temporary one.
+    Write to a hidden name (`.state.pt`) and rename, so that only complete files are stored. In a task that was called
+    as a plain function, the folder is a new temporary one.
     """
     attempt = _current.get()
     return attempt.checkpoints.open() if attempt is not None else Path(tempfile.mkdtemp(prefix="hive-checkpoint-"))
@@ -110,7 +110,7 @@ def stopping() -> bool:
     """Whether the worker wants to stop.
 
     A task that sees this saves its state into `checkpoint()` and raises `StoppedError`; it is started again elsewhere
-    at once. One that does not look is ended when the grace period is over.
+    at once. A task that does not look is killed when the grace period is over.
     """
     attempt = _current.get()
     return attempt is not None and attempt.stop_flag.exists()

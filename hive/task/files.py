@@ -3,7 +3,7 @@
 These checks run on the laptop before anything is sent, so they read a few hundred bytes at most.
 
 A file in a signature is a `Path` to the task; the annotation says which way it travels:
-`Read` is staged to the worker, `Written` is brought back.
+`Read` is staged to the worker, `Written` comes back.
 """
 
 import secrets
@@ -27,8 +27,8 @@ _LARGE_COUNT_AT = 247
 _COMPRESSED = 0b1100_0000
 _CHUNK_TABLE = struct.Struct("<q")
 # Waveform formats have no common mark: SAC begins with a number, plain columns with a digit. These beginnings are none
-# of theirs, and are what is named by mistake: a station's metadata, a page of an archive that asks for a log-in.
-_NO_WAVEFORM: Mapping[bytes, str] = {
+# of theirs; they are what people name by accident: a station's metadata, the log-in page of an archive.
+_NOT_WAVEFORMS: Mapping[bytes, str] = {
     b"<": "XML or HTML, such as StationXML, QuakeML or a web page",
     b"PK\3\4": "a ZIP archive; unpack it",
     b"BZh": "packed with bzip2; unpack it",
@@ -39,7 +39,7 @@ _NO_WAVEFORM: Mapping[bytes, str] = {
 
 
 def check_las(path: Path) -> None:
-    """Refuse a file that is no LAS or LAZ, or that ends too early.
+    """Refuse a file that is not LAS or LAZ, or that ends too early.
 
     Raises
     ------
@@ -79,18 +79,18 @@ def _truncated(path: Path, size: int) -> BadFileError:
 
 
 def check_waveform(path: Path) -> None:
-    """Refuse a file that begins as no waveform file does. What a waveform really is, only its reader can tell.
+    """Refuse a file that begins as no waveform file does; the rest only its reader can tell.
 
     Raises
     ------
     BadFileError
-        Says what the file is.
+        Names what the file is.
     """
     with path.open("rb") as file:
         start = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
-    for mark, what in _NO_WAVEFORM.items():
+    for mark, what in _NOT_WAVEFORMS.items():
         if start.startswith(mark):
-            raise BadFileError(f"{path} is no waveform file: it is {what}.")
+            raise BadFileError(f"{path} is not a waveform file: it is {what}.")
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class _File:
         return self.check(text)
 
     def check(self, value: object) -> str | Path:
-        """Refuse what cannot be the name of such a file."""
+        """Refuse what cannot name such a file."""
         if not isinstance(value, str | Path):
             raise ValueError(f"the path of a {self.what}, not {value!r}")
         name = str(value)
@@ -121,7 +121,7 @@ class _File:
         return value
 
     def _is_named_folder(self, name: str) -> bool:
-        """Whether a folder is named where one is taken as well as a file; none is, unless a kind says so."""
+        """Whether the name is a folder's, for kinds that take a folder as well as a file."""
         return False
 
     def show(self, value: object) -> str:
@@ -152,7 +152,7 @@ class Read(_File):
         Raises
         ------
         BadFileError
-            Says which file and what is wrong with it.
+            Names the file and what is wrong with it.
         """
         if not path.exists():
             raise BadFileError(f"{path} does not exist; check the path.")
@@ -160,7 +160,7 @@ class Read(_File):
             self._check_files_in(path)
             return
         if path.is_dir() != self.is_folder:
-            raise BadFileError(f"{path} is a {'file' if self.is_folder else 'folder'}; a {self.what} is wanted.")
+            raise BadFileError(f"{path} is a {'file' if self.is_folder else 'folder'}; expected a {self.what}.")
         if self.is_folder:
             _check_folder(path)
         else:
@@ -170,10 +170,10 @@ class Read(_File):
 
     def _check_files_in(self, folder: Path) -> None:
         """Look at each file of a folder that has the right ending."""
-        found = [path for path in sorted(folder.rglob("*")) if path.name.lower().endswith(self.suffixes)]
-        if not found:
+        paths = [path for path in sorted(folder.rglob("*")) if path.name.lower().endswith(self.suffixes)]
+        if not paths:
             raise BadFileError(f"{folder} holds no {self.what}: no file there ends in {' or '.join(self.suffixes)}.")
-        for path in found:
+        for path in paths:
             self._check_file(path)
             if self.inspect is not None:
                 self.inspect(path)
@@ -185,7 +185,7 @@ class Read(_File):
         except OSError as error:
             raise BadFileError(f"{path} cannot be read: {error.strerror}.") from error
         if is_empty:
-            raise BadFileError(f"{path} is empty; a {self.what} is wanted.")
+            raise BadFileError(f"{path} is empty; expected a {self.what}.")
 
     def schema(self) -> dict[str, Json]:
         """A JSON string: a reference, a URL, or on the command line a path."""
@@ -196,7 +196,7 @@ class Read(_File):
 class Written(_File):
     """A file, or a folder, that the task writes; the folder is there and empty when the task starts.
 
-    A preview is asked for by Hive even where the caller names none.
+    Hive requests a preview even where the caller names none.
     """
 
     is_preview: bool = False
@@ -223,7 +223,7 @@ def _check_folder(path: Path) -> None:
     except OSError as error:
         raise BadFileError(f"{path} cannot be read: {error.strerror}.") from error
     if is_empty:
-        raise BadFileError(f"{path} is empty; a folder with files is wanted.")
+        raise BadFileError(f"{path} is empty; expected a folder with files.")
 
 
 @contextmanager

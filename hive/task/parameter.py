@@ -223,8 +223,8 @@ def _kind_of(shape: Shape, where: str) -> Kind:
         return Text(_last(shape.notes, Matching, None))
     if get_origin(shape.base) is Literal and all(isinstance(word, str) for word in get_args(shape.base)):
         return Choice(get_args(shape.base))
-    known = "numbers with a unit, int, bool, str, Literal of words, files such as PointCloud, and lists of these"
-    raise TaskDeclarationError(f"{where} has the type {shape.base!r}; Hive knows {known}.")
+    kinds = "numbers with a unit, int, bool, str, Literal of words, files such as PointCloud, and lists of these"
+    raise TaskDeclarationError(f"{where} has the type {shape.base!r}; Hive knows {kinds}.")
 
 
 def _last(notes: Iterable[object], kind: type[Any], otherwise: Any) -> Any:  # noqa: ANN401  the type is `kind`

@@ -1,12 +1,12 @@
 """Parts: a task that is too large for one machine plans smaller ones, waits for them without a slot, and merges.
 
-The task is called again when all its parts are done; what it does before `in_parts` is then done a second time, so that
-it comes to the same plan. Keep that short: read headers, not points.
+The task is called again when all its parts are done. It runs from the start and must come to the same plan, so keep
+what stands before `in_parts` short: read headers, not points.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Generic, ParamSpec, TypeVar
 
 from hive.task.context import current_attempt, progress
 from hive.task.declaration import Task
@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Part(Generic[R]):
-    """One part of a job: a task, and the values that it is called with."""
+    """One part of a job: a task, and its values by the names of its parameters."""
 
     task: Task[..., R]
     values: dict[str, object]
@@ -26,8 +26,7 @@ class Part(Generic[R]):
 def part(task: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> Part[R]:
     """Plan a call of a task; its values are checked as its signature says.
 
-    Files that it reads are paths of files that are there now. Files that it writes are paths where they shall be when
-    the parts are done.
+    Files that it reads must exist now. Files that it writes are at their paths when the parts are done.
 
     Raises
     ------
@@ -38,10 +37,10 @@ def part(task: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> Part[R]:
 
 
 def in_parts(plan: Sequence[Part[R]]) -> list[R]:
-    """Have parts done by whichever workers are free; returns what each of them measured, in the order of the plan.
+    """Run parts on whichever workers are free; returns their results in the order of the plan.
 
-    Each part is a job with attempts, retries and a place of its own. Where one fails, the others are cancelled and the
-    whole fails. Where the task was called as a plain function, the parts are done here, one after the other.
+    Each part is a job with its own attempts, retries and worker. If one fails, the others are cancelled and the whole
+    job fails. In a task that was called as a plain function, the parts run here, one after the other.
 
     Raises
     ------
@@ -50,10 +49,9 @@ def in_parts(plan: Sequence[Part[R]]) -> list[R]:
     """
     attempt = current_attempt()
     if attempt is not None and attempt.divide is not None:
-        results: list[R] = attempt.divide(plan)
-        return results
-    done: list[Any] = []
-    for one in plan:
-        progress(len(done), len(plan), "parts", "one after the other")
-        done.append(one.task(**one.values))
-    return done
+        return attempt.divide(plan)
+    results: list[R] = []
+    for planned in plan:
+        progress(len(results), len(plan), "parts", "one after the other")
+        results.append(planned.task(**planned.values))
+    return results

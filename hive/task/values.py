@@ -62,7 +62,7 @@ class Number:
         try:
             value = self.unit.parse(text)
         except ValueError as error:
-            raise ValueError(f"{self._wanted()}: {error}") from error
+            raise ValueError(f"{self._expected()}: {error}") from error
         return self.check(value)
 
     def check(self, value: object) -> float:
@@ -70,7 +70,7 @@ class Number:
         if isinstance(value, str):
             return self.parse(value)
         if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-            raise ValueError(f"{self._wanted()}, not {value!r}")
+            raise ValueError(f"{self._expected()}, not {value!r}")
         if self.whole and value != int(value):
             raise ValueError(f"a whole number, not {self.unit.show(value)}")
         for limit in self.limits:
@@ -78,7 +78,7 @@ class Number:
                 raise ValueError(f"{limit.words} {self.unit.show(limit.bound)}, not {self.unit.show(value)}")
         return int(value) if self.whole else float(value)
 
-    def _wanted(self) -> str:
+    def _expected(self) -> str:
         number = "a whole number" if self.whole else "a number"
         return f"{number} in {self.unit.symbol}" if self.unit.symbol else number
 
@@ -107,7 +107,7 @@ class Text:
         return self.check(text)
 
     def check(self, value: object) -> str:
-        """Refuse what is no text, and text with characters that no terminal or file name can hold."""
+        """Refuse what is not text, and NUL characters, which no terminal or file name can hold."""
         if not isinstance(value, str):
             raise ValueError(f"text, not {value!r}")
         if "\0" in value:
@@ -211,7 +211,7 @@ def read_result(function: Callable[..., object]) -> tuple[type[Any] | None, tupl
     if hint is None or hint is type(None):
         return None, ()
     if get_origin(hint) is dict:
-        return dict, ()  # only the run itself knows what it measures
+        return dict, ()  # known to each run alone
     if not (isinstance(hint, type) and dataclasses.is_dataclass(hint)):
         raise TaskDeclarationError(f"Task {function.__name__!r} must return a frozen dataclass or None, not {hint!r}.")
     hints = typing.get_type_hints(hint, include_extras=True)
@@ -247,7 +247,7 @@ def _schema_of(hint: object) -> dict[str, Json] | None:
     if origin is dict and arguments[0] is str:
         return _wrap(_schema_of(arguments[1]), lambda inner: {"type": "object", "additionalProperties": inner})
     if origin in (typing.Union, types.UnionType) and type(None) in arguments:
-        inner = next(one for one in arguments if one is not type(None))
+        inner = next(argument for argument in arguments if argument is not type(None))
         return _wrap(_schema_of(inner), lambda inner: {"anyOf": [inner, {"type": "null"}]})
     return None
 

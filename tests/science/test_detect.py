@@ -303,7 +303,7 @@ def test_a_station_with_no_numbers_is_named(detect, obspy, tmp_path):
     [
         (
             lambda o: [silence(noise(o, name)) for name in "ABC"],
-            "0 of 3 stations have data to work on, fewer than min_stations 3: XX.A only zeros; XX.B only zeros; ",
+            "0 of 3 stations have usable data, fewer than min_stations 3: XX.A only zeros; XX.B only zeros; ",
         ),
         (
             lambda o: [noise(o, name, seconds=8) for name in "ABC"],
@@ -365,11 +365,11 @@ def text(name, content):
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (text("notes.txt", b"hello"), "notes.txt is no waveform file that can be read here: miniSEED, SAC, GSE"),
-        (text("noise.bin", bytes(range(256)) * 40), "noise.bin is no waveform file"),
-        (text("empty.gz", gzip.compress(b"")), "empty.gz is no waveform file"),
+        (text("notes.txt", b"hello"), "notes.txt is not a waveform file that Hive reads: miniSEED, SAC, GSE"),
+        (text("noise.bin", bytes(range(256)) * 40), "noise.bin is not a waveform file"),
+        (text("empty.gz", gzip.compress(b"")), "empty.gz is not a waveform file"),
         (cut_short, "cut.gz is damaged: it cannot be unpacked with gzip. Copy it again."),
-        (text("z.txt", b"1.5\n2.5\n"), "z.txt is a plain column of numbers: nothing in it says the station"),
+        (text("z.txt", b"1.5\n2.5\n"), "z.txt is a plain column of numbers: it holds no station"),
         (
             text(
                 "bad.slist",
@@ -414,7 +414,7 @@ def test_a_pickled_stream_is_never_loaded(detect, tmp_path):
     """ObsPy would load it to see what it is."""
     content = pickle.dumps(["obspy.core.stream", Trap(tmp_path / "touched")])
     (tmp_path / "stream.pickle").write_bytes(content)
-    with pytest.raises(InputError, match="stream.pickle is no waveform file"):
+    with pytest.raises(InputError, match="stream.pickle is not a waveform file"):
         detect([tmp_path / "stream.pickle"])
     assert not (tmp_path / "touched").exists()
 

@@ -226,7 +226,7 @@ def test_a_station_that_cannot_be_picked_is_named_and_the_others_are(pick, event
     alone.stats.station = "B"
     found, _ = pick(written(tmp_path / "in", [*event, alone]))
     assert found.left_out == {
-        "XX.B": "ar needs the components Z, N and E (or Z, 1 and 2), and there is Z; baer needs one"
+        "XX.B": "ar needs the components Z, N and E (or Z, 1 and 2), but the files have Z; baer needs one"
     }
     assert found.p_after_start.keys() == {"XX.A"}
 
@@ -263,7 +263,7 @@ def coarse(traces):
         (
             without("N"),
             {},
-            "XX.A ar needs the components Z, N and E (or Z, 1 and 2), and there is E, Z; baer needs one",
+            "XX.A ar needs the components Z, N and E (or Z, 1 and 2), but the files have E, Z; baer needs one",
         ),
         (without("Z"), {"method": "baer"}, "XX.A no component Z, only E, N"),
         (zeros, {}, "XX.A XX.A..HHN: only zeros"),
@@ -343,10 +343,10 @@ def column(name, content):
             {"sampling_rate": None},
             "a.z is a plain column of numbers: nothing in it says .* --sampling-rate",
         ),
-        (column("a.z", "1\n" * 30 + "x\n"), {}, "a.z is no plain column of numbers: "),
-        (column("a.z", "1 2 3\n4 5 6\n"), {}, "a.z is no waveform file that can be read here"),
-        (column("a.z", "1\n" * 30 + "1 2\n"), {}, "a.z is no plain column of numbers: "),
-        (column("notes.txt", "hello\n"), {}, "notes.txt is no waveform file"),
+        (column("a.z", "1\n" * 30 + "x\n"), {}, "a.z is not a plain column of numbers: "),
+        (column("a.z", "1 2 3\n4 5 6\n"), {}, "a.z is not a waveform file that Hive reads"),
+        (column("a.z", "1\n" * 30 + "1 2\n"), {}, "a.z is not a plain column of numbers: "),
+        (column("notes.txt", "hello\n"), {}, "notes.txt is not a waveform file"),
         (column("a.z", "nan\n" * 3000), {"method": "baer"}, "STA STA..Z: no sample is a number"),
         (column("a.z", "1\n"), {"method": "baer"}, "STA"),
         (

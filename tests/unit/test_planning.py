@@ -122,7 +122,7 @@ def test_all_files_that_cannot_be_used_are_listed_and_no_folder_is_left(tiles, t
         plan(dtm, [*tiles, tmp_path / "empty.laz", *bad, tmp_path / "a.txt"], out=tmp_path / "out")
     lines = str(raised.value).splitlines()
     assert lines[0] == "22 of 25 files cannot be used; nothing was sent."
-    assert lines[1].endswith("empty.laz is empty; a point cloud is wanted.")
+    assert lines[1].endswith("empty.laz is empty; expected a point cloud.")
     assert (len(lines), lines[-1]) == (12, "  … and 12 more.")
     assert not (tmp_path / "out").exists()
 

@@ -153,7 +153,7 @@ def test_an_empty_file_and_a_folder_are_refused(tmp_path, make):
 )
 def test_a_file_that_cannot_be_a_waveform_is_noticed_before_it_is_sent(tmp_path, content, what):
     (tmp_path / "a.mseed").write_bytes(content)
-    with pytest.raises(BadFileError, match=f"a.mseed is no waveform file: it is {what}"):
+    with pytest.raises(BadFileError, match=f"a.mseed is not a waveform file: it is {what}"):
         check_waveform(tmp_path / "a.mseed")
 
 

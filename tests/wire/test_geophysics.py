@@ -57,8 +57,8 @@ def test_picks_come_back_too(quakes, tmp_path):
         ("detect quake.gz --low 20", "low must be less than high, 20 Hz, not 20 Hz."),
         ("detect quake.gz --sta 20s", "sta must be less than lta, 10 s, not 20 s."),
         ("detect quake.gz --min-stations 0", "min_stations must be at least 1, not 0."),
-        ("detect quake.gz empty.mseed", "empty.mseed is empty; a waveform file is wanted."),
-        ("detect quake.gz station.xml", "station.xml is no waveform file: it is XML or HTML"),
+        ("detect quake.gz empty.mseed", "empty.mseed is empty; expected a waveform file."),
+        ("detect quake.gz station.xml", "station.xml is not a waveform file: it is XML or HTML"),
         ("detect quake.gz --events quake.gz", "events must be a QuakeML file whose name ends in .xml"),
         ("detect", "geophysics.detect needs waveforms: name the waveform file that it shall read."),
         ("pick quake.gz --method baer --sta-p 2", "sta_p belongs to the method ar; add --method ar, or leave it out."),
@@ -79,7 +79,7 @@ def test_what_cannot_work_is_refused_before_anything_is_sent(quakes, tmp_path, w
 def test_what_only_the_worker_can_see_fails_with_its_reason(quakes, tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
     ended = quakes.run("submit", "geophysics", *WAVEFORMS, "notes.txt", "--events", "a.xml", code=1, cwd=tmp_path)
-    assert "notes.txt is no waveform file that can be read here: miniSEED, SAC, GSE" in ended.stderr
+    assert "notes.txt is not a waveform file that Hive reads: miniSEED, SAC, GSE" in ended.stderr
     assert quakes.json("jobs", "--limit", "1")[0]["error"]["kind"] == "bad-input"
     too_many = quakes.run("submit", "geophysics", WAVEFORMS[0], "--events", "a.xml", code=1, cwd=tmp_path)
     assert "min_stations must be at most the number of stations in the files, 1, not 3: BW.UH1." in too_many.stderr

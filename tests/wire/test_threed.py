@@ -53,8 +53,8 @@ def test_the_child_of_the_pool_draws_one_picture_after_another(studio, tmp_path)
     ("words", "says"),
     [
         ("fuse room", "room has 9 depth images, 10 colour images and 10 poses; each frame needs one of each."),
-        ("fuse bunny.pts", "bunny.pts is a file; a scan is wanted."),
-        ("fuse empty", "empty is empty; a folder with files is wanted."),
+        ("fuse bunny.pts", "bunny.pts is a file; expected a scan."),
+        ("fuse empty", "empty is empty; expected a folder with files."),
         ("fuse room a.obj", "mesh must be a mesh whose name ends in .glb or .ply, not 'a.obj'."),
         ("fuse room --voxel 0", "voxel must be more than 0 m, not 0 m."),
         ("fuse room --up w", "up must be one of x, y, z, -x, -y, -z, not 'w'."),

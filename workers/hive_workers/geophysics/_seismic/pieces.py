@@ -1,4 +1,4 @@
-"""From what was read to continuous pieces of real data: joined where they meet, cut where samples are missing.
+"""From traces to continuous pieces of real data: joined where they meet, cut where samples are missing.
 
 Gaps are never filled. A filled gap has edges, and an edge looks like an onset.
 """
@@ -24,7 +24,7 @@ class Pieces:
     Parameters
     ----------
     traces : float64, all samples finite
-    gaps : how many pauses there are between them
+    gaps : number of pauses between them
     gap_s : their length together [s]
     nothing : why there is no piece at all; empty where there are some
     """
@@ -50,39 +50,38 @@ def cut_at_gaps(stream: Stream, dead_s: float) -> Pieces:
     joined = _join(stream)
     if before > len(joined):
         logger.info("%s: %d traces joined to %d", joined[0].id, before, len(joined))
-    traces = sorted(
-        (piece for trace in joined for piece in _real_parts(trace, dead_s)), key=lambda one: one.stats.starttime
-    )
+    pieces = (piece for trace in joined for piece in _real_parts(trace, dead_s))
+    traces = sorted(pieces, key=lambda trace: trace.stats.starttime)
     if not traces:
         return Pieces((), nothing=_why_nothing(joined))
-    pauses = [pause for one, next_one in pairwise(traces) if (pause := _pause(one, next_one)) > 0]
+    pauses = [pause for earlier, later in pairwise(traces) if (pause := _pause(earlier, later)) > 0]
     return Pieces(tuple(traces), len(pauses), float(sum(pauses)))
 
 
 def _join(stream: Stream) -> Stream:
-    """Join what meets and drop copies, for each sampling rate by itself."""
+    """Join what meets and drop copies, for each sampling rate separately."""
     joined = Stream()
-    for rate in sorted({one.stats.sampling_rate for one in stream}):
-        same = Stream([one for one in stream if one.stats.sampling_rate == rate])
+    for rate in sorted({trace.stats.sampling_rate for trace in stream}):
+        same = Stream([trace for trace in stream if trace.stats.sampling_rate == rate])
         joined += same.merge(method=-1, misalignment_threshold=_MISALIGNED)
     _report_copies(stream, joined)
     return joined
 
 
 def _report_copies(stream: Stream, joined: Stream) -> None:
-    """Log what ObsPy found to be there twice, and what contradicts itself."""
-    spare = sum(one.stats.npts for one in stream) - sum(one.stats.npts for one in joined)
+    """Log samples that occur twice, and traces that contradict each other."""
+    spare = sum(trace.stats.npts for trace in stream) - sum(trace.stats.npts for trace in joined)
     if spare > 0:
-        logger.warning("%s: %d samples are there more than once; the copies are dropped", joined[0].id, spare)
-    ordered = sorted(joined, key=lambda one: one.stats.starttime)
-    if any(_pause(one, next_one) < -one.stats.delta / 2 for one, next_one in pairwise(ordered)):
-        logger.warning("%s: some traces overlap with different samples; each is worked on by itself", joined[0].id)
+        logger.warning("%s: %d samples occur more than once; the copies are dropped", joined[0].id, spare)
+    ordered = sorted(joined, key=lambda trace: trace.stats.starttime)
+    if any(_pause(earlier, later) < -earlier.stats.delta / 2 for earlier, later in pairwise(ordered)):
+        logger.warning("%s: some traces overlap with different samples; each is processed on its own", joined[0].id)
 
 
-def _pause(one: Trace, next_one: Trace) -> float:
+def _pause(earlier: Trace, later: Trace) -> float:
     """Time between two pieces beyond one sampling interval [s]; negative where they overlap, 0 where they meet."""
-    pause = float(next_one.stats.starttime - one.stats.endtime) - one.stats.delta
-    return 0.0 if abs(pause) < one.stats.delta / 2 else pause
+    pause = float(later.stats.starttime - earlier.stats.endtime) - earlier.stats.delta
+    return 0.0 if abs(pause) < earlier.stats.delta / 2 else pause
 
 
 def _real_parts(trace: Trace, dead_s: float) -> Iterator[Trace]:
@@ -92,7 +91,7 @@ def _real_parts(trace: Trace, dead_s: float) -> Iterator[Trace]:
     lost = trace.stats.npts - sum(end - first for first, end in parts)
     if lost:
         logger.warning(
-            "%s: %d of %d samples are no numbers, or on one value for %g s and more; they count as a gap",
+            "%s: %d of %d samples are not numbers, or constant for %g s or more; they count as a gap",
             trace.id,
             lost,
             trace.stats.npts,
@@ -106,7 +105,7 @@ def part_of(trace: Trace, samples: NDArray[np.float64], first: int) -> Trace:
     """A trace of these samples, the first of which has the time of sample `first` of `trace`."""
     part = Trace(header=trace.stats.copy())
     part.stats.starttime = trace.stats.starttime + float(first) / trace.stats.sampling_rate
-    part.data = samples  # only now, because a trace made of header and data believes the header's number of samples
+    part.data = samples  # only now, because a trace made of header and data takes the header's number of samples
     return part
 
 
@@ -141,7 +140,7 @@ def _runs(is_so: NDArray[np.bool_]) -> list[tuple[int, int]]:
 
 
 def _why_nothing(joined: Sequence[Trace]) -> str:
-    samples = np.concatenate([one.data for one in joined]) if joined else np.array([])
+    samples = np.concatenate([trace.data for trace in joined]) if joined else np.array([])
     finite = samples[np.isfinite(samples)]
     if not finite.size:
         return "no sample is a number"

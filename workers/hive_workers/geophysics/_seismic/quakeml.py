@@ -1,5 +1,6 @@
 """Writing QuakeML: the same input gives the same file, so nothing in it is random or the time of day."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from obspy.core.event import Catalog, Comment, Event, Pick, ResourceIdentifier, 
 from hive.task import replaced_atomically
 
 _AUTHORITY = "smi:local/hive"
+_OTHER_LETTERS = re.compile(r"[^A-Za-z0-9._~/-]")
 
 
 @dataclass(frozen=True)
@@ -19,12 +21,12 @@ class Arrival:
     Parameters
     ----------
     trace_id : network.station.location.channel
-    time : when
-    method : what found it
+    time : of the onset
+    method : of the picker or trigger
     phase : P, S, or empty
     onset : "impulsive", "emergent", or empty
     polarity : "positive", "negative", or empty
-    comment : what else is known
+    comment : anything else
     """
 
     trace_id: str
@@ -40,7 +42,7 @@ def event(name: str, comment: str, arrivals: Sequence[Arrival]) -> Event:
     """An event made of arrivals; it has no origin, because nothing was located."""
     return Event(
         resource_id=_name("event", name),
-        picks=[_pick(f"{name}/{number}", one) for number, one in enumerate(arrivals, start=1)],
+        picks=[_pick(f"{name}/{number}", arrival) for number, arrival in enumerate(arrivals, start=1)],
         comments=[_comment(name, comment)],
     )
 
@@ -73,5 +75,7 @@ def _comment(name: str, text: str) -> Comment:
 
 def _name(kind: str, name: str) -> ResourceIdentifier:
     """A public identifier of QuakeML; it allows letters, digits and a few marks."""
-    allowed = "".join(one if one.isascii() and (one.isalnum() or one in "-._~/") else "_" for one in name)
+    allowed = "".join(
+        letter if letter.isascii() and (letter.isalnum() or letter in "-._~/") else "_" for letter in name
+    )
     return ResourceIdentifier(f"{_AUTHORITY}/{kind}/{allowed}")

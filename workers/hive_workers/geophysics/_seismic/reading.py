@@ -1,7 +1,7 @@
 """Reading waveform files with ObsPy: headers first, samples of one channel at a time.
 
-The format of a file is found among those listed here and never left to ObsPy: what it takes for a pickled stream it
-loads, and a pickle can run any command.
+The format is one of those listed here and never left to ObsPy, which would load a pickled stream; a pickle can run
+any command.
 """
 
 import glob
@@ -27,17 +27,18 @@ from obspy import Stream, Trace, UTCDateTime
 
 from hive.errors import InputError
 
+logger = logging.getLogger(__name__)
 PLAIN = "COLUMN"
-# Where no time is known, counting starts here; it marks the time as unknown, so nobody takes it for a real one.
+# The start of a record without times; it marks the time as unknown, so that nobody takes it for a real one.
 UNKNOWN_START = UTCDateTime(0)
-_LINES_LOOKED_AT = 20
+_LINES_INSPECTED = 20
 _COMPONENT = re.compile(r"[._-](?:[a-z][a-z])?([zne12])$", re.IGNORECASE)
 _ENDINGS = re.compile(r"(\.(gz|txt|asc|ascii|dat))+$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Columns:
-    """What is said about plain columns: sampling rate [Hz], time of the first sample, station."""
+    """What plain columns of numbers do not hold: sampling rate [Hz], time of the first sample, station."""
 
     sampling_rate: float
     start: UTCDateTime
@@ -48,9 +49,9 @@ def is_plain_column(file: Path) -> bool:
     """Whether the first lines are one number each."""
     try:
         with file.open(encoding="ascii") as text:
-            lines = [line.strip() for line in islice(text, _LINES_LOOKED_AT)]
+            lines = [line.strip() for line in islice(text, _LINES_INSPECTED)]
         [float(line) for line in lines if line]
-    except ValueError:  # no number, or no text at all
+    except ValueError:  # not a number, or not text at all
         return False
     return any(lines)
 
@@ -61,8 +62,8 @@ def component_of(name: str) -> str:
     >>> component_of("loc_RJOB20050801145719850.z"), component_of("rjob_BHN.txt.gz"), component_of("manz_waldk.a01")
     ('Z', 'N', '')
     """
-    found = _COMPONENT.search(_ENDINGS.sub("", name))
-    return found.group(1).upper() if found else ""
+    match = _COMPONENT.search(_ENDINGS.sub("", name))
+    return match.group(1).upper() if match else ""
 
 
 def plain_trace(file: Path, name: str, columns: Columns) -> Trace:
@@ -71,14 +72,16 @@ def plain_trace(file: Path, name: str, columns: Columns) -> Trace:
     Raises
     ------
     InputError
-        A line is no number, or holds several.
+        A line is not a number, or holds several.
     """
     try:
         samples = np.loadtxt(file, dtype=np.float64, ndmin=1)
     except ValueError as error:
-        raise InputError(f"{name} is no plain column of numbers: {' '.join(str(error).split())}.") from error
+        raise InputError(f"{name} is not a plain column of numbers: {' '.join(str(error).split())}.") from error
     if samples.ndim != 1:
-        raise InputError(f"{name} has {samples.shape[1]} numbers per line; one trace per file is wanted, one number.")
+        raise InputError(
+            f"{name} has {samples.shape[1]} numbers per line; write one number per line and one trace per file."
+        )
     header = {
         "station": columns.station,
         "channel": component_of(name),
@@ -88,19 +91,18 @@ def plain_trace(file: Path, name: str, columns: Columns) -> Trace:
     return Trace(samples, header)
 
 
-logger = logging.getLogger(__name__)
-# Those whose beginning tells them. ObsPy also knows SAC written as text, but takes columns of numbers for it.
+# Recognised by their first bytes. ObsPy also reads SAC written as text, but mistakes columns of numbers for it.
 FORMATS = ("MSEED", "SAC", "GSE2", "GSE1", "SLIST", "TSPAIR")
 _GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a file tells of one trace in it.
+    """Header of one trace in a file.
 
     Parameters
     ----------
-    file : where it is
+    file : its path
     id : network.station.location.channel, as SEED writes it
     format : the reader's name
     start, end : times of the first and last sample
@@ -134,43 +136,44 @@ class Header:
 
 
 def read_headers(file: Path, columns: Columns | None = None) -> list[Header]:
-    """Read the headers of all traces in a file; `columns` says what a plain column of numbers does not.
+    """Read the headers of all traces in a file; `columns` for a plain column of numbers.
 
     Raises
     ------
     InputError
-        The file is no waveform file, is damaged, holds no samples, or does not name its station.
+        The file is not a waveform file, is damaged, holds no samples, or does not name its station.
     """
     with _unpacked(file) as plain:
         name = _recognise(plain, file, columns)
         stream = _read(plain, file, name, columns, headonly=True)
-    found = [
-        Header(file, one.id, name, one.stats.starttime, one.stats.endtime, one.stats.npts, one.stats.sampling_rate)
-        for one in stream
-        if one.stats.npts
-    ]
-    if not found:
+    headers = [_header(file, name, trace) for trace in stream if trace.stats.npts]
+    if not headers:
         raise InputError(f"{file.name} holds no samples.")
-    if not all(one.id.split(".")[1] for one in found):
+    if not all(header.id.split(".")[1] for header in headers):
         raise InputError(f"{file.name} does not name its station. Write it into the header; in SAC that is KSTNM.")
-    return found
+    return headers
+
+
+def _header(file: Path, name: str, trace: Trace) -> Header:
+    stats = trace.stats
+    return Header(file, trace.id, name, stats.starttime, stats.endtime, stats.npts, stats.sampling_rate)
 
 
 def read_samples(headers: Iterable[Header], columns: Columns | None = None) -> Stream:
     """Read the samples of one channel, from all files that have some, as float64."""
     stream = Stream()
-    for file, trace_id, name in dict.fromkeys((one.file, one.id, one.format) for one in headers):
+    for file, trace_id, name in dict.fromkeys((header.file, header.id, header.format) for header in headers):
         with _unpacked(file) as plain:
             # miniSEED keeps many stations in one file; its reader can leave the others where they are.
             only = {"sourcename": trace_id} if name == "MSEED" else {}
             read = _read(plain, file, name, columns, **only)
-        stream += Stream([_as_floats(one) for one in read if one.id == trace_id and one.stats.npts])
+        stream += Stream([_as_floats(trace) for trace in read if trace.id == trace_id and trace.stats.npts])
     return stream
 
 
 def _as_floats(trace: Trace) -> Trace:
     trace.data = np.ma.filled(np.ma.asarray(trace.data, dtype=np.float64), np.nan)
-    trace.stats.calib = 1.0  # ratios do not know it, and ObsPy joins only traces that agree on it
+    trace.stats.calib = 1.0  # ratios do not depend on it, and ObsPy joins only traces that agree on it
     return trace
 
 
@@ -204,28 +207,30 @@ def _recognise(plain: Path, file: Path, columns: Columns | None) -> str:
             return name
     if not is_plain_column(plain):
         raise InputError(
-            f"{file.name} is no waveform file that can be read here: miniSEED, SAC, GSE, SLIST or TSPAIR, also gzipped."
+            f"{file.name} is not a waveform file that Hive reads: miniSEED, SAC, GSE, SLIST or TSPAIR, also gzipped."
         )
     if columns is None:
         raise InputError(
-            f"{file.name} is a plain column of numbers: nothing in it says the station, the time and the sampling "
-            "rate. Convert it to miniSEED or SAC; for geophysics.pick you may say the rate: --sampling-rate 200Hz."
+            f"{file.name} is a plain column of numbers: it holds no station, time or sampling rate. "
+            "Convert it to miniSEED or SAC; geophysics.pick takes the rate as an option: --sampling-rate 200Hz."
         )
     return PLAIN
 
 
 def _read(plain: Path, file: Path, name: str, columns: Columns | None, **more: object) -> Stream:
-    """Let ObsPy read a file of a known format; what it warns of becomes a log line, what it raises one sentence."""
+    """Let ObsPy read a file of a known format; its warnings are logged, its errors become one sentence."""
     if name == PLAIN and columns is not None:
         return Stream([plain_trace(plain, file.name, columns)])
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             # ObsPy takes a name for a pattern, so one with brackets in it must be quoted.
             stream = obspy.read(glob.escape(str(plain)), format=name, check_compression=False, **more)
-        except Exception as error:  # readers raise whatever comes up; each has types of its own
+        except Exception as error:  # each reader raises types of its own
             raise InputError(f"{file.name} looks like {name} but cannot be read: {_words(error)}.") from error
-    for text in dict.fromkeys(str(one.message) for one in said if "Deprecat" not in one.category.__name__):
+    for text in dict.fromkeys(
+        str(warning.message) for warning in caught if "Deprecat" not in warning.category.__name__
+    ):
         logger.warning("%s: %s", file.name, text)
     return stream
 
@@ -237,18 +242,18 @@ def _words(error: BaseException) -> str:
 
 def by_station(headers: Sequence[Header]) -> dict[str, list[Header]]:
     """Headers by station, stations in the order of their names."""
-    found: dict[str, list[Header]] = {}
-    for header in sorted(headers, key=lambda one: (one.station, one.id, one.start)):
-        found.setdefault(header.station, []).append(header)
-    return found
+    stations: dict[str, list[Header]] = {}
+    for header in sorted(headers, key=lambda header: (header.station, header.id, header.start)):
+        stations.setdefault(header.station, []).append(header)
+    return stations
 
 
 def by_channel(headers: Sequence[Header]) -> dict[str, list[Header]]:
     """Headers by SEED identifier."""
-    found: dict[str, list[Header]] = {}
+    channels: dict[str, list[Header]] = {}
     for header in headers:
-        found.setdefault(header.id, []).append(header)
-    return found
+        channels.setdefault(header.id, []).append(header)
+    return channels
 
 
 def best_channel(headers: Sequence[Header]) -> list[Header]:
@@ -256,9 +261,10 @@ def best_channel(headers: Sequence[Header]) -> list[Header]:
     channels = by_channel(headers)
 
     def rank(trace_id: str) -> tuple[float, float]:
-        return sum(one.span for one in channels[trace_id]), max(one.sampling_rate for one in channels[trace_id])
+        same = channels[trace_id]
+        return sum(header.span for header in same), max(header.sampling_rate for header in same)
 
-    chosen = max(sorted(channels), key=rank)
-    for other in channels.keys() - {chosen}:
-        logger.info("%s is left out: %s has the same component and more data or finer samples", other, chosen)
-    return channels[chosen]
+    best = max(sorted(channels), key=rank)
+    for other in channels.keys() - {best}:
+        logger.info("%s is left out: %s has the same component and more data or finer samples", other, best)
+    return channels[best]

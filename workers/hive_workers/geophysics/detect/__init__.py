@@ -14,16 +14,16 @@ class Detections:
     """What a network of stations recorded."""
 
     events: int
-    stations: Annotated[int, Help("Stations that were worked on.")]
-    triggers: Annotated[dict[str, int], Help("Triggers of each station, also those that became no event.")]
+    stations: Annotated[int, Help("Stations processed.")]
+    triggers: Annotated[dict[str, int], Help("Triggers of each station, also those that are part of no event.")]
     traces: Annotated[int, Help("Traces read, of all components.")]
-    sampling_rates: Annotated[list[float], HERTZ, Help("Sampling rates that were worked on.")]
+    sampling_rates: Annotated[list[float], HERTZ, Help("Sampling rates processed.")]
     start: Annotated[str, Help("Time of the first sample.")]
     end: Annotated[str, Help("Time of the last sample.")]
     span: Annotated[Seconds, Help("From the first to the last sample.")]
-    gaps: Annotated[int, Help("Pauses within the channels that were worked on.")]
-    gap_length: Annotated[Seconds, Help("All pauses together.")]
-    left_out: Annotated[dict[str, str], Help("Stations that were not worked on, and why.")]
+    gaps: Annotated[int, Help("Gaps within the channels processed.")]
+    gap_length: Annotated[Seconds, Help("Total length of the gaps.")]
+    left_out: Annotated[dict[str, str], Help("Stations left out, and why.")]
 
 
 @geophysics.task
@@ -35,7 +35,7 @@ def detect(
     events: QuakeML,
     table: Table,
     detector: Detector = Detector(),
-    min_stations: Annotated[int, AtLeast(1), Help("So many stations triggered at the same time are an event.")] = 3,
+    min_stations: Annotated[int, AtLeast(1), Help("This many stations triggered at the same time are an event.")] = 3,
     component: Annotated[
         str,
         Matching(r"[A-Za-z0-9]", "one letter or digit such as Z"),
@@ -43,7 +43,7 @@ def detect(
     ] = "Z",
     preview: Preview | None = None,
 ) -> Detections:
-    """Detect earthquakes that several stations of a network saw at the same time.
+    """Detect earthquakes that several stations of a network recorded at the same time.
 
     Each station's trace is detrended, band-passed and watched with a recursive STA/LTA trigger: the energy of a short
     window over that of a long one. Where the triggers of enough stations overlap, there is an event. Events are not
@@ -55,15 +55,17 @@ def detect(
     from hive_workers.geophysics.detect.report import draw_section, write_quakeml, write_table
 
     network = watch_network(waveforms, component, min_stations, detector)
-    found = find_coincidences(network, min_stations, detector)
-    write_quakeml(found, events)
-    write_table(found, table)
+    coincidences = find_coincidences(network, min_stations, detector)
+    write_quakeml(coincidences, events)
+    write_table(coincidences, table)
     if preview is not None:
-        draw_section(network, found, detector, preview)
+        draw_section(network, coincidences, detector, preview)
     watched = network.watched
-    progress(len(watched), len(watched), "stations", f"{len(found)} {'event' if len(found) == 1 else 'events'}")
+    progress(
+        len(watched), len(watched), "stations", f"{len(coincidences)} {'event' if len(coincidences) == 1 else 'events'}"
+    )
     return Detections(
-        events=len(found),
+        events=len(coincidences),
         stations=len(watched),
         triggers={station.station: len(station.triggers) for station in watched},
         traces=network.traces,

@@ -29,7 +29,7 @@ class Coincidence:
 
 @dataclass(frozen=True)
 class Network:
-    """All stations after their work.
+    """All stations and their triggers.
 
     Parameters
     ----------
@@ -45,12 +45,12 @@ class Network:
     @property
     def start(self) -> UTCDateTime:
         """The first sample that was worked on."""
-        return min(one.envelopes[0].start for one in self.watched)
+        return min(station.envelopes[0].start for station in self.watched)
 
     @property
     def end(self) -> UTCDateTime:
         """The last one."""
-        return max(end for one in self.watched for _, end in one.listening)
+        return max(end for station in self.watched for _, end in station.listening)
 
 
 def watch_network(waveforms: Sequence[Path], component: str, min_stations: int, detector: Detector) -> Network:
@@ -61,7 +61,7 @@ def watch_network(waveforms: Sequence[Path], component: str, min_stations: int, 
     InputError
         A file cannot be read, or too few stations have data at the same time.
     BadParameterError
-        The band or the windows fit no station, or more stations are asked for than there are.
+        The band or the windows fit no station, or min_stations is more than the stations in the files.
     """
     headers: list[Header] = []
     for number, file in enumerate(waveforms):
@@ -75,13 +75,13 @@ def watch_network(waveforms: Sequence[Path], component: str, min_stations: int, 
         )
     channels, left_out = _choose_channels(stations, component, detector)
     watched: list[Watched] = []
-    for number, (station, chosen) in enumerate(channels.items()):
+    for number, (station, headers) in enumerate(channels.items()):
         progress(number, len(channels), "stations", f"looking for triggers of {station}")
-        found = watch_station(station, chosen, detector)
-        if isinstance(found, str):
-            left_out[station] = found
+        result = watch_station(station, headers, detector)
+        if isinstance(result, str):
+            left_out[station] = result
         else:
-            watched.append(found)
+            watched.append(result)
     for station, why in left_out.items():
         logger.warning("%s is left out: %s", station, why)
     progress(len(channels), len(channels), "stations", "comparing the stations")
@@ -96,18 +96,18 @@ def _choose_channels(
     channels: dict[str, list[Header]] = {}
     left_out: dict[str, str] = {}
     for station, headers in stations.items():
-        wanted = [one for one in headers if one.component == component.upper()]
-        if not wanted:
-            there = ", ".join(sorted({one.component or "one without a name" for one in headers}))
+        matching = [header for header in headers if header.component == component.upper()]
+        if not matching:
+            there = ", ".join(sorted({header.component or "one without a name" for header in headers}))
             left_out[station] = f"no component {component.upper()}, only {there}"
             continue
-        channel = best_channel(wanted)
+        channel = best_channel(matching)
         if why := reason_against(channel, detector):
             left_out[station] = why
         else:
             channels[station] = channel
     if not channels:
-        raise BadParameterError(f"No station can be worked on: {_list(left_out)}.")
+        raise BadParameterError(f"No station can be processed: {_list(left_out)}.")
     return channels, left_out
 
 
@@ -115,12 +115,12 @@ def _check_together(watched: Sequence[Watched], left_out: dict[str, str], min_st
     """Refuse a network that could not have found an event, whatever happened."""
     if len(watched) < min_stations:
         raise InputError(
-            f"{len(watched)} of {len(watched) + len(left_out)} stations have data to work on, fewer than min_stations "
+            f"{len(watched)} of {len(watched) + len(left_out)} stations have usable data, fewer than min_stations "
             f"{min_stations}: {_list(left_out)}."
         )
     together = most_at_once(watched)
     if together < min_stations:
-        spans = {one.station: f"{one.envelopes[0].start} to {one.listening[-1][1]}" for one in watched}
+        spans = {station.station: f"{station.envelopes[0].start} to {station.listening[-1][1]}" for station in watched}
         raise InputError(
             f"At most {together} of {len(watched)} stations have data at the same time, fewer than min_stations "
             f"{min_stations}: {_list(spans)}."
@@ -129,21 +129,21 @@ def _check_together(watched: Sequence[Watched], left_out: dict[str, str], min_st
 
 def most_at_once(watched: Sequence[Watched]) -> int:
     """How many stations were listening at the same time, at most."""
-    moments = [(start, 1, one.station) for one in watched for start, _ in one.listening]
-    moments += [(end, -1, one.station) for one in watched for _, end in one.listening]
-    pieces = dict.fromkeys((one.station for one in watched), 0)
+    moments = [(start, 1, station.station) for station in watched for start, _ in station.listening]
+    moments += [(end, -1, station.station) for station in watched for _, end in station.listening]
+    pieces = dict.fromkeys((station.station for station in watched), 0)
     most = 0
-    for _, change, station in sorted(moments, key=lambda moment: (moment[0], -moment[1])):
-        pieces[station] += change  # two where a station's traces overlap and differ
+    for _, change, name in sorted(moments, key=lambda moment: (moment[0], -moment[1])):
+        pieces[name] += change  # two where a station's traces overlap and differ
         most = max(most, sum(count > 0 for count in pieces.values()))
     return most
 
 
 def _list(reasons: dict[str, str]) -> str:
     """Some of the reasons; hundreds of stations do not fit into a sentence."""
-    shown = [f"{station} {why}" for station, why in list(reasons.items())[:5]]
-    more = len(reasons) - len(shown)
-    return "; ".join(shown) + (f"; and {more} more" if more else "")
+    first = [f"{station} {why}" for station, why in list(reasons.items())[:5]]
+    more = len(reasons) - len(first)
+    return "; ".join(first) + (f"; and {more} more" if more else "")
 
 
 def find_coincidences(network: Network, min_stations: int, detector: Detector) -> list[Coincidence]:
@@ -151,16 +151,16 @@ def find_coincidences(network: Network, min_stations: int, detector: Detector) -
 
     References
     ----------
-    Trnkoczy (2012), New Manual of Seismological Observatory Practice 2, IS 8.1; as ObsPy carries it out.
+    Trnkoczy (2012), New Manual of Seismological Observatory Practice 2, IS 8.1; as implemented in ObsPy.
     """
-    ratios = Stream([ratio for one in network.watched for ratio in one.ratios])
+    ratios = Stream([ratio for station in network.watched for ratio in station.ratios])
     by_trace: dict[str, list[Trigger]] = {}
-    for trigger in sorted((one for station in network.watched for one in station.triggers), key=_on_ns):
+    for trigger in sorted((trigger for station in network.watched for trigger in station.triggers), key=_on_ns):
         by_trace.setdefault(trigger.trace_id, []).append(trigger)
-    found = coincidence_trigger(None, detector.on, detector.off, ratios, min_stations) if by_trace else []
+    events = coincidence_trigger(None, detector.on, detector.off, ratios, min_stations) if by_trace else []
     return [
         Coincidence(event["time"], float(event["duration"]), _members(event["trace_ids"], event["time"], by_trace))
-        for event in found
+        for event in events
     ]
 
 
@@ -169,7 +169,7 @@ def _members(
 ) -> tuple[Trigger, ...]:
     """The first trigger of each station that is in an event; `by_trace` has them in the order in which they came."""
     earliest_ns = time.ns - 1000  # ObsPy hands times on as float seconds since 1970, good to 0.2 microseconds
-    members = (by_trace[one][bisect_left(by_trace[one], earliest_ns, key=_on_ns)] for one in trace_ids)
+    members = (by_trace[name][bisect_left(by_trace[name], earliest_ns, key=_on_ns)] for name in trace_ids)
     return tuple(members)
 
 

@@ -19,15 +19,15 @@ from hive_workers.geophysics.parameters import Detector
 _COLUMNS = ("event", "time", "duration_s", "stations", "largest_ratio", "triggered")
 
 
-def write_quakeml(found: Sequence[Coincidence], file: Path) -> None:
+def write_quakeml(coincidences: Sequence[Coincidence], file: Path) -> None:
     """Write one event per coincidence, with the time at which each of its stations triggered as a pick."""
     events = [
         event(
-            f"detect/{utc(one.time, 6)}",
-            f"Coincidence of {len(one.triggers)} stations for {one.duration:.3f} s; not located.",
-            [_arrival(trigger) for trigger in one.triggers],
+            f"detect/{utc(coincidence.time, 6)}",
+            f"Coincidence of {len(coincidence.triggers)} stations for {coincidence.duration:.3f} s; not located.",
+            [_arrival(trigger) for trigger in coincidence.triggers],
         )
-        for one in found
+        for coincidence in coincidences
     ]
     write_events(events, "detect", file)
 
@@ -38,39 +38,39 @@ def _arrival(trigger: Trigger) -> Arrival:
     return Arrival(trigger.trace_id, trigger.on, "recursive-sta-lta", comment=comment)
 
 
-def write_table(found: Sequence[Coincidence], file: Path) -> None:
+def write_table(coincidences: Sequence[Coincidence], file: Path) -> None:
     """Write one row per event; `triggered` lists the stations in the order in which they triggered."""
     rows = [
         (
             number,
-            utc(one.time, 6),
-            f"{one.duration:.3f}",
-            len(one.triggers),
-            f"{max(trigger.peak for trigger in one.triggers):.3f}",
-            " ".join(trigger.station for trigger in one.triggers),
+            utc(coincidence.time, 6),
+            f"{coincidence.duration:.3f}",
+            len(coincidence.triggers),
+            f"{max(trigger.peak for trigger in coincidence.triggers):.3f}",
+            " ".join(trigger.station for trigger in coincidence.triggers),
         )
-        for number, one in enumerate(found, start=1)
+        for number, coincidence in enumerate(coincidences, start=1)
     ]
     with replaced_atomically(file) as unfinished, unfinished.open("w", newline="") as sheet:
         csv.writer(sheet).writerows([_COLUMNS, *rows])
 
 
-_MOST_STATIONS = 40  # more rows than that cannot be told apart on a screen
+_MOST_STATIONS = 40  # more rows cannot be told apart on a screen
 _HALF_ROW = 0.45
 _MOST_LABELS = 16  # side by side; of events that are closer to each other only the first has its number and time
 _TIMES = ["%Y", "%Y-%m", "%m-%d", "%H:%M", "%H:%M", "%H:%M:%S"]  # where ticks are years, … hours, minutes, seconds
 
 
-def draw_section(network: Network, found: Sequence[Coincidence], detector: Detector, file: Path) -> None:
+def draw_section(network: Network, coincidences: Sequence[Coincidence], detector: Detector, file: Path) -> None:
     """Draw one row per station; with more stations than rows, those with most triggers."""
-    rows = sorted(network.watched, key=lambda one: (-len(one.triggers), one.station))[:_MOST_STATIONS]
-    rows.sort(key=lambda one: one.station, reverse=True)  # the first name on top
+    rows = sorted(network.watched, key=lambda station: (-len(station.triggers), station.station))[:_MOST_STATIONS]
+    rows.sort(key=lambda station: station.station, reverse=True)  # the first name on top
     figure = new_figure(10.0, 1.6 + 0.62 * len(rows))
     axes = figure.add_subplot()
-    _draw_events(axes, found, len(rows), (network.end - network.start) / _MOST_LABELS)
+    _draw_events(axes, coincidences, len(rows), (network.end - network.start) / _MOST_LABELS)
     for height, station in enumerate(rows):
         _draw_station(axes, station, height, detector.lta)
-    axes.set_yticks(range(len(rows)), [one.station for one in rows])
+    axes.set_yticks(range(len(rows)), [station.station for station in rows])
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.set_xlim(network.start.matplotlib_date, network.end.matplotlib_date)
     locator = AutoDateLocator()
@@ -81,27 +81,29 @@ def draw_section(network: Network, found: Sequence[Coincidence], detector: Detec
     axes.set_xlabel(f"Time (UTC) on {_days(network.start, network.end)}")
     axes.set_ylabel("Station")
     hidden = len(network.watched) - len(rows)
+    events = f"{len(coincidences)} {'event' if len(coincidences) == 1 else 'events'}"
+    rest = f"; {hidden} stations more" if hidden else ""
     axes.set_title(
-        f"{len(found)} {'event' if len(found) == 1 else 'events'}; ground motion {detector.low:g} to {detector.high:g} "
-        "Hz, square root of amplitude, each row scaled by itself" + (f"; {hidden} stations more" if hidden else ""),
+        f"{events}; ground motion {detector.low:g} to {detector.high:g} Hz, square root of amplitude, each row scaled "
+        f"by itself{rest}",
         fontsize=10,
-        pad=28 if found else 8,
+        pad=28 if coincidences else 8,
     )
     axes.tick_params(axis="y", length=0)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
-    _draw_legend(figure, bool(found))
+    _draw_legend(figure, bool(coincidences))
     save_png(figure, file)
 
 
-def _draw_events(axes: Any, found: Sequence[Coincidence], rows: int, apart_s: float) -> None:  # noqa: ANN401  matplotlib's axes
+def _draw_events(axes: Any, coincidences: Sequence[Coincidence], rows: int, apart_s: float) -> None:  # noqa: ANN401  matplotlib's axes
     """Shade all events, and write number and time over those that are so far apart [s]."""
-    spans = [(event.time.matplotlib_date, event.duration / 86400) for event in found]
+    spans = [(coincidence.time.matplotlib_date, coincidence.duration / 86400) for coincidence in coincidences]
     axes.broken_barh(
         spans, (0, 1), transform=axes.get_xaxis_transform(), color=ORANGE, alpha=0.25, linewidth=0, zorder=0
     )
     labelled: UTCDateTime | None = None
-    for number, coincidence in enumerate(found, start=1):
+    for number, coincidence in enumerate(coincidences, start=1):
         if labelled is not None and coincidence.time - labelled < apart_s:
             continue
         labelled = coincidence.time
@@ -119,23 +121,26 @@ def _draw_events(axes: Any, found: Sequence[Coincidence], rows: int, apart_s: fl
 
 
 def _draw_station(axes: Any, station: Watched, height: int, lta: float) -> None:  # noqa: ANN401  matplotlib's axes
-    largest = max(one.amplitude for one in station.envelopes) or 1.0
+    largest = max(envelope.amplitude for envelope in station.envelopes) or 1.0
     pause = [np.nan]  # lifts the pen between two pieces
-    seconds = np.concatenate([np.r_[np.repeat(one.seconds, 2), pause] for one in station.envelopes])
+    seconds = np.concatenate([np.r_[np.repeat(envelope.seconds, 2), pause] for envelope in station.envelopes])
     days = np.concatenate(
-        [np.r_[np.repeat(one.start.matplotlib_date + one.seconds / 86400, 2), pause] for one in station.envelopes]
+        [
+            np.r_[np.repeat(envelope.start.matplotlib_date + envelope.seconds / 86400, 2), pause]
+            for envelope in station.envelopes
+        ]
     )
     both = np.concatenate(
-        [np.r_[np.column_stack([one.lowest, one.highest]).ravel(), pause] for one in station.envelopes]
+        [np.r_[np.column_stack([envelope.lowest, envelope.highest]).ravel(), pause] for envelope in station.envelopes]
     )
     # Events of one hour differ by factors of a hundred; their square roots fit into one row.
     line = height + _HALF_ROW * np.sign(both) * np.sqrt(np.abs(both) / largest)
     axes.plot(days, np.where(seconds < lta, line, np.nan), color=DEAF, linewidth=0.5, zorder=1)
     axes.plot(days, np.where(seconds >= lta, line, np.nan), color=INK, linewidth=0.5, zorder=2)
-    on = [one.on.matplotlib_date for one in station.triggers]
-    off = [one.off.matplotlib_date for one in station.triggers]
+    on = [trigger.on.matplotlib_date for trigger in station.triggers]
+    off = [trigger.off.matplotlib_date for trigger in station.triggers]
     axes.hlines([height - _HALF_ROW] * len(on), on, off, color=BLUE, linewidth=3, zorder=3)
-    width = min(1.3, 150 / max(1, len(on)))  # so that hundreds of them leave something of the trace to see
+    width = min(1.3, 150 / max(1, len(on)))  # so that the trace stays visible under hundreds of them
     axes.vlines(on, height - _HALF_ROW, height + _HALF_ROW, color=VERMILION, linewidth=width, zorder=3)
 
 

@@ -33,7 +33,7 @@ class Trigger:
 
 @dataclass(frozen=True)
 class Watched:
-    """One station after its work: what it found, and when it was listening.
+    """Triggers of one station, and when it was listening.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Watched:
 
 def reason_against(headers: Sequence[Header], detector: Detector) -> str:
     """Why a channel cannot be worked on, as far as its headers tell; empty where it can."""
-    rate = max(one.sampling_rate for one in headers)
+    rate = max(header.sampling_rate for header in headers)
     if detector.high >= rate / 2:
         return f"sampled at {rate:g} Hz, so high must be less than {rate / 2:g} Hz"
     if detector.sta * rate < 1:
@@ -74,14 +74,14 @@ def watch_station(station: str, headers: Sequence[Header], detector: Detector) -
     pieces = cut_at_gaps(read_samples(headers), dead_s=detector.lta)
     if pieces.nothing:
         return pieces.nothing
-    usable = [one for one in pieces.traces if one.stats.npts > int(detector.lta * one.stats.sampling_rate)]
+    usable = [piece for piece in pieces.traces if piece.stats.npts > int(detector.lta * piece.stats.sampling_rate)]
     if not usable:
-        longest = max(one.stats.npts * one.stats.delta for one in pieces.traces)
+        longest = max(piece.stats.npts * piece.stats.delta for piece in pieces.traces)
         return f"no piece is longer than lta {detector.lta:g} s; the longest is {longest:g} s"
     if len(usable) < len(pieces.traces):
         short = len(pieces.traces) - len(usable)
         logger.info("%s: %d pieces between gaps are not longer than lta and cannot trigger", station, short)
-    total = sum(one.stats.npts for one in usable)
+    total = sum(piece.stats.npts for piece in usable)
     triggers: list[Trigger] = []
     ratios: list[Trace] = []
     envelopes: list[Envelope] = []
@@ -99,10 +99,10 @@ def watch_station(station: str, headers: Sequence[Header], detector: Detector) -
     return Watched(
         station=station,
         trace_id=usable[0].id,
-        sampling_rates=tuple(sorted({one.stats.sampling_rate for one in usable})),
+        sampling_rates=tuple(sorted({piece.stats.sampling_rate for piece in usable})),
         triggers=tuple(triggers),
         ratios=tuple(ratios),
-        listening=tuple((one.stats.starttime + detector.lta, one.stats.endtime) for one in usable),
+        listening=tuple((piece.stats.starttime + detector.lta, piece.stats.endtime) for piece in usable),
         envelopes=tuple(envelopes),
         gaps=pieces.gaps,
         gap_s=pieces.gap_s,
@@ -112,8 +112,8 @@ def watch_station(station: str, headers: Sequence[Header], detector: Detector) -
 def band_passed(samples: NDArray[np.float64], sampling_rate: float, detector: Detector) -> NDArray[np.float64]:
     """Remove the trend, the mean and what is outside the band (Butterworth, four corners, causal).
 
-    As `Trace.detrend` and `Trace.filter` do, without the notes that these take at each call: with thousands of gaps
-    the notes take longer than the work.
+    As `Trace.detrend` and `Trace.filter` do, without the processing records that these write at each call: with
+    thousands of gaps the records take longer than the work.
     """
     level = detrend(detrend(samples, type="linear"), type="constant")
     band: NDArray[np.float64] = bandpass(level, detector.low, detector.high, sampling_rate, corners=4)
@@ -130,7 +130,7 @@ def sta_lta(samples: NDArray[np.float64], sampling_rate: float, detector: Detect
 
     Returns
     -------
-    (samples,) float, dimensionless; 0 for the first `lta`, where the long average has not seen enough
+    (samples,) float, dimensionless; 0 for the first `lta`, where the long window is not full
 
     References
     ----------

@@ -17,15 +17,15 @@ class Picks:
     """Onsets by station."""
 
     picks: int
-    stations: Annotated[int, Help("Stations that were worked on.")]
+    stations: Annotated[int, Help("Stations processed.")]
     traces: Annotated[int, Help("Traces read, of all components.")]
     p_after_start: Annotated[dict[str, float], Help("P onset of each station [s after its first sample].")]
     s_after_start: Annotated[dict[str, float], Help("S onset of each station [s after its first sample].")]
     p_time: Annotated[dict[str, str], Help("P onset of each station, where the time is known.")]
     s_time: Annotated[dict[str, str], Help("S onset of each station, where the time is known.")]
-    quality: Annotated[dict[str, str], Help("Baer's word: impulsive or emergent, P, up or down, weight 0 to 4.")]
-    missing: Annotated[dict[str, str], Help("Onsets that were not found, and why.")]
-    left_out: Annotated[dict[str, str], Help("Stations that were not worked on, and why.")]
+    quality: Annotated[dict[str, str], Help("Baer's code: impulsive or emergent, P, up or down, weight 0 to 4.")]
+    missing: Annotated[dict[str, str], Help("Onsets that are missing, and why.")]
+    left_out: Annotated[dict[str, str], Help("Stations left out, and why.")]
 
 
 def _check(values: Mapping[str, Any]) -> None:
@@ -111,24 +111,24 @@ def pick(
     if sampling_rate is not None:
         columns = Columns(sampling_rate, UTCDateTime(start) if start else UNKNOWN_START, station or "STA")
     picker = Picker(ar, band) if method == "ar" else Picker(baer, band if baer.filtered else None, component)
-    found = pick_stations(waveforms, columns, picker)
-    write_quakeml(found.picked, method, picks)
-    write_table(found.picked, method, table)
+    picking = pick_stations(waveforms, columns, picker)
+    write_quakeml(picking.picked, method, picks)
+    write_table(picking.picked, method, table)
     if preview is not None:
-        draw_picks(found.picked, method, preview)
-    pairs = [(picked, onset) for picked in found.picked for onset in picked.onsets]
+        draw_picks(picking.picked, method, preview)
+    pairs = [(picked, onset) for picked in picking.picked for onset in picked.onsets]
     count = f"{len(pairs)} {'pick' if len(pairs) == 1 else 'picks'}"
-    progress(len(found.picked), len(found.picked), "stations", count)
+    progress(len(picking.picked), len(picking.picked), "stations", count)
     p_onsets, s_onsets = ([pair for pair in pairs if pair[1].phase == phase] for phase in ("P", "S"))
     return Picks(
         picks=len(pairs),
-        stations=len(found.picked),
-        traces=found.traces,
+        stations=len(picking.picked),
+        traces=picking.traces,
         p_after_start={picked.station: picked.after_start(onset) for picked, onset in p_onsets},
         s_after_start={picked.station: picked.after_start(onset) for picked, onset in s_onsets},
         p_time={picked.station: utc(picked.time(onset), 6) for picked, onset in p_onsets if picked.is_timed},
         s_time={picked.station: utc(picked.time(onset), 6) for picked, onset in s_onsets if picked.is_timed},
         quality={picked.station: onset.quality for picked, onset in pairs if onset.quality},
-        missing={picked.station: picked.missing for picked in found.picked if picked.missing},
-        left_out=found.left_out,
+        missing={picked.station: picked.missing for picked in picking.picked if picked.missing},
+        left_out=picking.left_out,
     )

@@ -15,7 +15,7 @@ from hive_workers.geophysics.pick.onsets import Onset
 from hive_workers.geophysics.pick.stations import Picked
 
 _COLUMNS = ("station", "channel", "phase", "after_start_s", "time", "onset", "polarity", "weight", "method")
-# Letters of Baer's word, "IPU0": onset, phase, first motion, weight.
+# Letters of Baer's code, "IPU0": onset, phase, first motion, weight.
 _ONSET = {"I": "impulsive", "E": "emergent"}
 _POLARITY = {"U": "positive", "D": "negative"}
 _UNTIMED = "Its start is not known: times count from 1970-01-01T00:00:00Z, which stands for the first sample."
@@ -33,9 +33,11 @@ def polarity_of(onset: Onset) -> str:
 
 def write_quakeml(picked: Sequence[Picked], method: str, file: Path) -> None:
     """Write all picks as those of one event, which is not located."""
-    first = min((one.start for one in picked), default=None)
-    arrivals = [_arrival(one, onset, method) for one in picked for onset in one.onsets]
-    comment = "Picks of one record; not located." + ("" if all(one.is_timed for one in picked) else f" {_UNTIMED}")
+    first = min((station.start for station in picked), default=None)
+    arrivals = [_arrival(station, onset, method) for station in picked for onset in station.onsets]
+    comment = "Picks of one record; not located." + (
+        "" if all(station.is_timed for station in picked) else f" {_UNTIMED}"
+    )
     name = f"pick/{utc(first, 6) if first is not None else 'none'}"
     write_events([event(name, comment, arrivals)], "pick", file)
 
@@ -56,50 +58,50 @@ def write_table(picked: Sequence[Picked], method: str, file: Path) -> None:
     """Write one row per pick; what is not known is empty."""
     rows = [
         (
-            one.station,
-            one.trace_of(onset).id.strip("."),
+            station.station,
+            station.trace_of(onset).id.strip("."),
             onset.phase,
-            f"{one.after_start(onset):.6f}",
-            utc(one.time(onset), 6) if one.is_timed else "",
+            f"{station.after_start(onset):.6f}",
+            utc(station.time(onset), 6) if station.is_timed else "",
             onset_of(onset),
             polarity_of(onset),
             onset.quality[3:4],
             method,
         )
-        for one in picked
-        for onset in one.onsets
+        for station in picked
+        for onset in station.onsets
     ]
     with replaced_atomically(file) as unfinished, unfinished.open("w", newline="") as sheet:
         csv.writer(sheet).writerows([_COLUMNS, *rows])
 
 
-_MOST_TRACES = 24  # more rows than that cannot be told apart on a screen
+_MOST_TRACES = 24  # more rows cannot be told apart on a screen
 _PICTURE_COLUMNS = 1500  # more than a panel has pixels across
 _COLOURS = {"P": VERMILION, "S": BLUE}
-_BESIDE_S = 1.0  # what the right-hand picture shows beside a single onset, at least
+_BESIDE_S = 1.0  # least time around a single onset that the right-hand panel shows
 
 
 def draw_picks(picked: Sequence[Picked], method: str, file: Path) -> None:
     """Draw as many stations as there is room for, in the order of their names."""
-    shown: list[Picked] = []
-    for one in picked:
-        if not shown or sum(len(other.traces) for other in (*shown, one)) <= _MOST_TRACES:
-            shown.append(one)
-    rows = [(one, trace) for one in shown for trace in one.traces]
+    stations: list[Picked] = []
+    for station in picked:
+        if not stations or sum(len(other.traces) for other in (*stations, station)) <= _MOST_TRACES:
+            stations.append(station)
+    rows = [(station, trace) for station in stations for trace in station.traces]
     figure = new_figure(10.0, 1.3 + 1.05 * len(rows))
     panels = figure.subplots(len(rows), 2, squeeze=False, width_ratios=(3, 2))
-    for (left, right), (one, trace) in zip(panels, rows, strict=True):
-        _draw_trace(left, one, trace, (-np.inf, np.inf))
-        _draw_trace(right, one, trace, _around_onsets(one))
+    for (left, right), (station, trace) in zip(panels, rows, strict=True):
+        _draw_trace(left, station, trace, (-np.inf, np.inf))
+        _draw_trace(right, station, trace, _around_onsets(station))
         left.set_ylabel(trace.id.strip("."), rotation=0, ha="right", va="center", fontsize=8)
-        if trace is one.traces[-1]:
-            since = utc(one.start) if one.is_timed else "the first sample (UTC not known)"
+        if trace is station.traces[-1]:
+            since = utc(station.start) if station.is_timed else "the first sample (UTC not known)"
             left.set_xlabel(f"seconds after {since}", fontsize=8)
             right.set_xlabel("seconds, around the onsets", fontsize=8)
-    hidden = len(picked) - len(shown)
+    hidden = len(picked) - len(stations)
     words = f"Onsets by {method}; each panel scaled to its own maximum, mean removed"
     figure.suptitle(words + (f"; {hidden} stations more" if hidden else ""), fontsize=10)
-    _draw_legend(figure, shown)
+    _draw_legend(figure, stations)
     save_png(figure, file)
 
 
@@ -144,10 +146,10 @@ def _draw_trace(axes: Any, picked: Picked, trace: Trace, view: tuple[float, floa
         axes.spines[side].set_visible(False)
 
 
-def _draw_legend(figure: Any, shown: Sequence[Picked]) -> None:  # noqa: ANN401  matplotlib's figure
+def _draw_legend(figure: Any, stations: Sequence[Picked]) -> None:  # noqa: ANN401  matplotlib's figure
     from matplotlib.lines import Line2D
 
-    phases = sorted({onset.phase for one in shown for onset in one.onsets})
+    phases = sorted({onset.phase for station in stations for onset in station.onsets})
     signs = [Line2D([], [], color=_COLOURS[phase], linewidth=1.4, label=f"{phase} onset") for phase in phases]
     if signs:
         figure.legend(handles=signs, loc="outside lower center", ncols=2, frameon=False, fontsize=8)

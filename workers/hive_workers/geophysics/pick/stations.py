@@ -42,7 +42,7 @@ class Picker:
 
 @dataclass(frozen=True)
 class Picked:
-    """One station after its work.
+    """One station and its onsets.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Picked:
     traces : the stretch that was worked on, the vertical component first
     start : time of the first sample of the whole record, from which seconds count
     onsets : counted in samples of the stretch
-    missing : what was not found, and why; empty where all was
+    missing : which onset is missing, and why; empty where none is
     """
 
     station: str
@@ -61,16 +61,16 @@ class Picked:
 
     @property
     def is_timed(self) -> bool:
-        """Whether the record says when it began."""
+        """Whether the record has a start time."""
         return bool(self.start != UNKNOWN_START)
 
     def time(self, onset: Onset) -> UTCDateTime:
-        """When an onset was."""
+        """Time of an onset."""
         first = self.traces[0].stats
         return first.starttime + onset.sample / first.sampling_rate
 
     def after_start(self, onset: Onset) -> float:
-        """When an onset was, after the first sample of the record [s]."""
+        """Time of an onset after the first sample of the record [s]."""
         first = self.traces[0].stats
         return float(first.starttime - self.start) + onset.sample / float(first.sampling_rate)
 
@@ -81,7 +81,7 @@ class Picked:
 
 @dataclass(frozen=True)
 class Picking:
-    """All stations after their work; `left_out` says why there is nothing of the others."""
+    """All stations and their onsets; `left_out` says why the others have none."""
 
     picked: tuple[Picked, ...]
     left_out: dict[str, str]
@@ -106,14 +106,14 @@ def pick_stations(waveforms: Sequence[Path], columns: Columns | None, picker: Pi
     left_out: dict[str, str] = {}
     for number, (station, of_station) in enumerate(stations.items()):
         progress(number, len(stations), "stations", f"picking {station}")
-        found = _pick_station(station, of_station, columns, picker)
-        if isinstance(found, str):
-            left_out[station] = found
-            logger.warning("%s is left out: %s", station, found)
+        result = _pick_station(station, of_station, columns, picker)
+        if isinstance(result, str):
+            left_out[station] = result
+            logger.warning("%s is left out: %s", station, result)
         else:
-            picked.append(found)
-            if found.missing:
-                logger.warning("%s: %s", station, found.missing)
+            picked.append(result)
+            if result.missing:
+                logger.warning("%s: %s", station, result.missing)
     if not picked:
         raise InputError(f"No station can be picked: {'; '.join(f'{name} {why}' for name, why in left_out.items())}.")
     return Picking(tuple(picked), left_out, len(headers))
@@ -121,7 +121,7 @@ def pick_stations(waveforms: Sequence[Path], columns: Columns | None, picker: Pi
 
 def _refuse_two_of_one(headers: Sequence[Header]) -> None:
     """Plain columns do not say what they are, so two of them may be taken for one trace."""
-    for trace_id, same in by_channel([one for one in headers if one.format == PLAIN]).items():
+    for trace_id, same in by_channel([header for header in headers if header.format == PLAIN]).items():
         if len(same) > 1:
             component = trace_id[-1:].strip(".") or "no component in its name"
             raise InputError(
@@ -175,7 +175,7 @@ def _three_components(headers: Sequence[Header]) -> list[list[Header]] | str:
     ]
     if not instruments:
         there = ", ".join(sorted({header.component or "one without a name" for header in headers}))
-        return f"ar needs the components Z, N and E (or Z, 1 and 2), and there is {there}; baer needs one"
+        return f"ar needs the components Z, N and E (or Z, 1 and 2), but the files have {there}; baer needs one"
     return max(instruments, key=lambda three: sum(header.span for header in three[0]))
 
 
@@ -192,40 +192,40 @@ def longest_stretch(channels: Sequence[Pieces]) -> list[Trace]:
     """The longest time in which every channel has a piece without a gap, cut out of each; equally long arrays."""
     spans: list[_Span] = [(UTCDateTime(0) - 1e10, UTCDateTime(0) + 1e10)]
     for pieces in channels:
-        spans = _in_both(spans, [(one.stats.starttime, one.stats.endtime) for one in pieces.traces])
+        spans = _in_both(spans, [(trace.stats.starttime, trace.stats.endtime) for trace in pieces.traces])
     if not spans:
         return []
     start, end = max(spans, key=lambda span: span[1] - span[0])
-    cut = [
-        next(one for one in pieces.traces if one.stats.starttime <= start and one.stats.endtime >= end)
+    covering = (
+        next(trace for trace in pieces.traces if trace.stats.starttime <= start and trace.stats.endtime >= end)
         for pieces in channels
-    ]
-    cut = [one.slice(start, end) for one in cut]
-    _report_rest(channels, cut)
-    shortest = min(one.stats.npts for one in cut)  # samples of the channels may lie beside each other
-    for one in cut:
-        one.data = one.data[:shortest]
-    return cut
+    )
+    traces = [trace.slice(start, end) for trace in covering]
+    _report_rest(channels, traces)
+    shortest = min(trace.stats.npts for trace in traces)  # samples of the channels may lie beside each other
+    for trace in traces:
+        trace.data = trace.data[:shortest]
+    return traces
 
 
-def _in_both(some: Sequence[_Span], others: Sequence[_Span]) -> list[_Span]:
+def _in_both(left: Sequence[_Span], right: Sequence[_Span]) -> list[_Span]:
     """Times that are in a span of both lists, both in order of time."""
-    found: list[_Span] = []
+    overlaps: list[_Span] = []
     first = second = 0
-    while first < len(some) and second < len(others):
-        start, end = max(some[first][0], others[second][0]), min(some[first][1], others[second][1])
+    while first < len(left) and second < len(right):
+        start, end = max(left[first][0], right[second][0]), min(left[first][1], right[second][1])
         if start < end:
-            found.append((start, end))
-        if some[first][1] < others[second][1]:
+            overlaps.append((start, end))
+        if left[first][1] < right[second][1]:
             first += 1
         else:
             second += 1
-    return found
+    return overlaps
 
 
 def _report_rest(channels: Sequence[Pieces], cut: Sequence[Trace]) -> None:
     for pieces, used in zip(channels, cut, strict=True):
-        rest = sum(one.stats.npts for one in pieces.traces) - used.stats.npts
+        rest = sum(trace.stats.npts for trace in pieces.traces) - used.stats.npts
         if rest > used.stats.sampling_rate:
             logger.warning(
                 "%s: only the longest stretch without a gap is picked, %s to %s; %g s are left out",
