@@ -176,7 +176,7 @@ def test_a_trace_that_is_there_twice_counts_once_and_is_named_in_the_log(detect,
     found, rows = detect([*FILES, tmp_path / "copy.gz"])
     assert [row["time"] for row in rows] == [event[0] for event in EVENTS]
     assert (found.traces, found.triggers["BW.UH1"]) == (7, 4)
-    assert "BW.UH1..SHZ: 11517 samples are there more than once; the copies are dropped" in caplog.text
+    assert "BW.UH1..SHZ: 11517 samples occur more than once; the copies are dropped" in caplog.text
 
 
 def test_traces_that_overlap_and_differ_are_named_in_the_log(detect, obspy, tmp_path, caplog):

@@ -204,7 +204,7 @@ def test_samples_that_are_no_numbers_are_a_gap(pick, event, tmp_path, caplog):
     event[1].data[500:600] = np.nan
     found, _ = pick(written(tmp_path / "in", event, "SAC"))
     assert found.p_after_start["XX.A"] == pytest.approx(20.0, abs=0.1)
-    assert "XX.A..HHN: 100 of 6000 samples are no numbers" in caplog.text
+    assert "XX.A..HHN: 100 of 6000 samples are not numbers" in caplog.text
 
 
 def test_p_so_early_that_s_has_no_window_is_said_so(pick, event, tmp_path):
