@@ -341,7 +341,7 @@ def column(name, content):
         (
             column("a.z", "1\n2\n3\n"),
             {"sampling_rate": None},
-            "a.z is a plain column of numbers: nothing in it says .* --sampling-rate",
+            "a.z is a plain column of numbers: it holds no station.* --sampling-rate",
         ),
         (column("a.z", "1\n" * 30 + "x\n"), {}, "a.z is not a plain column of numbers: "),
         (column("a.z", "1 2 3\n4 5 6\n"), {}, "a.z is not a waveform file that Hive reads"),

@@ -75,9 +75,9 @@ def watch_network(waveforms: Sequence[Path], component: str, min_stations: int, 
         )
     channels, left_out = _choose_channels(stations, component, detector)
     watched: list[Watched] = []
-    for number, (station, headers) in enumerate(channels.items()):
+    for number, (station, of_channel) in enumerate(channels.items()):
         progress(number, len(channels), "stations", f"looking for triggers of {station}")
-        result = watch_station(station, headers, detector)
+        result = watch_station(station, of_channel, detector)
         if isinstance(result, str):
             left_out[station] = result
         else:
