@@ -2,8 +2,7 @@
 
 import os
 import shutil
-import subprocess
-import sys
+import tomllib
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,13 +18,19 @@ pytestmark = pytest.mark.wire
 ROCKS = Path(__file__).parents[1] / "packages" / "hive-rocks"
 
 
-@pytest.fixture(scope="module")
-def packages(tmp_path_factory):
-    """A folder with the package of the tests installed."""
-    folder = tmp_path_factory.mktemp("packages")
-    source = shutil.copytree(ROCKS, folder.with_name("hive-rocks"))
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", folder]
-    subprocess.run([*pip, source], check=True, env=os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"})
+@pytest.fixture
+def packages(tmp_path):
+    """A folder with the package of the tests as pip installs it; test_extending has pip do it."""
+    folder = tmp_path / "packages"
+    shutil.copytree(ROCKS / "hive_rocks", folder / "hive_rocks")
+    project = tomllib.loads((ROCKS / "pyproject.toml").read_text())["project"]
+    information = folder / f"hive_rocks-{project['version']}.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
+    entries = "".join(f"{name} = {place}\n" for name, place in project["entry-points"]["hive.capabilities"].items())
+    (information / "entry_points.txt").write_text(f"[hive.capabilities]\n{entries}")
     return folder
 
 
