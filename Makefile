@@ -5,7 +5,7 @@ READY := $(VENV)/ready
 ALL := $(VENV)/ready-for-all
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-all demo test quick check faults attacks bench docs dist up down worker clean
+.PHONY: help install install-all demo test quick check lowest lock faults attacks bench docs dist up down worker clean
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,11 +14,11 @@ install: $(READY)  ## Set Hive up in .venv for LiDAR and terrain: Python package
 
 install-all: $(ALL)  ## Set up every capability, and what the tests need
 
-$(READY): pyproject.toml tools/install.sh tools/install_pdal.sh
+$(READY): pyproject.toml uv.lock tools/install.sh tools/install_pdal.sh
 	tools/install.sh $(VENV)
 	@touch $@
 
-$(ALL): pyproject.toml tools/install.sh tools/install_pdal.sh
+$(ALL): pyproject.toml uv.lock tools/install.sh tools/install_pdal.sh
 	tools/install.sh $(VENV) all
 	@touch $(READY) $@
 
@@ -40,6 +40,12 @@ check: $(ALL)  ## Check style, types, layers, shell scripts and words
 	$(BIN)/shellcheck $$(git ls-files '*.sh' .ci/run)
 	$(BIN)/codespell
 	$(BIN)/python tools/words.py hive workers docs README.md
+
+lowest: $(ALL)  ## Run the tests that touch each dependency with the lowest versions that pyproject.toml allows
+	tools/lowest.sh
+
+lock: $(ALL)  ## Write the versions that `make install` takes to uv.lock, as new as pyproject.toml allows
+	$(BIN)/uv lock --upgrade
 
 faults: $(ALL)  ## Inject every fault as long and as often as promised, and run the long tests; prints a table
 	$(BIN)/pytest tests/faults --full --table docs/faults.md

@@ -94,7 +94,26 @@ if [[ ! -x $venv/bin/python ]]; then
   say "making $venv with $("$python" --version)"
   "$python" -m venv "$venv"
 fi
-pip_install() { "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@"; }
+
+# The versions of uv.lock, if uv is here to read it; otherwise pip takes the newest that pyproject.toml allows. Without
+# torch and what it brings: the lock names the build for GPUs.
+constraints=()
+read_lock() {
+  local uv file=$venv/constraints.txt
+  uv=$(command -v "$venv/bin/uv" || command -v uv) || return 0
+  "$uv" export --quiet --frozen --offline --all-extras --no-emit-project --no-hashes --no-annotate --no-header 2>/dev/null |
+    grep -vE '^(torch|triton|cuda-[a-z]+|nvidia-[a-z0-9-]+)==' >"$file" || return 0
+  if [[ -s $file ]]; then
+    say "taking the versions of uv.lock"
+    constraints=(--constraint "$file")
+  fi
+}
+[[ ! -e uv.lock ]] || read_lock
+
+# The odd form of an empty list is for bash 3.2, which macOS has.
+pip_install() {
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check ${constraints[@]+"${constraints[@]}"} "$@"
+}
 
 # The extras of the capabilities of $1, as their packages declare them.
 extras_of() {

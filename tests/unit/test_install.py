@@ -1,13 +1,18 @@
-"""tools/install.sh: which redis-server is good enough."""
+"""tools/install.sh: which redis-server is good enough, and which versions of libraries it takes."""
 
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
-SCRIPT = Path(__file__).parents[2] / "tools" / "install.sh"
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "tools" / "install.sh"
 
 
 def has_redis(folder):
@@ -35,3 +40,29 @@ def test_a_redis_that_is_too_old_counts_as_missing(tmp_path, says, is_enough):
 
 def test_no_redis_at_all_counts_as_missing(tmp_path):
     assert not has_redis(tmp_path)
+
+
+def declared():
+    """The requirements of pyproject.toml: name, versions and extra of each."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for extra, lines in {"": project["dependencies"], **project["optional-dependencies"]}.items():
+        for requirement in map(Requirement, lines):
+            yield canonicalize_name(requirement.name), str(requirement.specifier), extra
+
+
+def locked():
+    """What the lock was made from."""
+    packages = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
+    [own] = [package for package in packages if package["name"] == "hive-compute"]
+    for requirement in own["metadata"]["requires-dist"]:
+        [extra] = re.findall(r"extra == '([^']+)'", requirement.get("marker", "")) or [""]
+        yield requirement["name"], str(SpecifierSet(requirement.get("specifier", ""))), extra
+
+
+def test_the_lock_was_made_from_these_requirements():
+    assert set(locked()) == set(declared()), "write it anew: make lock"
+
+
+def test_the_lock_names_no_machine():
+    sources = set(re.findall(r"https?://[^/\"]+", (ROOT / "uv.lock").read_text()))
+    assert sources == {"https://pypi.org", "https://files.pythonhosted.org"}

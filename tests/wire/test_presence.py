@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from hive.celery_adapter.worker import RunningWorker
 from hive.store import Registry
 from hive.wire.report import WorkerReport
 from hive.worker import presence
@@ -84,10 +85,10 @@ def report(**values):
 
 def test_the_next_report_comes_at_once_when_the_load_changes_and_otherwise_in_its_time(monkeypatch):
     monkeypatch.setattr(presence, "_LOOK_EVERY_S", 0.01)
-    reporter = presence.Presence(None)
-    reporter._wait(said=1, pause_s=600)  # none runs in this process: less than was said, so this is no ten minutes
+    reporter = presence.Presence(RunningWorker(None))
+    reporter._wait(running=1, pause_s=600)  # none runs in this process: less than reported, so this is no ten minutes
     began = time.monotonic()
-    reporter._wait(said=0, pause_s=0.2)
+    reporter._wait(running=0, pause_s=0.2)
     assert time.monotonic() - began >= 0.2
 
 
