@@ -78,7 +78,7 @@ class Ledger:
             yield
 
     def note(self, job_id: str, specification: Specification, destinations: Mapping[str, Path], broker: str) -> None:
-        """Remember a job before it is sent, where each written file is wanted, and which broker has it."""
+        """Record a job before it is sent, the paths of its output files, and its broker."""
         self.note_many([Entry(job_id, specification, destinations)], broker)
 
     def note_many(self, entries: Iterable["Entry"], broker: str) -> None:
@@ -114,11 +114,11 @@ class Ledger:
             connection.execute("DELETE FROM job WHERE id = ?", (job_id,))
 
     def finish(self, job_id: str) -> None:
-        """Note that nothing is left to be done for a job: it need not run again, whatever Redis forgets."""
+        """Mark a job as finished: it need not run again, even if Redis loses it."""
         self.finish_many([job_id])
 
     def finish_many(self, job_ids: Sequence[str]) -> None:
-        """Note in one step that nothing is left to be done for many jobs."""
+        """Mark many jobs as finished in one step."""
         if job_ids and self._file.exists():
             with self._open() as connection:
                 connection.executemany(
@@ -133,7 +133,7 @@ class Ledger:
                 connection.execute(f"UPDATE job SET finished = NULL, submitted_at = {_NOW} WHERE id = ?", (job_id,))  # noqa: S608  as above
 
     def destinations(self, job_id: str) -> dict[str, Path]:
-        """Where each written file of a job is wanted; empty for a job that was submitted elsewhere."""
+        """Paths of a job's output files; empty for a job that was submitted elsewhere."""
         if not self._file.exists():
             return {}
         with self._open() as connection:
@@ -187,7 +187,7 @@ def _places_json(destinations: Mapping[str, Path]) -> str:
 
 
 def _in_words(file: Path, error: Exception) -> str:
-    what = f"The list of what was submitted from here, {file}, cannot be used"
+    what = f"The ledger of submitted jobs, {file}, cannot be used"
     if "locked" in str(error):
         return f"{what}: another program holds it. End that program, or try again in a moment."
     if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):

@@ -38,7 +38,7 @@ _ENDED_BADLY = (State.FAILED, State.CANCELLED)
 
 @dataclass(frozen=True)
 class Mapped:
-    """One job of a map: the name of its input for people, its id, its queue, and where its files are wanted."""
+    """One job of a map: the name of its input for people, its id, its queue, and where its output files belong."""
 
     name: str
     id: str
@@ -163,7 +163,7 @@ class _Sending:
             self.session.sender.send_messages([(job.id, job.specification) for job in again if job is not None])
 
     def _digests(self, batch: Sequence[Item], specifications: Sequence[Specification]) -> list[str]:
-        """What makes jobs the same as those of an earlier run; equal ones of one map are told apart by a number."""
+        """Digests that identify jobs across runs; equal jobs of one map are numbered."""
         digests: list[str] = []
         for item, specification in zip(batch, specifications, strict=True):
             if specification is not self.last[0]:  # a request that is repeated is the same object
@@ -175,7 +175,7 @@ class _Sending:
 
 
 def without_again(again: bool) -> str:
-    """What else to say to whoever shall give a command again: a second `--again` would send everything twice."""
+    """What to add to the advice to repeat a command: a second `--again` would send everything twice."""
     return " without --again" if again else ""
 
 
@@ -265,7 +265,7 @@ def gather(
     force: bool = False,
     timeout_s: float | None = None,
 ) -> Iterator[Outcome]:
-    """Give each job's outcome as it ends, until all have ended or the time [s] is over.
+    """Yield each job's outcome as it ends, until all have ended or the time [s] is over.
 
     A broker that is away is waited for; jobs of this machine that it has lost are sent again. Whoever stops in between
     leaves the jobs alone.
@@ -301,7 +301,7 @@ class _Gathering:
         self._warned = False
 
     def run(self) -> Iterator[Outcome]:
-        """Look, bring back, tell, wait; again until nothing is left."""
+        """Look, fetch, report, wait; repeat until nothing is left."""
         _ = self._session.blobs  # made here and not in several threads at once
         fetching: set[Future[Outcome]] = set()
         pause_s = _FIRST_PAUSE_S
@@ -325,7 +325,7 @@ class _Gathering:
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
     def _ended(self) -> list[tuple[Mapped, JobRecord | None]]:
-        """The jobs that have ended since the last look, through everything that may happen to the broker."""
+        """The jobs that have ended since the last look; outlasts a broker that is unreachable."""
         while self._open:
             try:
                 return self._look()
@@ -372,7 +372,7 @@ class _Gathering:
         self._warned = True
 
     def _fetch(self, mapped: Mapped, job: JobRecord | None) -> Outcome:
-        """Bring a job's files to their places; whatever goes wrong is this job's outcome and stops no other."""
+        """Fetch a job's files; an error is the outcome of this job and stops no other."""
         if job is None:
             words = f"The job {mapped.id[:8]} does not exist any more. Give the same command again."
             return Outcome(mapped, None, {}, {"kind": "not-found", "message": words})
@@ -386,7 +386,7 @@ class _Gathering:
         return Outcome(mapped, job, places)
 
     def _tell(self, outcomes: Sequence[Outcome]) -> Iterator[Outcome]:
-        """Note what has ended in one step, tell of it, and give it."""
+        """Mark jobs as finished in one step, report them, and yield them."""
         over = [
             outcome.mapped.id
             for outcome in outcomes

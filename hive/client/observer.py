@@ -1,4 +1,4 @@
-"""What a submission tells while it goes on; the command line draws it, a script may ignore it."""
+"""Callbacks of a submission in progress; the command line draws them, a script may ignore them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,39 +7,39 @@ from hive.wire.job import JobRecord
 
 
 class Observer:
-    """Told of every step. This one stays silent; override what is wanted."""
+    """Is called at every step. This one does nothing; override what you need."""
 
     def begin(self, what: str, total_bytes: int) -> None:
-        """Say that some bytes are about to move; `what` is hash, upload or download."""
+        """A transfer of some bytes begins; `what` is hash, upload or download."""
 
     def advance(self, count_bytes: int) -> None:
-        """Say that so many more bytes are done."""
+        """So many more bytes are done."""
 
     def end(self) -> None:
-        """Say that the bytes are through."""
+        """The transfer has ended."""
 
     def submitted(self, job_id: str) -> None:
-        """Say that the job is sent."""
+        """The job was submitted."""
 
     def changed(self, job: JobRecord) -> None:
-        """Say that the job's record has changed."""
+        """The job's record has changed."""
 
     def unserved(self, queue: str) -> None:
-        """Say that the job waits and no worker serves its queue."""
+        """The job waits, and no worker serves its queue."""
 
     def away(self) -> None:
-        """Say that the broker does not answer and is waited for."""
+        """The broker is unreachable; the client waits for it."""
 
     def back(self) -> None:
-        """Say that the broker answers again."""
+        """The broker is reachable again."""
 
     def fetched(self, name: str, path: Path) -> None:
-        """Say that a written file is in its place."""
+        """An output file is in its place."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Where the jobs of a map stand; `done` have succeeded and their files are in place."""
+    """How many jobs of a map are in which state; `done` have succeeded and their files are in place."""
 
     total: int
     done: int
@@ -49,16 +49,16 @@ class Counts:
 
 
 class MapObserver(Observer):
-    """Told of many jobs at once."""
+    """Is called for many jobs at once."""
 
     def sent(self, count: int, total: int) -> None:
-        """Say that so many of all jobs are sent, or were found to be sent before."""
+        """So many of all jobs have been sent, now or by an earlier run."""
 
     def resumed(self, done: int, waiting: int, failed: int, total: int) -> None:
-        """Say how many jobs of an earlier run were done, are still on their way, or had failed and are tried again."""
+        """So many jobs of an earlier run were done, are unfinished, or had failed and are retried."""
 
     def ended(self, name: str, failure: str | None) -> None:
-        """Say that a job has ended, and why where it failed."""
+        """A job has ended; `failure` says why if it failed."""
 
     def counted(self, counts: Counts) -> None:
-        """Say where all jobs stand."""
+        """The counts have changed."""

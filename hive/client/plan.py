@@ -19,7 +19,7 @@ _MOST_REASONS = 10
 
 @dataclass(frozen=True)
 class Item:
-    """One job of a map: the name of its input for people, and what is asked."""
+    """One job of a map: the name of its input for people, and its request."""
 
     name: str
     request: Request
@@ -62,7 +62,7 @@ def _mapped_parameter(plan: Plan) -> Parameter | None:
     task = plan.task
     if not task.reads:
         if plan.files or plan.count is None:
-            raise BadParameterError(f"{task.wire_name} reads no files; say how often it shall run: --count N.")
+            raise BadParameterError(f"{task.wire_name} reads no files; say how often to run it: --count N.")
         if plan.count < 1:
             raise BadParameterError(f"The count must be at least 1, not {plan.count}.")
         return None
@@ -99,7 +99,7 @@ def _results_folder(plan: Plan) -> Iterator[Path | None]:
     out = plan.out.expanduser() if plan.out is not None else None
     if out is None:
         if _required(plan.task):
-            raise BadParameterError(f"{plan.task.wire_name} writes files; name the folder that they go to: --out DIR.")
+            raise BadParameterError(f"{plan.task.wire_name} writes files; name a folder for them: --out DIR.")
         yield None
         return
     is_new = not out.exists()
@@ -119,7 +119,7 @@ def _results_folder(plan: Plan) -> Iterator[Path | None]:
 
 
 def _required(task: Task[Any, Any]) -> list[Parameter]:
-    """The written files that every job brings back: all but the optional ones; previews always."""
+    """The output files of every job: all but the optional ones; previews always."""
     return [
         parameter
         for parameter in task.writes
@@ -128,7 +128,7 @@ def _required(task: Task[Any, Any]) -> list[Parameter]:
 
 
 def _main_result(task: Task[Any, Any]) -> Parameter | None:
-    """The first file that is wanted; where all are optional, naming a folder for the results means the first one."""
+    """The first required output; where all are optional, a folder for the results asks for the first one."""
     return next(iter(_required(task) or task.writes), None)
 
 

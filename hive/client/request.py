@@ -138,7 +138,7 @@ def sources_of(task: Task[Any, Any], parameter: Parameter, values: Mapping[str, 
     kind = parameter.kind
     assert isinstance(kind, Read)  # noqa: S101  only parameters that read files come here
     if parameter.name not in values and parameter.is_required:
-        raise BadParameterError(f"{task.wire_name} needs {parameter.name}: name the {kind.what} that it shall read.")
+        raise BadParameterError(f"{task.wire_name} needs {parameter.name}: name the {kind.what} to read.")
     given = parameter.check(values[parameter.name]) if parameter.name in values else None
     if given is None:
         return ()
@@ -159,7 +159,7 @@ def _source(kind: Read, name: str) -> Source:
 def _destinations(
     task: Task[Any, Any], values: Mapping[str, object], sources: Mapping[str, tuple[Source, ...]]
 ) -> dict[str, Path]:
-    """Where each written file goes: where the caller said, otherwise beside the first input."""
+    """Path of each output file: the one given, otherwise next to the first input."""
     places: dict[str, Path] = {}
     for parameter in task.writes:
         kind = parameter.kind
@@ -194,7 +194,7 @@ def _default_place(
 def _check_places(
     task: Task[Any, Any], destinations: Mapping[str, Path], sources: Mapping[str, tuple[Source, ...]]
 ) -> None:
-    """Refuse places that cannot be written, before hours of work are spent on what goes there."""
+    """Refuse output paths that cannot be written, before hours of work are spent."""
     inputs = {source.resolve() for named in sources.values() for source in named if isinstance(source, Path)}
     taken: dict[Path, str] = {}
     folders = {parameter.name for parameter in task.writes if parameter.is_folder}
@@ -202,9 +202,9 @@ def _check_places(
         place = path.resolve()
         safe_name(place.name if name in folders else path.name)
         if name in folders and place.exists() and not place.is_dir():
-            raise BadFileError(f"{path} is a file; name the folder that {name} shall be written to.")
+            raise BadFileError(f"{path} is a file; name the folder that {name} is written to.")
         if name not in folders and place.is_dir():
-            raise BadFileError(f"{path} is a folder; name the file that {name} shall be written to.")
+            raise BadFileError(f"{path} is a folder; name the file that {name} is written to.")
         if not place.parent.is_dir():
             raise BadFileError(f"The folder {path.parent} does not exist. Make it: mkdir -p {path.parent}.")
         if place in inputs:
@@ -215,6 +215,6 @@ def _check_places(
 
 
 def size_bytes(sources: Sequence[Source]) -> int | None:
-    """How much is read from what was named; None where one is no local file."""
+    """Size of the given files; None where one is no local file."""
     paths = [source for source in sources if isinstance(source, Path)]
     return total_bytes(paths) if len(paths) == len(sources) else None

@@ -1,4 +1,4 @@
-"""The submitting side's connection to one Hive: its store, its broker, and what may be done to its jobs."""
+"""A session with one Hive: its broker, its store, its ledger, and the operations on its jobs."""
 
 import dataclasses
 import inspect
@@ -32,7 +32,7 @@ from hive.wire.job import JobRecord, Specification
 
 
 class Session:
-    """One Hive as seen from here: its broker, its store, and what was submitted from this machine."""
+    """One Hive as seen from this machine: its broker, its store, and the ledger of submitted jobs."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -55,12 +55,12 @@ class Session:
 
     @cached_property
     def sender(self) -> Sender:
-        """What makes jobs known and lets them run."""
+        """Writes the records of jobs and sends their messages."""
         return Sender(self.settings, self.jobs)
 
     @property
     def broker_name(self) -> str:
-        """What the ledger calls this broker. Without its password, and one name for that of HIVE_HOME on any port."""
+        """Name of this broker in the ledger: no password, and one name for that of HIVE_HOME, whatever its port."""
         named = self.settings.origins["broker_url"]
         is_own = named in ("default", str(self.settings.password_file))
         return "home" if is_own else public_address(self.settings.broker_url) + urlsplit(self.settings.broker_url).path
@@ -96,7 +96,7 @@ class Session:
         return job_id
 
     def check(self) -> None:
-        """Find out now whether jobs can be sent, before gigabytes are hashed for a broker that is not there.
+        """Check now that jobs can be sent, before gigabytes are hashed for a broker that is unreachable.
 
         Raises
         ------
@@ -146,7 +146,7 @@ class Session:
             return self.note_if_over(self.jobs.find(prefix))
 
     def cost_with_parts(self, job: JobRecord) -> float | None:
-        """What a job and all its parts cost together; None where nobody knows it of one of them."""
+        """What a job and all its parts cost together; None where the cost of one is unknown."""
         ids = list(dict.fromkeys(part for plan in job.plans for part in plan))
         with reachable(self.settings):
             parts = self.jobs.get_many(ids)
@@ -160,12 +160,12 @@ class Session:
         return job
 
     def note_finished(self, job_id: str) -> None:
-        """Note that nothing is left to be done for a job. A ledger that cannot be written is no reason to stop here."""
+        """Mark a job as finished in the ledger, if the ledger can be written."""
         with suppress(LedgerError):
             self.ledger.finish(job_id)
 
     def places(self, job: JobRecord, folder: Path | None = None) -> dict[str, Path]:
-        """Where a job's written files belong: in `folder`, or as was said at its submission from here, or here."""
+        """Where a job's output files belong: in `folder`, or at the paths given when it was submitted here."""
         requested = {} if folder is not None else self.ledger.destinations(job.id)
         base = folder or Path()
         return {name: requested.get(name, base / Reference.parse(text).name) for name, text in job.outputs.items()}
@@ -179,7 +179,7 @@ class Session:
     def fetch(
         self, job: JobRecord, folder: Path | None = None, *, force: bool = False, observer: Observer | None = None
     ) -> dict[str, Path]:
-        """Bring a job's written files back: into `folder`, or where they were wanted when it was submitted here.
+        """Fetch a job's output files: into `folder`, or to the paths given when it was submitted here.
 
         Raises
         ------
@@ -236,8 +236,8 @@ class Session:
             self.sender.send_message(job.id, job.specification)
         except UnreachableError as error:
             raise UnreachableError(
-                f"The job {job.short_id} waits again, but the broker went away before its message was sent. "
-                "Workers find that out and send it, once the broker is back. "
+                f"The job {job.short_id} is queued again, but the broker became unreachable before its message "
+                "was sent. A worker notices and sends it once the broker is back. "
                 f"Come back to it: hive wait {job.short_id}."
             ) from error
 
@@ -262,7 +262,7 @@ class Session:
         budgets.check(self.settings, usd, budget_usd)
 
     def _forecast(self, requests: Sequence[Request]) -> tuple[Forecast | None, str]:
-        """What requests will cost, or why that cannot be said."""
+        """What requests will cost, or why that cannot be predicted."""
         sizes: list[int] = []
         for request in requests:
             of_files = [size_bytes(sources) for sources in request.sources.values()]

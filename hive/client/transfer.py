@@ -182,7 +182,7 @@ class Downloads:
         }
         for place, reference in missing.items():
             if not place.parent.is_dir():
-                raise BadFileError(f"The folder {place.parent} is gone. Bring the files elsewhere: hive fetch ID DIR.")
+                raise BadFileError(f"The folder {place.parent} is gone. Fetch the files elsewhere: hive fetch ID DIR.")
             if not reference.is_folder:
                 self._refuse_newer(place, job)
         if not missing:
@@ -231,7 +231,7 @@ class Downloads:
         if not self._force and place.exists() and place.stat().st_mtime > job.submitted_at.timestamp():
             raise BadFileError(
                 f"{place} is newer than the job {job.short_id}. Overwrite it: hive fetch {job.short_id} --force. "
-                f"Or bring the files elsewhere: hive fetch {job.short_id} DIR."
+                f"Or fetch the files elsewhere: hive fetch {job.short_id} DIR."
             )
 
 

@@ -51,7 +51,7 @@ class _Watch:
         self._warned = False
 
     def run(self) -> JobRecord:
-        """Follow the job as often as it takes."""
+        """Follow the job through all outages."""
         while True:
             try:
                 if self._follow():
@@ -115,7 +115,7 @@ def _answers(session: Session) -> bool:
 
 
 def follow(session: Session, job_id: str, watcher: Observer, attempt: int | None = None) -> Iterator[LogEntry]:
-    """Give every line of a job's log, those that are there and those that come, until the job has ended.
+    """Yield every line of a job's log, past and new, until the job has ended.
 
     A broker that is away is waited for; each line is given once.
 

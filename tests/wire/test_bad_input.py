@@ -44,7 +44,7 @@ def folder(tmp_path):
         ("gis dtm tile.laz nowhere/out.tif", "The folder nowhere does not exist."),
         ("gis dtm tile.laz out.tif extra", "unexpected extra argument"),
         ("gis dtm tile.laz out.tif --cel 1", "No such option"),
-        ("gis dtm", "gis.dtm needs cloud: name the point cloud that it shall read."),
+        ("gis dtm", "gis.dtm needs cloud: name the point cloud to read."),
         ("gis dmt tile.laz out.tif", "gis has no task 'dmt'. It has: dtm."),
         ("gis dtm_tile tile.laz", "gis has no task 'dtm_tile'. It has: dtm."),  # a part has no command
         (

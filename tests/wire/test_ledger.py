@@ -269,7 +269,7 @@ def test_a_ledger_that_cannot_be_used_is_one_sentence_and_stops_only_what_needs_
     else:
         file.write_bytes(b"not a database " * 1000)
     said = hive_up.run("submit", "test", code=1).stderr
-    assert said.startswith(f"hive: The list of what was submitted from here, {file}, cannot be used: ")
+    assert said.startswith(f"hive: The ledger of submitted jobs, {file}, cannot be used: ")
     assert len(said.splitlines()) == 1
     assert [job["id"] for job in hive_up.json("jobs")] == [job_id]
     up = hive_up.run("up", "--redis-only").stderr

@@ -169,7 +169,7 @@ def _sizes(task: "Task[Any, Any]", files: Sequence[str]) -> list[int]:
         return [0]
     first = task.reads[0]
     if not files:
-        raise BadParameterError(f"{task.wire_name} needs {first.name}: name the files that it shall read.")
+        raise BadParameterError(f"{task.wire_name} needs {first.name}: name the files to read.")
     groups = [list(files)] if first.is_repeated else list(files)
     sources = [sources_of(task, first, {first.name: group}) for group in groups]
     sizes = [size_bytes(one) for one in sources]
