@@ -10,7 +10,7 @@ from tornado.ioloop import IOLoop
 from hive.client import Session
 from hive.client.explain import shown
 from hive.errors import HiveError
-from hive.store import Changes, Hour, Spending
+from hive.store import Changes, Hour, Minute, Spending
 from hive.store.connection import reachable
 
 Event = tuple[str, Any]
@@ -28,7 +28,7 @@ class View:
         self._hour = Hour(session.broker, session.jobs)
         self._spending = Spending(session.broker)
         self._latest: dict[str, str] = {}
-        self._minutes: list[dict[str, Any]] = []
+        self._minutes: list[Minute] = []
 
     def begin(self) -> None:
         """Look for the first time, or again after nobody has looked.
@@ -48,7 +48,7 @@ class View:
     def snapshot(self) -> list[Event]:
         """Everything that a newly opened page needs, except the list of jobs."""
         latest = [(name, json.loads(text)) for name, text in self._latest.items() if name != "minute"]
-        return [*latest, ("hour", self._minutes)]
+        return [*latest, ("hour", [vars(minute) for minute in self._minutes])]
 
     def look(self) -> list[Event]:
         """Look again; returns what is different.
@@ -70,8 +70,8 @@ class View:
         parts: list[Event] = [
             ("workers", workers),
             ("queues", [vars(queue) for queue in queues]),
-            ("spending", spending),
-            ("minute", minute),
+            ("spending", vars(spending)),
+            ("minute", vars(minute)),
         ]
         events = [part for part in parts if self._is_new(*part)]
         if changes.jobs:
@@ -86,9 +86,9 @@ class View:
         self._latest[name] = text
         return is_new
 
-    def _update_hour(self, minute: dict[str, Any]) -> None:
+    def _update_hour(self, minute: Minute) -> None:
         """Append the present minute, or replace it as it was a moment ago."""
-        others = [other for other in self._minutes if other["at"] != minute["at"]]
+        others = [other for other in self._minutes if other.at != minute.at]
         self._minutes = [*others, minute][-len(self._minutes) :]
 
 

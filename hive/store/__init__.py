@@ -2,7 +2,7 @@
 
 from hive.store.accounts import Spending, Totals, read_totals
 from hive.store.jobs import JobStore, in_batches, new_id
-from hive.store.listing import Changes, ChangeSet, Hour, Listing, Page, Wanted
+from hive.store.listing import Changes, ChangeSet, Hour, Listing, Minute, Page, Wanted
 from hive.store.logs import LogEntry, LogStore
 from hive.store.registry import QueueReport, Registry
 
@@ -14,6 +14,7 @@ __all__ = [
     "Listing",
     "LogEntry",
     "LogStore",
+    "Minute",
     "Page",
     "QueueReport",
     "Registry",

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from hive.store import keys
 from hive.store.scripts import RUN_BOUNDS_S
@@ -132,6 +132,15 @@ def _today() -> date:
 _READ_AT_ONCE = 5_000
 
 
+@dataclass(frozen=True)
+class Spent:
+    """What ended jobs cost [US$], None if unknown; `unknown` jobs of unknown cost; whether all jobs have been read."""
+
+    usd: float | None
+    unknown: int
+    is_counted: bool
+
+
 class Spending:
     """What the jobs that have ended have cost, as far as that is known.
 
@@ -143,21 +152,17 @@ class Spending:
         self._known: dict[str, float] = {}
         self._since_ms: dict[str, float] = {}
 
-    def look(self, queues: Sequence[str]) -> dict[str, Any]:
-        """Sum up.
-
-        `usd` is None where nothing is known, `unknown` is the number of jobs whose cost nobody knows, and `is_counted`
-        says whether all jobs have been read.
-        """
+    def look(self, queues: Sequence[str]) -> Spent:
+        """Sum up."""
         counted = [self._read(queue) for queue in queues]
         pipeline = self._redis.pipeline(transaction=False)
         for queue in queues:
             pipeline.zcard(keys.finished(queue))
-        return {
-            "usd": round(sum(self._known.values()), 4) if self._known else None,
-            "unknown": max(0, sum(pipeline.execute()) - len(self._known)),
-            "is_counted": all(counted),
-        }
+        return Spent(
+            usd=round(sum(self._known.values()), 4) if self._known else None,
+            unknown=max(0, sum(pipeline.execute()) - len(self._known)),
+            is_counted=all(counted),
+        )
 
     def _read(self, queue: str) -> bool:
         """Read what the next jobs of a queue have cost; returns whether these were all."""

@@ -6,14 +6,14 @@ Nothing is written down for it: it is read from the times that Redis keeps anywa
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from hive.errors import NotFoundError
 from hive.store import keys
 from hive.store.jobs import BATCH, JobStore
 from hive.task.values import Json
-from hive.wire.job import JobRecord, State, from_milliseconds, rfc3339
+from hive.wire.job import JobRecord, State, rfc3339
 
 if TYPE_CHECKING:
     import redis
@@ -217,6 +217,15 @@ _MINUTE_MS = 60_000
 _MOST_READ = 2_000
 
 
+@dataclass(frozen=True)
+class Minute:
+    """A minute of the picture: when it began (RFC 3339), jobs that ended within it, jobs that waited at its end."""
+
+    at: str
+    finished: int
+    waiting: int
+
+
 class Hour:
     """The picture of the last hour, and how it goes on."""
 
@@ -224,7 +233,7 @@ class Hour:
         self._redis = client
         self._jobs = jobs
 
-    def read(self, queues: Sequence[str]) -> list[dict[str, Any]]:
+    def read(self, queues: Sequence[str]) -> list[Minute]:
         """Give one entry for each of the last 60 minutes, the present one last.
 
         `waiting` is counted at the end of each minute. A job that ran more than once counts as waiting until its last
@@ -237,7 +246,7 @@ class Hour:
         done = self._spans(starts[0], queues)
         return [_entry(starts[number], finished[number], still[number] + done[number]) for number in range(len(starts))]
 
-    def now(self, queues: Sequence[str], waiting: int) -> dict[str, Any]:
+    def now(self, queues: Sequence[str], waiting: int) -> Minute:
         """Give the entry of the present minute."""
         start = int(self._jobs.now_ms()) // _MINUTE_MS * _MINUTE_MS
         pipeline = self._redis.pipeline(transaction=False)
@@ -286,5 +295,5 @@ class Hour:
         ]
 
 
-def _entry(start_ms: int, finished: int, waiting: int) -> dict[str, Any]:
-    return {"at": rfc3339(from_milliseconds(start_ms)), "finished": finished, "waiting": waiting}
+def _entry(start_ms: int, finished: int, waiting: int) -> Minute:
+    return Minute(rfc3339(datetime.fromtimestamp(start_ms / 1000, UTC)), finished, waiting)

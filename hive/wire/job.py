@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, overload
 
 import msgspec
 
@@ -93,9 +93,9 @@ class Specification(Record, frozen=True, dict=True):
         return json.dumps(_without_none(values), separators=(",", ":"), allow_nan=False)
 
     @cached_property
-    def message(self) -> dict[str, Any]:
+    def message(self) -> dict[str, Json]:
         """The fields of `JobMessage` as they are sent and signed."""
-        message: dict[str, Any] = {
+        message: dict[str, Json] = {
             "parameters": dict(self.parameters),
             "inputs": dict(self.inputs),
             "outputs": dict(self.outputs),
@@ -207,6 +207,14 @@ class JobRecord:
             "parts": [part for plan in self.plans for part in plan],
             "parent": asked.parent or None,
         }
+
+
+@overload
+def rfc3339(time: datetime) -> str: ...
+
+
+@overload
+def rfc3339(time: datetime | None) -> str | None: ...
 
 
 def rfc3339(time: datetime | None) -> str | None:
