@@ -154,9 +154,9 @@ def tasks(settings: "Settings") -> Names:
 
 def identities(settings: "Settings") -> Names:
     """The identities of workers."""
-    from hive.home import access
+    from hive.home import users
 
-    return {identity.name: ", ".join(identity.queues) for identity in access.listed(settings)}
+    return {identity.name: ", ".join(identity.queues) for identity in users.identities(settings)}
 
 
 def deployed(settings: "Settings") -> Names:

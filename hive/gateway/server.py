@@ -29,7 +29,7 @@ from hive.gateway.guard import SafeHeaders, is_too_large, make_server
 from hive.gateway.handler import NotFound, RateLimited, TooLarge, Unauthorized
 from hive.gateway.incoming import Store
 from hive.home.log_files import cap
-from hive.home.network import SERVER, opened
+from hive.home.network import SERVER, network_access
 from hive.home.users import is_identity
 from hive.settings import Settings, tls_folder
 from hive.staging import open_store
@@ -124,7 +124,7 @@ def run(settings: Settings) -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     gateway = Gateway(make_context(settings))
     gateway.listen_at(settings.gateway_port, settings.gateway_host)
-    if network := opened(settings):
+    if network := network_access(settings):
         gateway.listen_encrypted(settings.gateway_port, network.address, tls_folder(settings.home) / SERVER)
     loop = IOLoop.current()
     for number in (signal.SIGTERM, signal.SIGINT):

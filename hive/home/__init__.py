@@ -7,7 +7,7 @@ from hive.errors import ServiceError
 from hive.home import gateway_process, log_files, redis_server, tunnels
 from hive.home.keys import make_keys
 from hive.home.location import elsewhere, refuse_while_moving
-from hive.home.network import close_to_network, open_to_network, opened
+from hive.home.network import close_to_network, network_access, open_to_network
 from hive.home.overview import overview
 from hive.home.redis_server import running_pid
 from hive.home.service import Service
@@ -17,13 +17,13 @@ __all__ = [
     "Service",
     "bring_up",
     "elsewhere",
-    "hold",
     "overview",
     "running_pid",
     "start",
     "start_open",
     "stop",
-    "stop_here",
+    "stop_services",
+    "supervise",
 ]
 
 _LOOK_EVERY_S = 2.0
@@ -42,7 +42,7 @@ def start(settings: Settings, *, with_gateway: bool = True) -> list[Service]:
     _refuse_containers(settings)
     refuse_while_moving(settings)
     if elsewhere(settings) is not None:
-        stop_here(settings)
+        stop_services(settings)
         return tunnels.start_all(settings)
     if redis_server.running_pid(settings) is None:
         close_to_network(settings)
@@ -61,7 +61,7 @@ def start_open(settings: Settings, name: str | None, *, with_gateway: bool = Tru
     refuse_while_moving(settings)
     if home := elsewhere(settings):
         raise ServiceError(f"The home of this Hive is {home.destination}, and is not opened from here. Use: hive up.")
-    found = opened(settings)
+    found = network_access(settings)
     if redis_server.running_pid(settings) is not None:
         if found is None or name not in (None, found.name):
             raise ServiceError("Redis runs already, and is not open to the network there. Stop it first: hive down.")
@@ -99,10 +99,10 @@ def stop(settings: Settings) -> dict[str, int]:
     ServiceError
         One does not end.
     """
-    return tunnels.stop_all(settings) | stop_here(settings)
+    return tunnels.stop_all(settings) | stop_services(settings)
 
 
-def stop_here(settings: Settings) -> dict[str, int]:
+def stop_services(settings: Settings) -> dict[str, int]:
     """Stop Redis and the gateway of this machine, and no tunnel; returns their former processes by name.
 
     Raises
@@ -114,7 +114,7 @@ def stop_here(settings: Settings) -> dict[str, int]:
     return {name: pid for name, pid in stopped.items() if pid is not None}
 
 
-def hold(settings: Settings, *, with_gateway: bool = True) -> None:
+def supervise(settings: Settings, *, with_gateway: bool = True) -> None:
     """Start what ends again, until this process is told to end (SIGTERM, Ctrl-C); then stop everything.
 
     Raises
@@ -133,7 +133,7 @@ def hold(settings: Settings, *, with_gateway: bool = True) -> None:
 
 def _has_ended(settings: Settings, with_gateway: bool) -> bool:
     if elsewhere(settings) is not None:
-        return any(tunnels.state(settings, one).state == "stopped" for one in tunnels.planned(settings))
+        return any(tunnels.state(settings, one).state == "stopped" for one in tunnels.all_tunnels(settings))
     if with_gateway and gateway_process.running_pid(settings) is None:
         return True
     return redis_server.running_pid(settings) is None

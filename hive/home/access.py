@@ -12,9 +12,9 @@ from hive.errors import NotFoundError, SettingError, UnreachableError
 from hive.home import containers, redis_server
 from hive.home.keys import give_worker_keys
 from hive.home.location import elsewhere, hand_over
-from hive.home.network import MAC, opened
+from hive.home.network import MAC, network_access
 from hive.home.service import HOST
-from hive.home.users import Identity, identities, identity_file, is_identity, keep_identity, worker_user
+from hive.home.users import identities, identity_file, is_identity, keep_identity, worker_user
 from hive.settings import ROLES, Settings, containers_folder, secret, tls_folder, worker_token, write_private
 from hive.store import keys
 from hive.store.connection import reachable
@@ -75,11 +75,6 @@ def add(
     return place
 
 
-def listed(settings: Settings) -> list[Identity]:
-    """All identities, by name."""
-    return identities(settings)
-
-
 def remove(settings: Settings, name: str) -> bool:
     """Revoke an identity: its connections are closed at once, and neither Redis nor the gateway knows it any more.
 
@@ -131,17 +126,17 @@ def _hand_out(
     write_private(folder / "gateway.token", worker_token(secret(settings.home / "gateway.token"), name))
     give_worker_keys(settings, folder, queues)
     write_private(folder / "config.toml", _config(settings, name, queues, in_container))
-    if in_container or opened(settings):
-        from hive.home.network import Authority  # noqa: PLC0415  100 ms that a tunnel need not pay
+    if in_container or network_access(settings):
+        from hive.home.certificates import CertificateAuthority  # noqa: PLC0415  100 ms that a tunnel need not pay
 
-        Authority(tls_folder(settings.home)).give(folder, name)
+        CertificateAuthority(tls_folder(settings.home)).issue(folder, name)
     if in_container:
         containers.let_read(folder)
 
 
 def _config(settings: Settings, name: str, queues: Sequence[str], in_container: bool) -> str:
     """The settings of its machine: the way to this one, and who it is."""
-    found = opened(settings)
+    found = network_access(settings)
     host = MAC if in_container else found.name if found else HOST
     scheme = "s" if found else ""
     config = _CONFIG.format(

@@ -1,4 +1,4 @@
-"""Start and stop the gateway of this Hive: a process of its own, that outlives the command which starts it."""
+"""Start and stop the gateway of this Hive: a process of its own that outlives the command that starts it."""
 
 import http.client
 import os
@@ -55,13 +55,13 @@ def start(settings: Settings) -> Service:
     if not _answers(process, settings.gateway_port, token):
         process.kill()
         _pid_file(settings).unlink(missing_ok=True)
-        raise ServiceError(f"The gateway did not start. Its log says why: {log_file(settings)}.")
+        raise ServiceError(f"The gateway did not start. See its log: {log_file(settings)}.")
     process.returncode = 0  # it outlives this command, which need not wait for it
     return Service("gateway", address, process.pid, is_new=True)
 
 
 def stop(settings: Settings) -> int | None:
-    """Stop the gateway; returns its former pid, None where it did not run.
+    """Stop the gateway; returns its former pid, None if it did not run.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def stop(settings: Settings) -> int | None:
 
 
 def running_pid(settings: Settings) -> int | None:
-    """The process of this Hive's gateway; None where it does not run, also where the pid file is stale."""
+    """The process of this Hive's gateway; None if it does not run, or the pid file is stale."""
     try:
         pid = int(_pid_file(settings).read_text())
         process = psutil.Process(pid)

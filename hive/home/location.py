@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 
 from hive.errors import ServiceError, UnreachableError
 from hive.home import tunnels
-from hive.home.tunnels import Tunnel, TunnelState, alone
+from hive.home.tunnels import Tunnel, TunnelState, unshared_ssh
 from hive.settings import Settings, moved_file, write_private
 from hive.wire.record import read_record
 
@@ -51,16 +51,16 @@ def elsewhere(settings: Settings) -> Home | None:
     return read_record(Home, file.read_bytes(), str(file))
 
 
-def declare(settings: Settings, home: Home) -> None:
+def record_move(settings: Settings, home: Home) -> None:
     """Say that the home is there from now on, and hold the way to it in each later `hive up`."""
-    tunnels.keep(settings, home.tunnel)
+    tunnels.add(settings, home.tunnel)
     write_private(moved_file(settings.home), json.dumps(asdict(home)))
 
 
-def declare_here(settings: Settings, home: Home) -> None:
+def record_return(settings: Settings, home: Home) -> None:
     """Say that the home is here from now on."""
     moved_file(settings.home).unlink(missing_ok=True)
-    tunnels.forget(settings, home.name)
+    tunnels.remove(settings, home.name)
 
 
 def state(settings: Settings, home: Home) -> TunnelState:
@@ -68,7 +68,7 @@ def state(settings: Settings, home: Home) -> TunnelState:
     return tunnels.state(settings, home.tunnel)
 
 
-def await_way(settings: Settings, home: Home) -> None:
+def wait_for_tunnel(settings: Settings, home: Home) -> None:
     """Wait until the tunnel to it is up.
 
     Raises
@@ -137,7 +137,7 @@ def hand_over(settings: Settings, file: str, content: str | None) -> None:
     command = (_REMOVE if content is None else _WRITE).format(home=home.name, file=file)
     try:
         ended = subprocess.run(  # noqa: S603  a list of words; the names in the command have been checked
-            [*alone(home.ssh_config), "--", home.destination, command],
+            [*unshared_ssh(home.ssh_config), "--", home.destination, command],
             input=(content or "").encode(), capture_output=True, check=False, timeout=_CONNECT_S,
         )  # fmt: skip
         words = ended.stderr.decode(errors="replace").strip().rpartition("\n")[2].rstrip(".\r")

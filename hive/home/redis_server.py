@@ -14,7 +14,7 @@ import psutil
 import redis
 
 from hive.errors import ServiceError
-from hive.home.network import SERVER, opened
+from hive.home.network import SERVER, network_access
 from hive.home.service import HOST as _HOST
 from hive.home.service import Service, has_ended, refuse_taken_port
 from hive.home.users import users
@@ -88,7 +88,7 @@ def start(settings: Settings) -> Service:
     )
     if ended.returncode != 0 or not _answers(settings):
         words = _last_words(files.log, log_start, ended)
-        if opened(settings) is not None and "tls" in words.lower():
+        if network_access(settings) is not None and "tls" in words.lower():
             raise ServiceError(
                 f"{program} has no TLS, and Redis is opened to the network with TLS only. Get one that has: "
                 "brew install redis, or apt install redis-server."
@@ -213,13 +213,13 @@ def _already_running(settings: Settings, pid: int) -> Service:
 
 
 def _shown(settings: Settings) -> str:
-    found = opened(settings)
+    found = network_access(settings)
     return f"{found.name if found else _HOST}:{settings.redis_port}"
 
 
 def _listening(settings: Settings) -> str:
     """Where Redis listens: here, or where it is open to the network there too, and then to TLS and nothing else."""
-    found = opened(settings)
+    found = network_access(settings)
     if found is None:
         return f"bind {_HOST}\nport {settings.redis_port}"
     folder = tls_folder(settings.home) / SERVER

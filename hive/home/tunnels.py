@@ -1,14 +1,14 @@
-"""Tunnels over ssh from here: they bring Redis and the gateway to machines, or those of another machine here.
+"""SSH tunnels from here: they forward Redis and the gateway to other machines, or those of another machine to here.
 
-They begin and end at 127.0.0.1, so no port is open to a network on either side. Each is held by a process of its own
-(`tunnel_keeper`), from `hive up` to `hive down`.
+They begin and end at 127.0.0.1, so no port is open to a network on either side. Each has a supervisor process
+(`tunnel_supervisor`), from `hive up` to `hive down`.
 """
 
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,14 @@ from typing import Any
 import psutil
 
 from hive.errors import ServiceError
-from hive.home import tunnel_keeper
+from hive.home import tunnel_supervisor
 from hive.home.service import HOST, Service, has_ended
 from hive.settings import Settings, write_private
 from hive.wire.record import read_record
 
 _STOP_S = 10.0
-_LOOK_EVERY_S = 0.05
-# Nobody is there to be asked; our agent, screen and commands stay here; a silent connection ends within 15 s.
+_POLL_S = 0.05
+# Nobody can answer a prompt; our agent, screen and commands stay here; a silent connection ends within 15 s.
 _OPTIONS = {
     "BatchMode": "yes",
     "ConnectTimeout": "10",
@@ -35,8 +35,8 @@ _OPTIONS = {
     "RemoteCommand": "none",
     "RequestTTY": "no",
 }
-_ALONE = {"ControlMaster": "no", "ControlPath": "none", "ExitOnForwardFailure": "yes"}
-# `$PPID` is the sshd of this connection. `cat` ends when ssh here ends, and so does everything when this side is gone.
+_UNSHARED = {"ControlMaster": "no", "ControlPath": "none", "ExitOnForwardFailure": "yes"}
+# `$PPID` is the sshd of this connection. `cat` ends when ssh here ends: nothing stays there when this side is gone.
 _HOLD = """sh -c 'echo $PPID >"$HOME/{folder}/{name}/tunnel.pid"; echo "{up}"; exec cat >/dev/null'"""
 _CLEAR = (
     """sh -c 'pid=$(cat "$HOME/{folder}/{name}/tunnel.pid") && """
@@ -46,9 +46,9 @@ _CLEAR = (
 
 @dataclass(frozen=True)
 class Tunnel:
-    """To which machine, with which file of ssh's settings, and at which ports of 127.0.0.1 it ends there.
+    """To which machine, with which ssh configuration, and to which ports of 127.0.0.1 there.
 
-    With `is_home` Redis and the gateway are there, at these ports, and the tunnel brings them here.
+    With `is_home` Redis and the gateway are there, on these ports, and are forwarded to here.
     """
 
     name: str
@@ -60,23 +60,23 @@ class Tunnel:
 
     @property
     def service(self) -> str:
-        """What it is called beside Redis and the gateway."""
+        """Its name among the services."""
         return "tunnel home" if self.is_home else f"tunnel {self.name}"
 
     @property
     def folder(self) -> str:
-        """Where it keeps its notes in the home folder there."""
+        """Its folder in the home folder there."""
         return ".hive-home" if self.is_home else ".hive-worker"
 
     @property
     def forwardings(self) -> tuple[int, int]:
-        """The ports there: for Redis and for the gateway."""
+        """Ports there: of Redis and of the gateway."""
         return self.redis_port, self.gateway_port
 
 
 @dataclass(frozen=True)
 class TunnelState:
-    """How a tunnel is: `up`, `down`, `connecting`, or `stopped` where nobody holds it."""
+    """State of a tunnel: `up`, `down`, `connecting`, or `stopped` without a supervisor."""
 
     name: str
     destination: str
@@ -92,67 +92,70 @@ class TunnelState:
 
 def ssh_command(ssh_config: str) -> list[str]:
     """The system's ssh, with the user's own settings, agent, jump hosts and known hosts."""
-    options = [word for name, value in _OPTIONS.items() for word in ("-o", f"{name}={value}")]
-    return ["ssh", *(["-F", ssh_config] if ssh_config else []), *options]
+    return ["ssh", *(["-F", ssh_config] if ssh_config else []), *_options(_OPTIONS)]
 
 
-def alone(ssh_config: str) -> list[str]:
-    """As `ssh_command`, over a connection that nobody shares."""
-    return [*ssh_command(ssh_config), *(word for name, value in _ALONE.items() for word in ("-o", f"{name}={value}"))]
+def unshared_ssh(ssh_config: str) -> list[str]:
+    """As `ssh_command`, over a connection of its own, also where the user shares one (ControlMaster)."""
+    return [*ssh_command(ssh_config), *_options(_UNSHARED)]
+
+
+def _options(options: Mapping[str, str]) -> list[str]:
+    return [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
 
 
 def forwardings(settings: Settings, ports: tuple[int, int]) -> list[str]:
-    """What ssh is told to bring to these ports of the machine: Redis and the gateway of this home."""
+    """Options that forward Redis and the gateway of this home to these ports of the machine."""
     own = (settings.redis_port, settings.gateway_port)
     pairs = zip(ports, own, strict=True)
     return [word for there, here in pairs for word in ("-R", f"{HOST}:{there}:{HOST}:{here}")]
 
 
 def _forwardings_home(settings: Settings, ports: tuple[int, int]) -> list[str]:
-    """What ssh is told to bring from these ports of the machine to the usual ones here."""
+    """Options that forward these ports of the machine to the usual ones here."""
     own = (settings.redis_port, settings.gateway_port)
     pairs = zip(ports, own, strict=True)
     return [word for there, here in pairs for word in ("-L", f"{HOST}:{here}:{HOST}:{there}")]
 
 
-def keep(settings: Settings, tunnel: Tunnel) -> None:
-    """Write a tunnel down, for each later `hive up`."""
+def add(settings: Settings, tunnel: Tunnel) -> None:
+    """Add a tunnel, for each later `hive up`."""
     write_private(_plan_file(settings, tunnel.name), json.dumps(asdict(tunnel)))
 
 
-def planned(settings: Settings) -> list[Tunnel]:
+def all_tunnels(settings: Settings) -> list[Tunnel]:
     """All tunnels of this home, by name."""
     return [read_record(Tunnel, file.read_bytes(), str(file)) for file in sorted(_folder(settings).glob("*.plan"))]
 
 
 def start_all(settings: Settings) -> list[Service]:
-    """Hold every tunnel."""
-    return [start(settings, one) for one in planned(settings)]
+    """Start every tunnel."""
+    return [start(settings, tunnel) for tunnel in all_tunnels(settings)]
 
 
 def stop_all(settings: Settings) -> dict[str, int]:
-    """Let go of every tunnel; returns the former processes by name."""
-    ended = {one.service: stop(settings, one.name) for one in planned(settings)}
+    """Stop every tunnel; returns the former processes by name."""
+    ended = {tunnel.service: stop(settings, tunnel.name) for tunnel in all_tunnels(settings)}
     return {name: pid for name, pid in ended.items() if pid is not None}
 
 
 def start(settings: Settings, tunnel: Tunnel) -> Service:
-    """Hold a tunnel, if nobody holds it yet. It may take a while to come up: see `state`."""
+    """Start a tunnel that does not run yet. It may take a while to come up: see `state`."""
     address = f"{tunnel.destination} {HOST}:{tunnel.redis_port}"
     command = _command(settings, tunnel)
     pid = _running_pid(settings, tunnel.name)
-    if pid is not None and _told(settings, tunnel.name).get("command") == command:
+    if pid is not None and _record(settings, tunnel.name).get("command") == command:
         return Service(tunnel.service, address, pid, is_new=False)
-    stop(settings, tunnel.name)  # what it held ended at other ports
-    pid = _start_keeper(settings, tunnel, json.dumps({"command": command, "clear": _clear(tunnel)}))
+    stop(settings, tunnel.name)  # it ended at other ports
+    pid = _start_supervisor(settings, tunnel, json.dumps({"command": command, "clear": _clear(tunnel)}))
     return Service(tunnel.service, address, pid, is_new=True)
 
 
-def _start_keeper(settings: Settings, tunnel: Tunnel, work: str) -> int:
+def _start_supervisor(settings: Settings, tunnel: Tunnel, work: str) -> int:
     with _log_file(settings, tunnel.name).open("w") as log:
         process = subprocess.Popen(  # noqa: S603  our own program; what it runs is a list of words
             # -I -S: without the environment's packages, it takes half the memory.
-            [sys.executable, "-I", "-S", *_words_of_keeper(settings, tunnel.name)],
+            [sys.executable, "-I", "-S", *_supervisor_arguments(settings, tunnel.name)],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
@@ -160,7 +163,7 @@ def _start_keeper(settings: Settings, tunnel: Tunnel, work: str) -> int:
         )
     try:
         _hand_over(settings, tunnel, process, work)
-    except BaseException:  # Ctrl-C too must not leave one of which nobody knows
+    except BaseException:  # Ctrl-C must not leave an unknown process either
         process.kill()
         process.wait()
         raise
@@ -169,20 +172,20 @@ def _start_keeper(settings: Settings, tunnel: Tunnel, work: str) -> int:
 
 
 def _hand_over(settings: Settings, tunnel: Tunnel, process: subprocess.Popen[bytes], work: str) -> None:
-    """Give a keeper its work, and wait until it has begun."""
+    """Give the supervisor its work, and wait until it has begun."""
     assert process.stdin is not None  # noqa: S101  it is a pipe
     process.stdin.write(work.encode())
     process.stdin.close()
     end = time.monotonic() + _STOP_S
-    while _told(settings, tunnel.name).get("pid") != process.pid:
+    while _record(settings, tunnel.name).get("pid") != process.pid:
         if process.poll() is not None or time.monotonic() > end:
             log_file = _log_file(settings, tunnel.name)
-            raise ServiceError(f"The tunnel to {tunnel.destination} did not start. Its log says why: {log_file}.")
-        time.sleep(_LOOK_EVERY_S)
+            raise ServiceError(f"The tunnel to {tunnel.destination} did not start. See its log: {log_file}.")
+        time.sleep(_POLL_S)
 
 
 def stop(settings: Settings, name: str) -> int | None:
-    """Let go of a tunnel; returns the former process, None where nobody held it.
+    """Stop a tunnel; returns the former process, None if it did not run.
 
     Raises
     ------
@@ -199,64 +202,69 @@ def stop(settings: Settings, name: str) -> int | None:
     return pid
 
 
-def forget(settings: Settings, name: str) -> None:
-    """Let go of a tunnel, and do not hold it again."""
+def remove(settings: Settings, name: str) -> None:
+    """Stop a tunnel, and do not start it again."""
     stop(settings, name)
     for file in (_plan_file(settings, name), _log_file(settings, name)):
         file.unlink(missing_ok=True)
 
 
 def state(settings: Settings, tunnel: Tunnel) -> TunnelState:
-    """How a tunnel is."""
-    told = _told(settings, tunnel.name)
+    """The state of a tunnel."""
+    record = _record(settings, tunnel.name)
     if _running_pid(settings, tunnel.name) is None:
         return TunnelState(tunnel.name, tunnel.destination, "stopped")
-    shown = {name: told[name] for name in ("state", "since_s", "drops", "error")}
+    shown = {name: record[name] for name in ("state", "since_s", "drops", "error")}
     return TunnelState(tunnel.name, tunnel.destination, **shown)
 
 
 def states(settings: Settings) -> Iterator[TunnelState]:
-    """How all tunnels to workers are."""
-    return (state(settings, one) for one in planned(settings) if not one.is_home)
+    """The states of all tunnels to workers."""
+    return (state(settings, tunnel) for tunnel in all_tunnels(settings) if not tunnel.is_home)
 
 
 def with_tunnels(workers: Iterable[dict[str, Any]], tunnels: Iterable[TunnelState]) -> list[dict[str, Any]]:
-    """Say of each worker how the tunnel to its machine is; None where there is none."""
-    held = {one.name: one.to_json() for one in tunnels}
-    return [one | {"tunnel": held.get(one["name"].partition("@")[2])} for one in workers]
+    """Add to each worker the state of the tunnel to its machine; None without one."""
+    by_host = {tunnel.name: tunnel.to_json() for tunnel in tunnels}
+    return [worker | {"tunnel": by_host.get(worker["name"].partition("@")[2])} for worker in workers]
 
 
 def _command(settings: Settings, tunnel: Tunnel) -> list[str]:
-    brings = _forwardings_home if tunnel.is_home else forwardings
-    words = [*alone(tunnel.ssh_config), *brings(settings, tunnel.forwardings)]
-    hold = _HOLD.format(folder=tunnel.folder, name=tunnel.name, up=tunnel_keeper.UP)
+    options = _forwardings_home if tunnel.is_home else forwardings
+    words = [*unshared_ssh(tunnel.ssh_config), *options(settings, tunnel.forwardings)]
+    hold = _HOLD.format(folder=tunnel.folder, name=tunnel.name, up=tunnel_supervisor.UP)
     return [*words, "--", tunnel.destination, hold]
 
 
 def _clear(tunnel: Tunnel) -> list[str]:
-    return [*alone(tunnel.ssh_config), "--", tunnel.destination, _CLEAR.format(folder=tunnel.folder, name=tunnel.name)]
+    return [
+        *unshared_ssh(tunnel.ssh_config),
+        "--",
+        tunnel.destination,
+        _CLEAR.format(folder=tunnel.folder, name=tunnel.name),
+    ]
 
 
-def _words_of_keeper(settings: Settings, name: str) -> list[str]:
-    return [tunnel_keeper.__file__, str(_state_file(settings, name))]
+def _supervisor_arguments(settings: Settings, name: str) -> list[str]:
+    return [tunnel_supervisor.__file__, str(_state_file(settings, name))]
 
 
 def _running_pid(settings: Settings, name: str) -> int | None:
     try:
-        process = psutil.Process(int(_told(settings, name)["pid"]))
-        is_ours = process.cmdline()[-2:] == _words_of_keeper(settings, name)
+        process = psutil.Process(int(_record(settings, name)["pid"]))
+        is_ours = process.cmdline()[-2:] == _supervisor_arguments(settings, name)
         return process.pid if is_ours and process.status() != psutil.STATUS_ZOMBIE else None
     except (KeyError, psutil.Error):
         return None
 
 
-def _told(settings: Settings, name: str) -> dict[str, Any]:
-    """What the keeper of a tunnel has written down last."""
+def _record(settings: Settings, name: str) -> dict[str, Any]:
+    """What the supervisor of a tunnel has recorded last."""
     try:
-        told: dict[str, Any] = json.loads(_state_file(settings, name).read_text())
+        record: dict[str, Any] = json.loads(_state_file(settings, name).read_text())
     except (OSError, ValueError):
         return {}
-    return told
+    return record
 
 
 def _folder(settings: Settings) -> Path:

@@ -12,7 +12,7 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
 from hive.errors import HiveError, SettingError, UnreachableError
-from hive.home.network import opened
+from hive.home.network import network_access
 from hive.machines import host_keys
 from hive.machines.first_start import AtFirstStart, Installer, Limits, common_values, script, worker_settings
 from hive.machines.records import Machine, Records
@@ -206,7 +206,7 @@ def choose_installer(settings: Settings, route: str | None, ssh_key: str, ssh_fr
     UnreachableError, DeployError
         Something that the route needs is missing.
     """
-    choice = Route(route) if route else Route.LAN if opened(settings) is not None else Route.SSH
+    choice = Route(route) if route else Route.LAN if network_access(settings) is not None else Route.SSH
     makers = {Route.SSH: _over_ssh, Route.LAN: _at_first_start}
     return makers[choice](settings, ssh_key, ssh_from)
 
@@ -221,7 +221,7 @@ def _over_ssh(settings: Settings, ssh_key: str, ssh_from: str) -> Installer:
 
 
 def _at_first_start(settings: Settings, ssh_key: str, ssh_from: str) -> Installer:
-    if opened(settings) is None:
+    if network_access(settings) is None:
         raise SettingError(
             "Rented machines cannot reach this Hive, which listens on 127.0.0.1 only. Leave out --via lan, so that "
             "Hive connects to them; or open it: hive down, then hive up --lan --address NAME."

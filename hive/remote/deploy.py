@@ -11,8 +11,8 @@ from typing import Any
 from hive.client import Session
 from hive.errors import DeployError, SettingError, UnreachableError
 from hive.home import gateway_process, redis_server
-from hive.home.location import await_way, elsewhere
-from hive.home.network import opened
+from hive.home.location import elsewhere, wait_for_tunnel
+from hive.home.network import network_access
 from hive.remote import bundle, records
 from hive.remote.host import Host, Target, Via, look_at, name_for, nodes_of, refuse_unfit, words_of
 from hive.remote.records import Record, home_files, identity_for, is_outdated, refuse_foreign, revoke
@@ -178,13 +178,13 @@ def _wanted(settings: Settings, target: Target) -> Record:
         earlier = Record(
             name, target.destination, "", _DEFAULT_CAPABILITIES, Via.VENV, settings.deploy_python, False, None
         )
-        has_tunnel = opened(settings) is None
+        has_tunnel = network_access(settings) is None
     else:
         has_tunnel = earlier.ports is not None
     if earlier.destination != target.destination:
         raise SettingError(f"{name} is deployed to {earlier.destination}. Choose another name: --name NAME.")
     has_tunnel = has_tunnel if target.has_tunnel is None else target.has_tunnel
-    if not has_tunnel and opened(settings) is None:
+    if not has_tunnel and network_access(settings) is None:
         raise SettingError(
             "This Mac side is not open to the network. Open it: hive down, then hive up --lan. Or: --tunnel."
         )
@@ -213,7 +213,7 @@ def refuse_unready(settings: Settings) -> None:
         Something that is copied, or ssh itself, is missing.
     """
     if home := elsewhere(settings):
-        await_way(settings, home)
+        wait_for_tunnel(settings, home)
     elif redis_server.running_pid(settings) is None or gateway_process.running_pid(settings) is None:
         raise UnreachableError(
             "Redis and the gateway do not both run here, and the worker needs them. Start them: hive up."

@@ -20,7 +20,7 @@ from hive.errors import DeployError, ServiceError
 from hive.home.keys import ELSEWHERE
 from hive.home.location import Home
 from hive.home.service import HOST
-from hive.home.tunnels import alone
+from hive.home.tunnels import unshared_ssh
 from hive.home.users import identities, identity_file
 from hive.remote import bundle
 from hive.remote.host import Host, Via, look_at, refuse_unfit
@@ -314,7 +314,7 @@ class HomeMachine:
         through = ["-W", f"{HOST}:{self._home.ports[0]}"]
         try:
             ended = subprocess.run(  # noqa: S603  a list of words; what is a host has been checked
-                [*alone(self._home.ssh_config), *through, "--", self._home.destination],
+                [*unshared_ssh(self._home.ssh_config), *through, "--", self._home.destination],
                 input=_QUESTION, capture_output=True, check=False, timeout=_REACH_S,
             )  # fmt: skip
             answers = ended.stdout.startswith((b"+", b"-"))

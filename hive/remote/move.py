@@ -1,7 +1,7 @@
 """Moving the home of a Hive, its Redis and its gateway, to another machine and back.
 
 Until the copy there has answered with all that was here, this side stays the home: whatever goes wrong before, Redis
-and the gateway are started here again, with their own data. The one moment that counts is `declare`.
+and the gateway are started here again, with their own data. The one moment that counts is `record_move`.
 """
 
 import contextlib
@@ -15,9 +15,9 @@ from typing import Any
 
 from hive.client import Session
 from hive.errors import DeployError, HiveError, NotFoundError, ServiceError, SettingError, UnreachableError
-from hive.home import bring_up, elsewhere, gateway_process, inventory, redis_server, stop_here, tunnels
-from hive.home.location import Home, await_way, declare, declare_here, moving
-from hive.home.network import opened
+from hive.home import bring_up, elsewhere, gateway_process, inventory, redis_server, stop_services, tunnels
+from hive.home.location import Home, moving, record_move, record_return, wait_for_tunnel
+from hive.home.network import network_access
 from hive.remote import bundle, home_machine, records
 from hive.remote.deploy import deploy
 from hive.remote.home_machine import PAUSE_S, Counts, HomeMachine, Observer, keeps_files
@@ -84,10 +84,10 @@ def move(settings: Settings, destination: str, via: Via | None, python: str | No
                 home, counts = _Move(settings, wanted, connection, observer).run()
             else:
                 home, counts = found, None
-                stop_here(settings)
+                stop_services(settings)
                 _renew(settings, found, connection, observer)
     tunnels.start_all(settings)
-    await_way(settings, home)
+    wait_for_tunnel(settings, home)
     repointed, untold = repoint(settings, home, observer) if counts is not None else ((), {})
     through = tuple(one.name for one in _through(settings, home))
     return Moved(home, counts, repointed, untold, through)
@@ -119,7 +119,7 @@ def _refuse_unfit(settings: Settings) -> None:
         raise UnreachableError(
             "Redis and the gateway do not both run here, and only a whole home can move. First: hive up."
         )
-    if opened(settings) is not None:
+    if network_access(settings) is not None:
         raise SettingError("This Mac side is open to the network. Close it first: hive down, then hive up.")
     _refuse_local_workers(settings)
     for name in ("broker_url", "gateway_url"):
@@ -189,7 +189,7 @@ class _Move:
         self._tell("stopping Redis and the gateway here")
         try:
             counts = self._switch(machine)
-            declare(self._settings, self._home)
+            record_move(self._settings, self._home)
             machine.begin()
             machine.await_start()
         except BaseException:
@@ -214,7 +214,7 @@ class _Move:
 
     def _undo(self, machine: HomeMachine) -> None:
         self._tell("it did not work; starting Redis and the gateway here again")
-        declare_here(self._settings, self._home)
+        record_return(self._settings, self._home)
         with contextlib.suppress(HiveError):
             machine.control("park")
         if redis_server.running_pid(self._settings) is not None:
@@ -249,7 +249,7 @@ def move_back(settings: Settings, observer: Observer) -> Moved:
     if home is None:
         return Moved(None, None)
     with moving(settings), Connection(home.destination, home.ssh_config) as connection:
-        stop_here(settings)  # what an earlier move back has started and not finished
+        stop_services(settings)  # what an earlier move back has started and not finished
         machine = HomeMachine(settings, home, connection, observer)
         counts = _Return(settings, home, machine, observer).run()
         tunnels.start_all(settings)
@@ -275,7 +275,7 @@ def take_back(settings: Settings) -> Home:
         raise NotFoundError("The home of this Hive is here. Where it is: hive home.")
     with moving(settings):
         tunnels.stop_all(settings)
-        declare_here(settings, home)
+        record_return(settings, home)
     return home
 
 
@@ -296,7 +296,7 @@ class _Return:
         self._tell(f"stopping Redis and the gateway on {self._home.destination}")
         try:
             counts = self._switch()
-            declare_here(self._settings, self._home)
+            record_return(self._settings, self._home)
         except BaseException:
             self._undo()
             raise
@@ -316,7 +316,7 @@ class _Return:
 
     def _undo(self) -> None:
         self._tell(f"it did not work; starting Redis and the gateway on {self._home.destination} again")
-        declare(self._settings, self._home)
+        record_move(self._settings, self._home)
         with contextlib.suppress(HiveError):
             gateway_process.stop(self._settings)
             redis_server.stop(self._settings)

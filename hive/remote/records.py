@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 
 from hive.errors import DeployError, NotFoundError
 from hive.home import access
-from hive.home.network import opened
+from hive.home.network import network_access
 from hive.home.service import HOST
+from hive.home.users import identities
 from hive.remote.host import nodes_of
 from hive.settings import ROLES, SETTINGS, Settings, write_private
 from hive.versions import store_kind
@@ -99,7 +100,7 @@ _CERTIFICATE = "cert.pem"
 def is_outdated(settings: Settings, record: Record) -> bool:
     """Whether the worker needs another identity: it shall serve other capabilities, or come by another way."""
     queues = [one.capability for one in nodes_of(record.capabilities)]
-    known = {one.name: list(one.queues) for one in access.listed(settings)}
+    known = {one.name: list(one.queues) for one in identities(settings)}
     return known.get(record.name) != queues or not _fits(settings, _identity_folder(settings, record))
 
 
@@ -121,7 +122,7 @@ def refuse_foreign(settings: Settings, name: str) -> None:
     """
     if name in (*ROLES, "default"):
         raise DeployError(f"A worker cannot be called {name}. Choose another name: --name NAME.")
-    if name in {one.name for one in access.listed(settings)}:
+    if name in {one.name for one in identities(settings)}:
         raise DeployError(f"{name} is an identity of `hive access add`. Choose another name: --name NAME.")
 
 
@@ -151,7 +152,7 @@ def _values(settings: Settings, record: Record) -> dict[str, object]:
     values: dict[str, object] = {"worker_capabilities": record.capabilities}
     if record.ports is not None:
         redis, gateway = record.ports
-        secure = "s" if opened(settings) else ""
+        secure = "s" if network_access(settings) else ""
         values["broker_url"] = f"redis{secure}://{record.name}@{HOST}:{redis}/0"
         values["gateway_url"] = f"http{secure}://{HOST}:{gateway}"
     if record.allows_scripts:
@@ -177,7 +178,7 @@ def _fits(settings: Settings, folder: Path) -> bool:
     config = folder / "config.toml"
     if not config.exists():
         return False
-    found = opened(settings)
+    found = network_access(settings)
     if found is None:
         return not (folder / _CERTIFICATE).exists()
     broker = next((line for line in config.read_text().splitlines() if line.startswith("broker_url")), "")

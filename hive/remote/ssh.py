@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import IO, cast
 
 from hive.errors import DeployError, HiveError, UnreachableError
-from hive.home.tunnels import alone, forwardings, ssh_command
+from hive.home.tunnels import forwardings, ssh_command, unshared_ssh
 from hive.settings import Settings
 
 _SSH_FAILED = 255
@@ -132,7 +132,14 @@ class Connection:
         UnreachableError
             The machine does not answer.
         """
-        command = [*alone(self._ssh_config), *forwardings(settings, ports), "--", self.destination, "echo", "open"]
+        command = [
+            *unshared_ssh(self._ssh_config),
+            *forwardings(settings, ports),
+            "--",
+            self.destination,
+            "echo",
+            "open",
+        ]
         with subprocess.Popen(  # noqa: S603  as above
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         ) as process:

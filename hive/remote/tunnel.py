@@ -64,13 +64,13 @@ def open_tunnel(settings: Settings, record: Record) -> None:
     is_at_home = home is not None and is_same_host(home.destination, record.destination)
     if record.ports is not None and not is_at_home:
         tunnel = Tunnel(record.name, record.destination, record.ssh_config, *record.ports)
-        tunnels.keep(settings, tunnel)
+        tunnels.add(settings, tunnel)
         tunnels.start(settings, tunnel)
 
 
 def close_tunnel(settings: Settings, name: str) -> None:
     """Close the tunnel of a deployment, if it has one."""
-    tunnels.forget(settings, name)
+    tunnels.remove(settings, name)
 
 
 def tunnel_state(settings: Settings, name: str) -> TunnelState | None:

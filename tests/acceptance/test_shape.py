@@ -87,6 +87,11 @@ def test_a_capability_whose_name_is_no_identifier_is_found_without_entry_points(
     assert run(sys.executable, "-c", textwrap.dedent(code)).stdout == "3d-generation.fuse False\n"
 
 
+def test_the_mac_side_loads_certificates_only_where_it_issues_some():
+    code = "import sys, hive.home, hive.home.access; print('cryptography.x509' in sys.modules)"
+    assert run(sys.executable, "-c", code).stdout == "False\n"
+
+
 @pytest.fixture
 def tree(tmp_path):
     for name in ("hive", "workers", "pyproject.toml", "celeryconfig.py"):

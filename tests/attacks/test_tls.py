@@ -12,7 +12,8 @@ import psutil
 import pytest
 import redis
 
-from hive.home.network import Authority, opened
+from hive.home.certificates import CertificateAuthority
+from hive.home.network import network_access
 from hive.settings import load_settings
 from hive.store.connection import connect
 from tests.support import TILE, Hive, missing, redis_with_tls
@@ -56,7 +57,7 @@ def mac(tmp_path_factory, network, encrypting):
 
 @pytest.fixture
 def address(mac):
-    return opened(mac.settings).address
+    return network_access(mac.settings).address
 
 
 def machine(mac, name):
@@ -128,7 +129,7 @@ def test_plain_text_is_not_answered(mac, address, attack, service):
 
 def test_a_connection_without_a_certificate_of_ours_is_not_answered(mac, address, attack, tmp_path):
     ca = str(mac.home / "tls" / "ca.pem")
-    Authority(tmp_path / "foreign").give(tmp_path / "stranger", "studio")
+    CertificateAuthority(tmp_path / "foreign").issue(tmp_path / "stranger", "studio")
     stranger = {"cert": str(tmp_path / "stranger" / "cert.pem"), "key": str(tmp_path / "stranger" / "key.pem")}
     server = {
         "cert": str(mac.home / "tls" / "server" / "cert.pem"),
@@ -173,7 +174,7 @@ def test_a_revoked_identity_is_out_though_its_certificate_is_good(mac, attack):
 
 def test_a_server_that_is_not_ours_is_not_believed(mac, attack, tmp_path):
     """Somebody answers in place of the Mac, with a certificate of an authority of their own."""
-    Authority(tmp_path / "foreign").give(tmp_path / "server", "127.0.0.1", ("127.0.0.1", "localhost"))
+    CertificateAuthority(tmp_path / "foreign").issue(tmp_path / "server", "127.0.0.1", ("127.0.0.1", "localhost"))
     shutil.copytree(mac.home.parent / "studio", tmp_path / "home")
     (tmp_path / "home" / "ca.pem").write_text((tmp_path / "server" / "ca.pem").read_text())
     client = connect(load_settings({}, {"HIVE_HOME": str(tmp_path / "home")}))

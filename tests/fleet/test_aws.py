@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 import pexpect
 import pytest
 
-from hive.home.access import listed
+from hive.home.users import identities
 from tests.fleet.clouds import RentedMachines, amazons_error, slow
 from tests.fleet.conftest import IMAGE
 from tests.support import wait_until
@@ -208,7 +208,7 @@ def test_what_amazon_refuses_is_one_sentence_and_leaves_nothing(
     line.fail(action, error)
     assert words in refused(rented, *ask_for, code=code)
     assert running() == []
-    assert listed(rented.settings) == []
+    assert identities(rented.settings) == []
     tokens = [one.fields["ClientToken"] for one in line.asked("RunInstances")]
     assert len(set(tokens)) <= 1
     assert len(tokens) == (5 if error.status == 500 else min(len(tokens), 1))
@@ -223,7 +223,7 @@ def test_the_first_machine_is_ended_when_the_second_cannot_be_had(rented, line, 
     assert "Try another --region or --type" in refused(rented, *ask_for, "--count", "2", code=1)
     assert len(line.asked("RunInstances")) == 2
     assert len(line.asked("TerminateInstances")) == 1
-    assert (running(), listed(rented.settings)) == ([], [])
+    assert (running(), identities(rented.settings)) == ([], [])
 
 
 def test_a_passing_error_is_asked_again_with_the_same_token(rented, line, machines, ask_for, running, inside):
@@ -264,7 +264,7 @@ def test_a_time_out_is_asked_again_with_the_same_token(rented, line, ask_for, ru
 def test_a_machine_that_never_reports_is_ended_and_said_so(rented, line, ask_for, running, refused):
     said = refused(rented, *ask_for, code=1, HIVE_FLEET_REPORT_S="2")
     assert "was ended: no worker reported within 2 s. Can machines reach this Hive" in said
-    assert (running(), listed(rented.settings)) == ([], [])
+    assert (running(), identities(rented.settings)) == ([], [])
     assert "never reported" in rented.json("fleet", "ls", "--all")[0]["why"]
 
 
@@ -285,7 +285,7 @@ def test_an_idle_machine_ends_itself_and_nothing_of_it_is_left(rented, line, ask
     assert inside.json(rented, "fleet", "ls") == []
     [ended] = inside.json(rented, "fleet", "ls", "--all")
     assert (ended["state"], ended["why"]) == ("ended", "it has ended itself, or was taken away")
-    assert listed(rented.settings) == []
+    assert identities(rented.settings) == []
 
 
 def test_machines_are_listed_though_amazon_does_not_answer(rented, line, machines, ask_for, refused, inside):

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from hive.home.access import listed
+from hive.home.users import identities
 from tests.fleet.clouds import Answer, RentedMachines, forget_machines, line_to, open_hive, slow
 from tests.support import DATA, end_tree, free_port, require_program, wait_until
 
@@ -197,7 +197,7 @@ def test_what_is_refused_is_one_sentence_and_leaves_nothing(
     said = refused(rented, *ask_for, code=code)
     assert words in said
     assert "dop_v1" not in said
-    assert (account.droplets, listed(rented.settings)) == ({}, [])
+    assert (account.droplets, identities(rented.settings)) == ({}, [])
 
 
 def test_a_droplet_whose_answer_was_lost_is_not_asked_for_twice(rented, line, account, ask_for, tmp_path, inside):

@@ -10,8 +10,8 @@ import pytest
 import redis
 
 from hive.home import redis_server, running_pid
-from hive.home.access import listed
 from hive.home.redis_server import find_redis_server
+from hive.home.users import identities
 from hive.task import Limits
 from hive.wire.job import Specification
 from hive.wire.signing import Signer
@@ -151,7 +151,7 @@ def test_identities_that_are_made_at_the_same_time_do_not_hinder_each_other(hive
     assert [(one.stderr.read(), one.wait()) for one in processes] == [("", 0)] * 3
     for one in processes:
         one.stderr.close()
-    assert len(listed(hive.settings)) == 90
+    assert len(identities(hive.settings)) == 90
 
 
 def test_a_redis_of_an_earlier_hive_gets_its_users_from_up_and_keeps_its_jobs(hive, tmp_path):

@@ -67,9 +67,9 @@ def containers(address: str | None) -> None:
 @json_option
 def ls(as_json: bool) -> None:
     """List the identities of workers."""
-    from hive.home import access as registry
+    from hive.home.users import identities
 
-    known = registry.listed(current_settings())
+    known = identities(current_settings())
     if as_json:
         print_json([{"name": one.name, "capabilities": list(one.queues)} for one in known])
         return

@@ -44,8 +44,8 @@ def up(
     as_json: bool,
 ) -> None:
     """Start Redis and the gateway on this machine. Safe to call twice."""
-    from hive.home import elsewhere, hold, start, start_open
-    from hive.home.location import await_way
+    from hive.home import elsewhere, start, start_open, supervise
+    from hive.home.location import wait_for_tunnel
 
     if address is not None and not lan:
         raise click.UsageError("--address says where --lan opens; give both", click.get_current_context())
@@ -60,7 +60,7 @@ def up(
     home = elsewhere(settings)
     if home is not None:
         _print_home(home)
-        await_way(settings, home)
+        wait_for_tunnel(settings, home)
     sent = _send_missing(current_settings(redis_port=redis_port, gateway_port=gateway_port))  # with what was just made
     if as_json:
         print_json(_started(settings, services, sent))
@@ -68,7 +68,7 @@ def up(
         _print_started(settings, services)
         click.echo("Next: start a worker (hive worker --capabilities gis=2), then hive submit.", err=True)
     if foreground:
-        hold(settings, with_gateway=with_gateway)
+        supervise(settings, with_gateway=with_gateway)
 
 
 def _print_home(home: "Home") -> None:
@@ -80,12 +80,12 @@ def _started(settings: "Settings", services: "Sequence[Service]", sent: list[str
 
 
 def _print_started(settings: "Settings", services: "Sequence[Service]") -> None:
-    from hive.home.network import opened
+    from hive.home.network import network_access
 
     for one in services:
         click.echo(f"{one.name} {'started' if one.is_new else 'runs already'}: {one.address}, process {one.pid}")
     click.echo(f"home: {settings.home}")
-    if found := opened(settings):
+    if found := network_access(settings):
         where = f"rediss://{found.name}:{settings.redis_port} and https://{found.name}:{settings.gateway_port}"
         click.echo(f"open to the network: {where}, for machines of: hive access add", err=True)
 
@@ -149,11 +149,11 @@ def restart(as_json: bool) -> None:
     Queued jobs stay on disk; running ones go on, and report what they have done meanwhile.
     """
     from hive.home import elsewhere, start, start_open, stop
-    from hive.home.location import await_way
-    from hive.home.network import opened
+    from hive.home.location import wait_for_tunnel
+    from hive.home.network import network_access
 
     settings = current_settings()
-    was_open = opened(settings)
+    was_open = network_access(settings)
     stopped = stop(settings)
     if not as_json:
         _print_stopped(stopped)
@@ -165,7 +165,7 @@ def restart(as_json: bool) -> None:
     home = elsewhere(settings)
     if home is not None:
         _print_home(home)
-        await_way(settings, home)
+        wait_for_tunnel(settings, home)
     sent = _send_missing(settings)
     if as_json:
         pids = [{"name": name, "pid": pid} for name, pid in stopped.items()]
