@@ -3,7 +3,7 @@
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import kombu
 from celery import Celery
@@ -39,15 +39,28 @@ class Application(Celery):
     amqp_cls = _Amqp  # type: ignore[assignment]  # a class does as well as its name
 
 
-def make_application(settings: Settings, kind: type[Application] = Application) -> Application:
-    """Build the application from celeryconfig.py; it has no tasks yet.
+A = TypeVar("A", bound=Application)
+
+
+def make_application(settings: Settings) -> Application:
+    """Build an application that sends jobs and has no tasks.
 
     Raises
     ------
     SettingError
         Hive's celeryconfig.py is missing.
     """
-    application = kind("hive", set_as_current=False)
+    return configured(Application("hive", set_as_current=False), settings)
+
+
+def configured(application: A, settings: Settings) -> A:
+    """Configure an application by celeryconfig.py and the settings of this process.
+
+    Raises
+    ------
+    SettingError
+        Hive's celeryconfig.py is missing.
+    """
     application.config_from_object(_configuration(), force=True)
     options = application.conf.broker_transport_options
     application.conf.update(

@@ -17,7 +17,7 @@ from celery.worker import state
 from celery.worker.consumer import Consumer
 from celery.worker.request import Request
 
-from hive.celery_adapter.application import Application, make_application
+from hive.celery_adapter.application import Application, configured
 from hive.celery_adapter.messages import TEST_QUEUE
 from hive.settings import Settings
 
@@ -235,8 +235,7 @@ def make_worker_application(
     prepare : called with the worker's queues before it makes its pool
     note_loss : called with worker, job and Celery's words when a child of the pool has died
     """
-    application = make_application(settings, WorkerApplication)
-    assert isinstance(application, WorkerApplication)  # noqa: S101  it is what was asked for
+    application = configured(WorkerApplication("hive", set_as_current=False), settings)
     application.finalize()
     for name in list(application.tasks):
         application.tasks.unregister(name)  # Celery's own, which would call others: only declared tasks run here

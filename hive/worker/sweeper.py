@@ -115,22 +115,21 @@ class Sweeper:
             pipeline.zrange(keys.waiting(queue), 0, old, byscore=True, offset=0, num=_OLDEST)
             pipeline.smembers(keys.suspects(queue))
         answers = pipeline.execute()
-        for queue, waiting, known in zip(queues, answers[::2], answers[1::2], strict=True):
-            if waiting or known:
-                self._send_lost(queue, waiting, known)
+        for queue, waiting, suspects in zip(queues, answers[::2], answers[1::2], strict=True):
+            if waiting or suspects:
+                self._send_lost(queue, waiting, suspects)
 
-    def _send_lost(self, queue: str, waiting: list[str], known: set[str]) -> None:
+    def _send_lost(self, queue: str, waiting: list[str], suspects: set[str]) -> None:
         """Send again the jobs that wait by their record, but have no message; two sweeps in turn must find them so."""
         lost = set(waiting) - self._jobs_with_message(queue) if waiting else set()
-        suspects = keys.suspects(queue)
-        for job in self._store.get_many(list(lost & known)):
+        for job in self._store.get_many(list(lost & suspects)):
             if job is not None:
                 logger.warning("job %s has no message; it is sent again", job.id)
                 send(self._settings, self._application, job.id, job.specification)
         pipeline = self._redis.pipeline()
-        pipeline.delete(suspects)
-        if lost - known:
-            pipeline.sadd(suspects, *(lost - known))
+        pipeline.delete(keys.suspects(queue))
+        if lost - suspects:
+            pipeline.sadd(keys.suspects(queue), *(lost - suspects))
         pipeline.execute()
 
     def _jobs_with_message(self, queue: str) -> set[str]:

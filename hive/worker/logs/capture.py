@@ -103,6 +103,7 @@ def _tap(owns_process: bool) -> Tap:
         _write_whole_lines()
         faulthandler.enable(2)  # what Python was at when C code crashed is the last thing in the log
     else:
+        # For the whole process, which is the worker's own: threads share these names, and each attempt has its context.
         sys.stdout = _parted(1, sys.stdout)
         sys.stderr = _parted(2, sys.stderr)
     return tap

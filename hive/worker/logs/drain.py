@@ -83,18 +83,18 @@ def _split(data: bytes, start: int) -> tuple[list[Piece], bytes]:
 
 def _count(descriptor: int, begin: int, end: int, ending: bytes) -> int:
     """How often an ending occurs in a part of a file; one that lies across two chunks is found as well."""
-    found, before = 0, b""
+    count, before = 0, b""
     while begin < end and (chunk := os.pread(descriptor, min(_CHUNK, end - begin), begin)):
-        found += (before + chunk).count(ending)
+        count += (before + chunk).count(ending)
         before = chunk[len(chunk) - len(ending) + 1 :] if len(ending) > 1 else b""
         begin += len(chunk)
-    return found
+    return count
 
 
-def as_shown(line: str) -> str:
+def visible_text(line: str) -> str:
     r"""What a terminal shows of a line in the end: a progress bar that goes back to the start overwrites itself.
 
-    >>> as_shown("10 %\r20 %\r30 %\r")
+    >>> visible_text("10 %\r20 %\r30 %\r")
     '30 %'
     """
     return next((part for part in reversed(line.split("\r")) if part.strip()), "")
@@ -186,7 +186,9 @@ class Drain:
         """
         sizes = [path.stat().st_size for path in (self._spool.out, self._spool.err)]
         pieces, _ = read_lines(self._spool.records, self._at.records, None, self._most(), b'"]\n')
-        records = list(takewhile(lambda one: one.out <= sizes[0] and one.err <= sizes[1], map(_record, pieces)))
+        records = list(
+            takewhile(lambda record: record.out <= sizes[0] and record.err <= sizes[1], map(_record, pieces))
+        )
         out = self._printed(self._spool.out, self._at.out, sizes[0], is_last)
         err = self._printed(self._spool.err, self._at.err, sizes[1], is_last)
         end = Position(_end(out, self._at.out), _end(err, self._at.err), _end(records, self._at.records))
@@ -204,8 +206,8 @@ class Drain:
 
     def _has_waited(self, path: Path, begin: int, *, with_bar: bool) -> bool:
         """Whether unfinished text that begins there has waited for its end of line for long enough."""
-        known, since = self._unfinished.get(path, (-1, 0.0))
-        if known != begin:
+        previous, since = self._unfinished.get(path, (-1, 0.0))
+        if previous != begin:
             self._unfinished[path] = (begin, time.monotonic())
             return False
         return time.monotonic() - since > (_PATIENCE_WITH_BAR_S if with_bar else _PATIENCE_S)
@@ -239,10 +241,10 @@ def _end(lines: Sequence[Piece | _Record], otherwise: int) -> int:
 
 def _record(piece: Piece) -> _Record:
     try:
-        found = [] if piece.left_out else json.loads(piece.data)
+        fields = [] if piece.left_out else json.loads(piece.data)
     except ValueError:
-        found = []  # the disk was full in the midst of it
-    return _Record(piece.end, piece.left_out, *found)
+        fields = []  # the disk was full in the midst of it
+    return _Record(piece.end, piece.left_out, *fields)
 
 
 def _merged(records: Iterable[_Record], out: Iterable[Piece], err: Iterable[Piece], ms: int) -> Iterator[LogLine]:
@@ -263,7 +265,7 @@ def _merged(records: Iterable[_Record], out: Iterable[Piece], err: Iterable[Piec
 def _printed_line(ms: int, level: str, piece: Piece) -> LogLine:
     if piece.left_out:
         return _remark(ms, piece.left_out)
-    return LogLine(ms, level, shortened(as_shown(piece.data.decode(errors="replace"))))
+    return LogLine(ms, level, shortened(visible_text(piece.data.decode(errors="replace"))))
 
 
 def _remark(ms: int, left_out: int) -> LogLine:
