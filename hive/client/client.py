@@ -220,7 +220,7 @@ class Client:
     def _job_of(self, record: JobRecord) -> Job[Any]:
         name = record.specification.task
         try:
-            task = find_task(name)
+            task = find_task(name, or_part=True)
         except HiveError:  # a task of another installation
             task = None
         return Job(self._backend, task, record.id, task_name=name)
