@@ -148,7 +148,7 @@ def test_a_machine_that_cannot_take_a_worker_is_ended(mac, rented, running):
     with at_work(rented, running):
         said = mac.run(*ASK, code=1, timeout_s=180, environment={"HIVE_DEPLOY_PYTHON": "/bin/false"}).stderr
     assert "was ended: hive@aws-" in said.splitlines()[-1]
-    assert "is no Python 3.11 to 3.13" in said.splitlines()[-1]
+    assert "is not Python 3.11 to 3.13" in said.splitlines()[-1]
     assert (running(), left(mac)) == ([], [])
 
 

@@ -145,7 +145,7 @@ def test_what_stands_against_a_deployment_is_one_clear_sentence_and_leaves_nothi
     assert "Open it: hive down, then hive up --lan." in refused(mac, "studio", "--direct", code=2)
     assert "Nothing is deployed as 'studio'." in refused(mac, "studio", "--remove", code=3)
     assert "does not run systemd" in refused(mac, "studio", "--via", "systemd") or Path("/run/systemd/system").exists()
-    assert "is no Python 3.11 to 3.13" in refused(
+    assert "is not Python 3.11 to 3.13" in refused(
         mac, "studio", "--name", "x", "--python", "/bin/false'; touch \"$HOME/owned\"; '"
     )
     mac.run("deploy", "ssh", "studio", "--name", "x", "--remove")

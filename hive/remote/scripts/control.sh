@@ -1,32 +1,33 @@
 #!/bin/sh
-# What is in this folder: a worker, which `hive deploy ssh` has put here, or the home of a Hive (Redis and the gateway),
-# which `hive home` has moved here:
+# Controls what is in this folder: a worker that `hive deploy ssh` has installed, or the home of a Hive (Redis and the
+# gateway) that `hive home` has moved here:
 #
 #   sh control.sh start|stop|status|prepare|install|remove|run
 #
-# The same file is run from stdin too, with HIVE_DEPLOY_NAME, HIVE_DEPLOY_ACTION and HIVE_DEPLOY_KIND before it.
+# It is also run from stdin, with HIVE_DEPLOY_NAME, HIVE_DEPLOY_ACTION and HIVE_DEPLOY_KIND in front of it.
 set -u
 umask 077
-# What Homebrew installs; neither ssh nor cron looks there.
+# Homebrew's programs; neither ssh nor cron has them in PATH.
 PATH=$PATH:/usr/local/bin:/opt/homebrew/bin
 HIVE_DEPLOY_NAME=${HIVE_DEPLOY_NAME-}
 HIVE_DEPLOY_ACTION=${HIVE_DEPLOY_ACTION-${1-}}
 HIVE_DEPLOY_KIND=${HIVE_DEPLOY_KIND-worker}
 PAUSE_S=${PAUSE_S-}
-STOP_S=45   # a worker gives its jobs 30 s to finish or to save their state
+STOP_S=45 # a worker gives its jobs 30 s to finish or to save their state
 
 say() { printf 'install: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
 place() {
     if [ -n "$HIVE_DEPLOY_NAME" ]; then
-        case $HIVE_DEPLOY_NAME in *[!a-z0-9-]*) die "$HIVE_DEPLOY_NAME is no name of a worker" ;; esac
-        case $HIVE_DEPLOY_KIND in worker | home) ;; *) die "$HIVE_DEPLOY_KIND is nothing that is put on a machine" ;; esac
+        case $HIVE_DEPLOY_NAME in *[!a-z0-9-]*) die "$HIVE_DEPLOY_NAME cannot be the name of a worker" ;; esac
+        case $HIVE_DEPLOY_KIND in worker | home) ;; *) die "there is no kind $HIVE_DEPLOY_KIND: worker or home" ;; esac
         folder=$HOME/.hive-$HIVE_DEPLOY_KIND/$HIVE_DEPLOY_NAME
     else
         folder=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
     fi
     VIA=venv CAPABILITIES='' PYTHON='' GPUS='' INSTALLED='' CONFIGURED='' NAME=$HIVE_DEPLOY_NAME KIND=$HIVE_DEPLOY_KIND
+    # shellcheck source=/dev/null
     [ ! -f "$folder/deployed.conf" ] || . "$folder/deployed.conf"
     unit=hive-$KIND-$NAME
     image=hive-$KIND-$NAME
@@ -47,7 +48,8 @@ hive_module() {
 work() {
     case $KIND in
         home) hive_module hive up --foreground ;;
-        *) hive_module hive worker --name "$NAME" ;;
+        worker) hive_module hive worker --name "$NAME" ;;
+        *) die "there is no kind $KIND: worker or home" ;;
     esac
 }
 
@@ -69,7 +71,7 @@ run() {
     rm -f "$folder/$KIND.pid"
 }
 
-# The process of `run`; nothing where the number belongs to another program by now.
+# The process of `run`; nothing if the process id belongs to another program by now.
 runner() {
     pid=$(cat "$folder/$KIND.pid" 2>/dev/null) || return 1
     case $(ps -p "$pid" -o args= 2>/dev/null) in *"$folder/control.sh run"*) echo "$pid" ;; *) return 1 ;; esac
@@ -93,7 +95,7 @@ unit_file() {
     else echo "$HOME/.config/systemd/user/$unit.service"; fi
 }
 
-# systemd reads % as the beginning of a specifier.
+# systemd expands %.
 escaped() { printf '%s' "$1" | sed 's/%/%%/g'; }
 
 start_systemd() {
@@ -117,10 +119,11 @@ StandardError=append:$(escaped "$folder/$KIND.log")
 WantedBy=$wanted
 EOS
     if [ "$(id -u)" != 0 ]; then
-        loginctl enable-linger || die "systemd may not run programs of $(id -un) without a login; ask root: loginctl enable-linger $(id -un)"
+        loginctl enable-linger || die "systemd may not run programs of $(id -un) without a login; run as root: loginctl enable-linger $(id -un)"
     fi
-    control_systemd daemon-reload && control_systemd enable --quiet "$unit" && control_systemd restart "$unit" ||
+    if ! { control_systemd daemon-reload && control_systemd enable --quiet "$unit" && control_systemd restart "$unit"; }; then
         die "systemd does not start $unit; see there: systemctl status $unit"
+    fi
 }
 
 reboot_line() { printf '@reboot sh "%s" start # %s' "$folder/control.sh" "$unit"; }
@@ -129,21 +132,22 @@ without_reboot_line() { crontab -l 2>/dev/null | grep -v -F "# $unit" || true; }
 
 start_venv() {
     detach=$(command -v setsid || true)
+    # shellcheck disable=SC2086 # empty if there is no setsid
     nohup $detach sh "$folder/control.sh" run >>"$folder/$KIND.log" 2>&1 </dev/null &
     if command -v crontab >/dev/null; then
-        { without_reboot_line; reboot_line; echo; } | crontab - || say "cron takes no line: after a restart of this machine, run: sh $folder/control.sh start"
+        { without_reboot_line; reboot_line; echo; } | crontab - || say "crontab failed: after a restart of this machine, run: sh $folder/control.sh start"
     fi
-    tried=0
-    while [ "$tried" -lt 50 ]; do
+    attempt=0
+    while [ "$attempt" -lt 50 ]; do
         ! runner >/dev/null || return 0
         sleep 0.2
-        tried=$((tried + 1))
+        attempt=$((attempt + 1))
     done
     die "the $KIND does not start; see there: $folder/$KIND.log"
 }
 
 start_docker() {
-    # With the number of this user, so that its home is its own on both sides; a worker opens no port.
+    # With this user's id, so that it owns the home on both sides; a worker opens no port.
     docker run --detach --name "$unit" --restart unless-stopped --network host --init --user "$(id -u):$(id -g)" \
         --volume "$folder/home:/var/lib/hive" --env HOME=/var/lib/hive --read-only --tmpfs /tmp:size=1g --shm-size 1g --cap-drop ALL \
         --security-opt no-new-privileges --log-opt max-size=10m ${GPUS:+--gpus all} \
@@ -168,13 +172,13 @@ stop() {
     fi
     [ ! -f "$(unit_file)" ] || control_systemd stop "$unit" 2>/dev/null
     pid=$(runner) || return 0
-    everybody=$(family "$pid")
+    processes=$(family "$pid")
     kill -TERM "$pid"
     waited=0
     while kill -0 "$pid" 2>/dev/null; do
         if [ "$waited" -ge $((STOP_S * 5)) ]; then
-            # shellcheck disable=SC2086  numbers
-            kill -KILL $everybody 2>/dev/null
+            # shellcheck disable=SC2086 # process ids
+            kill -KILL $processes 2>/dev/null
             break
         fi
         sleep 0.2
@@ -195,32 +199,32 @@ status() {
     fi
 }
 
-# --- a home comes and goes --------------------------------------------------------------------------------------------
-# What is parked holds a copy which is not the home of anybody, and does not run; neither by itself nor by mistake.
-refuse_parked() { [ ! -e "$folder/parked" ] || die "this home is elsewhere now; bring it here with: hive home"; }
+# --- moving a home --------------------------------------------------------------------------------------------
+# A parked folder holds a copy that is not anybody's home, and must not run.
+refuse_parked() { [ ! -e "$folder/parked" ] || die "this home is elsewhere now; move it here with: hive home"; }
 
 park() {
     : >"$folder/parked"
     stop
     [ ! -f "$(unit_file)" ] || control_systemd disable --quiet "$unit" 2>/dev/null
-    (hive_module hive down) >/dev/null 2>&1 || [ ! -e "$folder/home/redis/redis.pid" ] || die "Redis does not end"
+    (hive_module hive down) >/dev/null 2>&1 || [ ! -e "$folder/home/redis/redis.pid" ] || die "Redis does not stop"
 }
 
 unpark() { rm -f "$folder/parked"; }
 
 count() { (hive_module hive.home.inventory count); }
 
-# Whether a copy can be a home: it is started for a moment, and stays parked.
+# Whether a copy can be a home: starts it for a moment; it stays parked.
 try_out() { (hive_module hive up) >/dev/null && (hive_module hive.home.inventory count); }
 
-# The last count of a home that leaves: Redis alone is started for it, and nobody may write until it ends.
+# The last count before a home moves: starts Redis alone, without writers until it stops.
 measure() {
     (hive_module hive up --redis-only) >/dev/null || exit 1
     (hive_module hive.home.inventory count "$PAUSE_S") || exit 1
     (hive_module hive down) >/dev/null || exit 1
 }
 
-# Sizes and names of what it keeps.
+# Sizes and names of the home's files.
 list() {
     cd "$folder/home" 2>/dev/null || return 0
     for part in redis/appendonlydir store/sha256 store/checkpoint; do
@@ -230,29 +234,31 @@ list() {
 
 clear() { rm -rf "$folder/incoming"; }
 
-# What has come whole takes its place.
+# Moves files that have arrived completely to their place.
 take() {
     cd "$folder/incoming" || exit 1
     if [ -d redis/appendonlydir ]; then
         rm -rf "$folder/home/redis/appendonlydir"
-        mkdir -p "$folder/home/redis" && mv redis/appendonlydir "$folder/home/redis/" || die "$folder cannot be written"
+        if ! { mkdir -p "$folder/home/redis" && mv redis/appendonlydir "$folder/home/redis/"; }; then die "$folder cannot be written"; fi
     fi
-    [ ! -d store ] || find store -type f | while IFS= read -r one; do
-        mkdir -p "$folder/home/$(dirname "$one")" && mv -f "$one" "$folder/home/$one" || exit 1
+    [ ! -d store ] || find store -type f | while IFS= read -r file; do
+        mkdir -p "$folder/home/$(dirname "$file")" || exit 1
+        mv -f "$file" "$folder/home/$file" || exit 1
     done || die "$folder cannot be written"
     rm -rf "$folder/incoming"
 }
 
-# --- putting it there and taking it away ------------------------------------------------------------------------------
+# --- installing and removing ------------------------------------------------------------------------------
 install_with_python() {
     fits=$("$PYTHON" -c 'import sys; print((3, 11) <= sys.version_info < (3, 14))' 2>/dev/null)
-    [ "$fits" = True ] || die "$PYTHON is no Python 3.11 to 3.13"
-    missing=$(PYTHONPATH="$folder/source:$folder/source/workers" "$PYTHON" -m hive --version 2>&1 >/dev/null) &&
-        missing=$(PYTHONPATH="$folder/source:$folder/source/workers" "$PYTHON" -c 'import hive.celery' 2>&1) ||
-        die "$PYTHON lacks libraries of Hive ($(printf '%s' "$missing" | tail -n 1)); leave --python away, and they are installed"
+    [ "$fits" = True ] || die "$PYTHON is not Python 3.11 to 3.13"
+    export PYTHONPATH="$folder/source:$folder/source/workers"
+    if ! { missing=$("$PYTHON" -m hive --version 2>&1 >/dev/null) && missing=$("$PYTHON" -c 'import hive.celery' 2>&1); }; then
+        die "$PYTHON lacks libraries of Hive ($(printf '%s' "$missing" | tail -n 1)); leave out --python to install them"
+    fi
 }
 
-# What runs is stopped before its files change.
+# Stops what runs before its files change.
 prepare() {
     stop
     rm -rf "$folder/source.new" "$folder/incoming"
@@ -271,7 +277,7 @@ install() {
     elif [ -n "$PYTHON" ]; then
         install_with_python
     else
-        export PIP_NO_CACHE_DIR=1 # it would stay in the home
+        export PIP_NO_CACHE_DIR=1 # the cache would stay in the home
         bash "$folder/source/tools/install.sh" "$folder/venv" "$CAPABILITIES" || exit 1
     fi
     [ "$KIND" != home ] || (hive_module hive.home.inventory can) >/dev/null || exit 1

@@ -1,7 +1,9 @@
-# What a machine is and has, one `name=value` a line. NAME is that of the worker (KIND worker) or of the home (KIND home),
-# PORT where its tunnel ends, if it has one.
+#!/bin/sh
+# Prints what a machine is and has, one `name=value` per line. The caller sets NAME, the name of the worker (KIND worker)
+# or of the home (KIND home), and PORT, where its tunnel ends, or empty.
+NAME=${NAME-} KIND=${KIND-} PORT=${PORT-}
 
-# Whether PORT is open to the network of the machine, and not only to the machine itself.
+# Whether PORT is open to the machine's network, not only to the machine itself.
 is_exposed() {
     if [ -r /proc/net/tcp ]; then
         cat /proc/net/tcp /proc/net/tcp6 |
@@ -12,7 +14,7 @@ is_exposed() {
 }
 
 facts() {
-    PATH=$PATH:/usr/local/bin:/opt/homebrew/bin # Homebrew's, where ssh does not look
+    PATH=$PATH:/usr/local/bin:/opt/homebrew/bin # Homebrew's programs, which ssh does not have in PATH
     folder=$HOME/.hive-$KIND/$NAME
     echo "system=$(uname -s)"
     echo "machine=$(uname -m)"
@@ -48,7 +50,7 @@ facts() {
     [ ! -e "$folder/parked" ] || echo "parked=yes"
     [ ! -f "$folder/control.sh" ] || sh "$folder/control.sh" status
     [ -z "$PORT" ] || ! is_exposed || echo "exposed=yes"
-    # What was made only to see whether it can be made.
+    # These were created only to test whether they can be.
     rmdir "$folder" "$HOME/.hive-$KIND" 2>/dev/null
     return 0
 }
