@@ -1,4 +1,4 @@
-"""Budgets: what may be spent by one command, on a day, in a month."""
+"""Budgets: what one command, a day, or a month may cost."""
 
 from datetime import UTC, date, datetime
 
@@ -10,12 +10,12 @@ from hive.store.connection import connect, reachable
 
 
 def check(settings: Settings, planned_usd: float | None = None, budget_usd: float | None = None) -> None:
-    """Refuse what would cost too much. Redis is asked only where there is a limit of the day or the month.
+    """Refuse what would cost too much. Redis is read only if there is a limit of the day or the month.
 
     Parameters
     ----------
     settings : has the limits of the day and the month
-    planned_usd : what the command will cost; None where nobody knows: it is refused only where a limit is reached
+    planned_usd : what the command will cost; None if unknown: then it is refused only if a limit is reached
     budget_usd : what this command may cost
 
     Raises
@@ -50,13 +50,13 @@ def _spent(settings: Settings, since: date, today: date) -> float:
 
 
 def _check_limit(word: str, limit: float, spent: float, planned: float) -> None:
-    raise_it = f"Raise it: HIVE_BUDGET_USD_PER_{word.upper()}. See what it went to: hive cost report."
+    raise_it = f"Raise it: HIVE_BUDGET_USD_PER_{word.upper()}. See what was spent: hive cost report."
     if spent >= limit:
         raise BudgetError(
-            f"The budget of the {word}, {dollars(limit)}, is reached: {dollars(spent)} is spent. {raise_it}"
+            f"The budget of the {word}, {dollars(limit)}, is reached: {dollars(spent)} has been spent. {raise_it}"
         )
     if spent + planned > limit:
         raise BudgetError(
-            f"It would cost about {dollars(planned)}, and of the {word}'s budget of {dollars(limit)} "
-            f"{dollars(spent)} is spent already. {raise_it}"
+            f"It would cost about {dollars(planned)}, and {dollars(spent)} of the {word}'s budget of {dollars(limit)} "
+            f"has been spent. {raise_it}"
         )

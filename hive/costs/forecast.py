@@ -1,4 +1,4 @@
-"""What jobs will cost, from what such jobs have cost, with an error."""
+"""Forecasts of time and cost, with an error, from earlier jobs of the same task."""
 
 import heapq
 import math
@@ -15,10 +15,10 @@ from hive.wire.job import Specification
 if TYPE_CHECKING:
     import redis
 
-# The newest jobs say best how long the next one takes.
-_MOST = 200
-_MOST_LOOKED_AT = 5_000
-_AT_ONCE = 500
+# The newest jobs predict best how long the next one takes.
+_MAX_JOBS = 200
+_MAX_READ = 5_000
+_BATCH = 500
 _FIELDS = ("state", "specification", "started_ms", "finished_ms", "input_bytes", "host", "plans")
 
 
@@ -32,49 +32,49 @@ class Past:
 
 
 def read_history(client: "redis.Redis", task: str, queue: str) -> list[Past]:
-    """Read the newest jobs of a task that have succeeded; one that was divided into parts says nothing of its size."""
-    found: list[Past] = []
-    for kept in _records(client, queue):
-        if (past := _past(task, dict(zip(_FIELDS, kept, strict=True)))) is not None:
-            found.append(past)
-        if len(found) == _MOST:
+    """Read the newest succeeded jobs of a task, without those that were divided into parts."""
+    history: list[Past] = []
+    for values in _records(client, queue):
+        if (past := _past(task, dict(zip(_FIELDS, values, strict=True)))) is not None:
+            history.append(past)
+        if len(history) == _MAX_JOBS:
             break
-    return found
+    return history
 
 
 def _records(client: "redis.Redis", queue: str) -> Iterator[list[str | None]]:
-    for first in range(0, _MOST_LOOKED_AT, _AT_ONCE):
-        ids = cast(list[str], client.zrange(keys.finished(queue), first, first + _AT_ONCE - 1, desc=True))
+    for first in range(0, _MAX_READ, _BATCH):
+        ids = cast(list[str], client.zrange(keys.finished(queue), first, first + _BATCH - 1, desc=True))
         pipeline = client.pipeline(transaction=False)
         for job_id in ids:
             pipeline.hmget(keys.job(job_id), *_FIELDS)
         yield from pipeline.execute()
-        if len(ids) < _AT_ONCE:
+        if len(ids) < _BATCH:
             return
 
 
-def _past(task: str, kept: dict[str, str | None]) -> Past | None:
-    started, finished, size = kept["started_ms"], kept["finished_ms"], kept["input_bytes"] or 0
-    if kept["state"] != "succeeded" or kept["plans"] or not (started and finished and kept["specification"]):
+def _past(task: str, record: dict[str, str | None]) -> Past | None:
+    started, finished, size = record["started_ms"], record["finished_ms"], record["input_bytes"] or 0
+    if record["state"] != "succeeded" or record["plans"] or not (started and finished and record["specification"]):
         return None
     try:
-        if Specification.from_json(kept["specification"]).task != task:
+        if Specification.from_json(record["specification"]).task != task:
             return None
     except UnreadableRecordError:
         return None
-    return Past(int(size), (float(finished) - float(started)) / 1000, kept["host"] or "")
+    return Past(int(size), (float(finished) - float(started)) / 1000, record["host"] or "")
 
 
-# Of three jobs, two are within the error that is said.
+# The error that two of three jobs are within.
 _WITHIN = 2 / 3
-_FEWEST = 3
+_MIN_JOBS = 3
 
 
 @dataclass(frozen=True)
 class Law:
     """`seconds = base_s + s_per_byte * bytes`, from so many jobs that read up to `largest_bytes`.
 
-    Two of three of these were within `error` of it (0.1 is ±10 %); None where they are too few to say.
+    Two of three of these were within `error` of it (0.1 is ±10 %); None if they are too few.
     """
 
     base_s: float
@@ -84,15 +84,15 @@ class Law:
     largest_bytes: int
 
     def seconds(self, size_bytes: float) -> float:
-        """Time of a job that reads so much."""
+        """Run time of a job that reads so many bytes [s]."""
         return self.base_s + self.s_per_byte * size_bytes
 
 
 def fit(history: Sequence[Past]) -> Law | None:
-    """Fit the line; None where there is no job.
+    """Fit the line; None if there is no job.
 
-    The slope is the median of those through every two jobs, so that a third of them may be odd. A task does not take
-    less time for more bytes, nor less than none for nothing: where the line says so, a simpler one is taken.
+    The slope is the median of those through all pairs of jobs, so that up to 29 % of them may be outliers. Neither
+    slope nor intercept is negative: if the fit is, a simpler line replaces it.
 
     References
     ----------
@@ -101,30 +101,32 @@ def fit(history: Sequence[Past]) -> Law | None:
     if not history:
         return None
     slopes = [
-        (one.seconds - other.seconds) / (one.size_bytes - other.size_bytes)
-        for one, other in combinations(history, 2)
-        if one.size_bytes != other.size_bytes
+        (first.seconds - second.seconds) / (first.size_bytes - second.size_bytes)
+        for first, second in combinations(history, 2)
+        if first.size_bytes != second.size_bytes
     ]
     slope = max(0.0, median(slopes)) if slopes else 0.0
-    base = median(one.seconds - slope * one.size_bytes for one in history)
+    base = median(job.seconds - slope * job.size_bytes for job in history)
     if base < 0:
-        base, slope = 0.0, median(one.seconds / one.size_bytes for one in history if one.size_bytes)
-    largest = max(one.size_bytes for one in history)
+        base, slope = 0.0, median(job.seconds / job.size_bytes for job in history if job.size_bytes)
+    largest = max(job.size_bytes for job in history)
     law = Law(base, slope, len(history), None, largest)
     return replace(law, error=_error(law, history))
 
 
 def _error(law: Law, history: Sequence[Past]) -> float | None:
-    """What two of three jobs are within; two jobs lie on their line whatever they took."""
-    if len(history) < _FEWEST:
+    """The relative error that two of three jobs are within; None for two jobs, which always lie on their line."""
+    if len(history) < _MIN_JOBS:
         return None
-    off = sorted(abs(one.seconds / law.seconds(one.size_bytes) - 1) for one in history if law.seconds(one.size_bytes))
-    return off[math.ceil(len(off) * _WITHIN) - 1] if off else None
+    errors = sorted(
+        abs(job.seconds / law.seconds(job.size_bytes) - 1) for job in history if law.seconds(job.size_bytes)
+    )
+    return errors[math.ceil(len(errors) * _WITHIN) - 1] if errors else None
 
 
 @dataclass(frozen=True)
 class Workers:
-    """Workers that jobs may go to: how many, their slots together, and what a slot costs [US$/h], or None."""
+    """Workers that jobs may go to: number, total slots, and the price of a slot [US$/h], None if unknown."""
 
     count: int
     slots: int
@@ -133,10 +135,10 @@ class Workers:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What some jobs will take: on one slot of this machine and on workers [s], and what they cost there [US$].
+    """The time of some jobs, on one slot of this machine and on workers [s], and their cost there [US$].
 
-    None is what nobody knows. `law` is that of the workers, `own_law` that of this machine. `is_beyond` says that a job
-    is larger than any of the history.
+    None is unknown. `law` is that of the workers, `own_law` that of this machine. `is_beyond` means that a job is
+    larger than any of the history.
     """
 
     jobs: int
@@ -149,14 +151,14 @@ class Forecast:
     is_beyond: bool
 
 
-def workers_of(found: Sequence[Mapping[str, Any]], queue: str, count: int | None = None) -> Workers:
-    """Those of the workers that serve a queue, or so many of their kind.
+def workers_of(workers: Sequence[Mapping[str, Any]], queue: str, count: int | None = None) -> Workers:
+    """The workers that serve a queue, or so many of their kind.
 
-    Where none serves it, that is one of one slot and of unknown price.
+    If none serves it, workers of one slot and of unknown price stand for them.
     """
-    serving = [one for one in found if queue in one["capabilities"]]
-    slots = sum(one["slots"] for one in serving)
-    prices = [one["price_usd_per_h"] for one in serving]
+    serving = [worker for worker in workers if queue in worker["capabilities"]]
+    slots = sum(worker["slots"] for worker in serving)
+    prices = [worker["price_usd_per_h"] for worker in serving]
     price = sum(prices) / slots if slots and None not in prices else None
     if count is None:
         return Workers(len(serving), slots, price)
@@ -164,13 +166,13 @@ def workers_of(found: Sequence[Mapping[str, Any]], queue: str, count: int | None
 
 
 def forecast(history: Sequence[Past], sizes: Sequence[int], workers: Workers, host: str) -> Forecast | None:
-    """Predict jobs that read so many bytes each; None where there is no history.
+    """Predict jobs that read so many bytes each; None if there is no history.
 
-    Jobs of this host and of others are told apart: a laptop says little about a server. Where only one of them has a
-    history, it stands for both on the side of the workers, and nothing is said of this machine.
+    Jobs of this host and of others are fitted separately: a laptop predicts little about a server. If only this host
+    has a history, it stands for the workers too; if only others have, nothing is predicted for this machine.
     """
-    own_law = fit([one for one in history if one.host == host])
-    law = fit([one for one in history if one.host != host]) or own_law
+    own_law = fit([job for job in history if job.host == host])
+    law = fit([job for job in history if job.host != host]) or own_law
     if law is None:
         return None
     times = [law.seconds(size) for size in sizes]
@@ -189,12 +191,12 @@ def forecast(history: Sequence[Past], sizes: Sequence[int], workers: Workers, ho
 def planned(
     client: "redis.Redis", workers: Sequence[Mapping[str, Any]], task: str, queue: str, sizes: Sequence[int], host: str
 ) -> Forecast | None:
-    """Predict jobs on the workers that are there."""
+    """Predict jobs on the present workers."""
     return forecast(read_history(client, task, queue), sizes, workers_of(workers, queue), host)
 
 
 def _together(times: Sequence[float], slots: int) -> float:
-    """When the last of many jobs ends: each is taken by the slot that is free first, long ones before short ones."""
+    """When the last job ends [s]: the first free slot takes the longest job left."""
     free = [0.0] * min(slots, max(len(times), 1))
     for time_s in sorted(times, reverse=True):
         heapq.heapreplace(free, free[0] + time_s)

@@ -1,13 +1,13 @@
-"""How an amount of money is written."""
+"""Amounts of money as text."""
 
 import math
 
-_CENTS_FROM = 0.095  # below it, cents would say too little
+_CENTS_FROM = 0.095  # below it, cents would be too coarse
 _LEAST = 1e-9
 
 
 def dollars(usd: float | None) -> str:
-    """Write US$ with cents, and what is less than ten of them with two digits that say something.
+    """Format US$ with cents, and less than ten cents with two significant digits.
 
     >>> dollars(4.208), dollars(0.00052), dollars(0.0), dollars(1234.5), dollars(None)
     ('$4.21', '$0.00052', '$0', '$1,234.50', 'unknown')
@@ -21,7 +21,7 @@ def dollars(usd: float | None) -> str:
 
 
 def rate(usd_per_h: float | None) -> str:
-    """Write a price by the hour.
+    """Format a price per hour.
 
     >>> rate(0.526), rate(0.0), rate(None)
     ('$0.526/h', '$0/h', 'unknown')

@@ -1,4 +1,4 @@
-"""The picture of a report: bars in a terminal, and as an SVG file that any browser shows."""
+"""The chart of a report: bars in a terminal, or an SVG file for a browser."""
 
 from collections.abc import Sequence
 from html import escape
@@ -11,7 +11,7 @@ _WORK, _REST = "#2f6f4f", "#b08a3c"
 
 
 def bar(usd: float, most_usd: float) -> str:
-    """A bar of characters, as long as its part of the largest one.
+    """A bar of characters, proportional to the largest one.
 
     >>> bar(1, 4), bar(0, 4), bar(0, 0)
     ('████████', '', '')
@@ -21,7 +21,7 @@ def bar(usd: float, most_usd: float) -> str:
 
 
 def svg(title: str, rows: Sequence[tuple[str, float]], rest: Sequence[tuple[str, float]]) -> str:
-    """Draw bars: those of `rows`, and in another colour those of `rest`; names are text and never markup."""
+    """Draw the bars of `rows`, and in another colour those of `rest`; names are escaped."""
     bars = [(*row, _WORK) for row in rows] + [(*row, _REST) for row in rest]
     most = max((usd for _, usd, _ in bars), default=0.0) or 1.0
     width, height = _LABEL + _BAR + _VALUE, _HEAD + _ROW * len(bars) + 10
@@ -39,9 +39,9 @@ def svg(title: str, rows: Sequence[tuple[str, float]], rest: Sequence[tuple[str,
 
 def _drawn(name: str, usd: float, length: float, top: float, colour: str) -> list[str]:
     name = "".join(char if char.isprintable() else "?" for char in name)
-    shown = name if len(name) <= _LABEL_CHARACTERS else f"{name[: _LABEL_CHARACTERS - 1]}…"
+    label = name if len(name) <= _LABEL_CHARACTERS else f"{name[: _LABEL_CHARACTERS - 1]}…"
     return [
-        f'<text x="{_LABEL - 10}" y="{top + 16}" text-anchor="end" fill="#1d1d1f">{escape(shown)}</text>',
+        f'<text x="{_LABEL - 10}" y="{top + 16}" text-anchor="end" fill="#1d1d1f">{escape(label)}</text>',
         f'<rect x="{_LABEL}" y="{top + 4}" width="{length:.1f}" height="{_ROW - 8}" rx="2" fill="{colour}"/>',
         f'<text x="{_LABEL + length + 8:.1f}" y="{top + 16}" fill="#1d1d1f">{escape(dollars(usd))}</text>',
     ]

@@ -18,7 +18,7 @@ from hive.machines.first_start import AtFirstStart, Installer, Limits, common_va
 from hive.machines.records import Machine, Records
 from hive.machines.sweep import uninterrupted
 from hive.providers.provider import Provider
-from hive.remote import Record, Target, Via, deploy, records, refuse_unready
+from hive.remote import Record, Runtime, Target, deploy, records, refuse_unready
 from hive.remote.ssh import Connection
 from hive.settings import Settings
 
@@ -86,7 +86,7 @@ class OverSsh:
             destination=f"{host_keys.USER}@{machine.name}",
             ssh_config=str(host_keys.write_ssh_config(self._settings, machine, address)),
             capabilities=machine.capabilities,
-            via=Via.VENV,
+            runtime=Runtime.VENV,
             python=self._settings.deploy_python,
             allows_scripts=False,
             ports=(0, 0),

@@ -1,7 +1,7 @@
-"""Putting a worker on a machine over ssh, and taking it away again."""
+"""Installing workers on machines over ssh, and removing them; moving a home to a machine and back."""
 
 from hive.remote.deploy import Deployed, Removed, deploy, refuse_unready, remove
-from hive.remote.host import Host, Target, Via, is_same_host, name_for
+from hive.remote.host import Host, Runtime, Target, is_same_host, name_for
 from hive.remote.records import Record, find_all
 
 __all__ = [
@@ -9,8 +9,8 @@ __all__ = [
     "Host",
     "Record",
     "Removed",
+    "Runtime",
     "Target",
-    "Via",
     "deploy",
     "find_all",
     "is_same_host",

@@ -1,4 +1,4 @@
-"""Putting a worker on a machine over ssh, waiting for its report, and taking it away again."""
+"""Installing a worker on a machine over ssh, waiting for its report, and removing it."""
 
 import dataclasses
 import re
@@ -14,7 +14,7 @@ from hive.home import gateway_process, redis_server
 from hive.home.location import elsewhere, wait_for_tunnel
 from hive.home.network import network_access
 from hive.remote import bundle, records
-from hive.remote.host import Host, Target, Via, look_at, name_for, nodes_of, refuse_unfit, words_of
+from hive.remote.host import Host, Runtime, Target, format_nodes, look_at, name_for, nodes_of, refuse_unfit
 from hive.remote.records import Record, home_files, identity_for, is_outdated, refuse_foreign, revoke
 from hive.remote.ssh import Connection, refuse_no_ssh
 from hive.remote.tunnel import choose_ports, close_tunnel, open_tunnel, tunnel_state
@@ -26,7 +26,7 @@ _REMOVE_S = 300.0
 
 @dataclass(frozen=True)
 class Removed:
-    """What was taken away; `left` says what is still on the machine and why, "" for nothing."""
+    """A removed worker; `left` tells what is still on the machine and why, "" for nothing."""
 
     name: str
     destination: str
@@ -34,24 +34,24 @@ class Removed:
 
 
 def remove(settings: Settings, name: str, *, is_gone: bool = False) -> Removed:
-    """Stop a worker, remove all of it from its machine, revoke its identity and end its tunnel.
+    """Stop a worker, remove its files from its machine, revoke its identity and close its tunnel.
 
-    With `is_gone` the machine is not asked: it is there no more. Where it does not answer, everything here is done, and
-    the deployment stays known so that it can be removed again.
+    With `is_gone` the machine no longer exists and is not contacted. If it does not answer, everything on this side is
+    done, and the record stays so that the removal can be repeated.
 
     Raises
     ------
     NotFoundError
         There is no such deployment.
     DeployError
-        The machine answers and does not let its files go.
+        The machine answers, but its files cannot be removed.
     """
     record = records.find_or_refuse(settings, name)
     left = ""
     if not is_gone:
         try:
             with Connection(record.destination, record.ssh_config) as connection:
-                take_away(connection, name)
+                _remove_files(connection, name)
         except UnreachableError as error:
             left = str(error)
     close_tunnel(settings, name)
@@ -63,68 +63,68 @@ def remove(settings: Settings, name: str, *, is_gone: bool = False) -> Removed:
     return Removed(name, record.destination, left)
 
 
-def take_away(connection: Connection, name: str) -> None:
-    """Remove everything that a deployment has put on a machine."""
+def _remove_files(connection: Connection, name: str) -> None:
+    """Remove everything that a deployment has copied to a machine."""
     values = {"HIVE_DEPLOY_NAME": name, "HIVE_DEPLOY_ACTION": "remove"}
     connection.run(bundle.script("control.sh"), values, timeout_s=_REMOVE_S)
 
 
-_REPORT_S, _LOOK_EVERY_S = 120.0, 0.2
-_ASK_EVERY_S = 3.0
-_MOST_ENDS = 2
+_REPORT_S, _POLL_S = 120.0, 0.2
+_POLL_HOST_S = 3.0
+_MAX_ENDS = 2
 
 
-def names_of(record: Record) -> list[str]:
-    """What the workers of a deployment are called: one for each capability."""
-    return [f"{one.capability}@{record.name}" for one in nodes_of(record.capabilities)]
+def worker_names(record: Record) -> list[str]:
+    """The names of a deployment's workers: one for each capability."""
+    return [f"{node.capability}@{record.name}" for node in nodes_of(record.capabilities)]
 
 
 def reports(session: Session, record: Record) -> dict[str, Mapping[str, Any]]:
-    """What the workers of a deployment have reported last, by name."""
+    """The last reports of a deployment's workers, by name."""
     with reachable(session.settings):
-        found = {one["name"]: one for one in session.registry.workers()}
-    return {name: found[name] for name in names_of(record) if name in found}
+        by_name = {report["name"]: report for report in session.registry.workers()}
+    return {name: by_name[name] for name in worker_names(record) if name in by_name}
 
 
 def wait_for_workers(
     settings: Settings, record: Record, before: Mapping[str, Mapping[str, Any]], look: Callable[[], Host]
 ) -> tuple[Mapping[str, Any], ...]:
-    """Wait until every worker reports by another process than `before`; returns what they report.
+    """Wait until every worker reports from another process than `before`; returns the reports.
 
     Raises
     ------
     DeployError
-        They do not; the text has the last words of their log.
+        They do not; the error has the last line of their log.
     """
-    end = time.monotonic() + _REPORT_S
-    ask_at = time.monotonic() + _ASK_EVERY_S
-    names, session = names_of(record), Session(settings)
-    while time.monotonic() < end:
-        found = reports(session, record)
-        if all(name in found and found[name]["pid"] != before.get(name, {}).get("pid") for name in names):
-            return tuple(found[name] for name in names)
-        if time.monotonic() > ask_at and _is_failing(host := look()):
-            raise DeployError(_why(settings, record, host))
-        ask_at = ask_at if time.monotonic() < ask_at else time.monotonic() + _ASK_EVERY_S
-        time.sleep(_LOOK_EVERY_S)
-    raise DeployError(_why(settings, record, look()))
+    deadline = time.monotonic() + _REPORT_S
+    next_look = time.monotonic() + _POLL_HOST_S
+    names, session = worker_names(record), Session(settings)
+    while time.monotonic() < deadline:
+        current = reports(session, record)
+        if all(name in current and current[name]["pid"] != before.get(name, {}).get("pid") for name in names):
+            return tuple(current[name] for name in names)
+        if time.monotonic() > next_look and _is_failing(host := look()):
+            raise DeployError(_explanation(settings, record, host))
+        next_look = next_look if time.monotonic() < next_look else time.monotonic() + _POLL_HOST_S
+        time.sleep(_POLL_S)
+    raise DeployError(_explanation(settings, record, look()))
 
 
 def _is_failing(host: Host) -> bool:
-    return not host.is_running or host.ends >= _MOST_ENDS
+    return not host.is_running or host.ends >= _MAX_ENDS
 
 
-def _why(settings: Settings, record: Record, host: Host) -> str:
+def _explanation(settings: Settings, record: Record, host: Host) -> str:
     tunnel = tunnel_state(settings, record.name)
     if tunnel is not None and tunnel.state != "up":
-        return f"The tunnel to {record.destination} is {tunnel.state}: {tunnel.error or 'ssh says nothing'}."
+        return f"The tunnel to {record.destination} is {tunnel.state}: {tunnel.error or 'ssh printed nothing'}."
     place = f"{host.home}/.hive-worker/{record.name}/worker.log"
-    words = f" Its last words: {host.log.rstrip('.')}." if host.log else ""
-    what = "ends as soon as it is started" if _is_failing(host) else f"does not report within {_REPORT_S:g} s"
-    return f"The worker on {record.destination} {what}.{words} Its log there: {place}."
+    last_line = f" The last line of its log: {host.log.rstrip('.')}." if host.log else ""
+    failure = "exits right after it starts" if _is_failing(host) else f"does not report within {_REPORT_S:g} s"
+    return f"The worker on {record.destination} {failure}.{last_line} Its log there: {place}."
 
 
-# Told of each step in a few words.
+# Receives each step in a few words.
 Observer = Callable[[str], None]
 _DEFAULT_CAPABILITIES = "gis"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
@@ -133,7 +133,7 @@ _INSTALL_S = 3600.0
 
 @dataclass(frozen=True)
 class Deployed:
-    """A worker on a machine: what it reports, and whether anything was changed for it."""
+    """A worker on a machine: its reports, and whether anything was changed for it."""
 
     record: Record
     host: Host
@@ -141,42 +141,44 @@ class Deployed:
     is_changed: bool
 
     def to_json(self) -> dict[str, Any]:
-        """The fields that `--json` shows."""
+        """The fields of `--json`."""
         return self.record.to_json() | {
             "is_changed": self.is_changed,
             "host": self.host.to_json(),
-            "workers": [dict(one) for one in self.workers],
+            "workers": [dict(report) for report in self.workers],
         }
 
 
 def deploy(settings: Settings, target: Target, observer: Observer) -> Deployed:
-    """Put a worker on a machine, or bring the one there up to date. Called again, it changes what has changed.
+    """Install a worker on a machine, or update the one there. A repeated call changes only what has changed.
 
     Raises
     ------
     SettingError, UnknownNameError
-        The target cannot be read.
+        The target is invalid.
     DeployError
         The machine cannot take such a worker, or the worker does not start.
     UnreachableError
-        The Mac side does not run, or there is no way to the machine, or it broke.
+        The Mac side does not run, or the machine cannot be reached, or the connection broke.
     """
-    wanted = _wanted(settings, target)
+    record = _new_record(settings, target)
     refuse_unready(settings)
-    with Connection(wanted.destination, wanted.ssh_config) as connection:
-        return _Deployment(settings, wanted, connection, observer).run()
+    with Connection(record.destination, record.ssh_config) as connection:
+        return _Deployment(settings, record, connection, observer).run()
 
 
-def _wanted(settings: Settings, target: Target) -> Record:
-    """What the record shall say: the target, and for what it leaves open the earlier record."""
+def _new_record(settings: Settings, target: Target) -> Record:
+    """The record of the deployment: the target, completed from the earlier record."""
     name = target.name or name_for(target.destination)
     if not _NAME.fullmatch(name):
-        raise SettingError(f"{name!r} cannot be a worker's name: small letters, digits and dashes, such as studio.")
+        raise SettingError(
+            f"{name!r} cannot be a worker's name. Use lower-case letters, digits and hyphens, such as studio."
+        )
     earlier = records.find(settings, name)
     if earlier is None:
         refuse_foreign(settings, name)
         earlier = Record(
-            name, target.destination, "", _DEFAULT_CAPABILITIES, Via.VENV, settings.deploy_python, False, None
+            name, target.destination, "", _DEFAULT_CAPABILITIES, Runtime.VENV, settings.deploy_python, False, None
         )
         has_tunnel = network_access(settings) is None
     else:
@@ -186,37 +188,37 @@ def _wanted(settings: Settings, target: Target) -> Record:
     has_tunnel = has_tunnel if target.has_tunnel is None else target.has_tunnel
     if not has_tunnel and network_access(settings) is None:
         raise SettingError(
-            "This Mac side is not open to the network. Open it: hive down, then hive up --lan. Or: --tunnel."
+            "This Mac side is not open to the network. Open it: hive down, then hive up --lan. Or pass --tunnel."
         )
-    given: dict[str, Any] = {
-        "capabilities": target.capabilities and words_of(nodes_of(target.capabilities)),
-        "via": target.via,
+    requested: dict[str, Any] = {
+        "capabilities": target.capabilities and format_nodes(nodes_of(target.capabilities)),
+        "runtime": target.runtime,
         "python": target.python if target.python is not None else settings.deploy_python or None,
         "allows_scripts": target.allows_scripts,
     }
-    changes = {key: value for key, value in given.items() if value is not None}
+    changes = {key: value for key, value in requested.items() if value is not None}
     ports = (earlier.ports or (0, 0)) if has_tunnel else None
-    is_rented = bool(earlier.more)  # then ssh must know its key, which only the file written for it says
+    is_rented = bool(earlier.more)  # then only the config that was written for it has its host key
     ssh_config = str(settings.ssh_config) if settings.ssh_config and not is_rented else earlier.ssh_config
     record = dataclasses.replace(earlier, **changes, ports=ports, ssh_config=ssh_config, is_left=False)
-    return dataclasses.replace(record, capabilities=words_of(nodes_of(record.capabilities)))
+    return dataclasses.replace(record, capabilities=format_nodes(nodes_of(record.capabilities)))
 
 
 def refuse_unready(settings: Settings) -> None:
-    """Refuse what would fail for something that is missing here, before anybody else is asked.
+    """Refuse what would fail because something is missing here, before any machine is contacted.
 
     Raises
     ------
     UnreachableError
-        The Mac side does not run, or is elsewhere and cannot be reached.
+        The Mac side does not run, or its home is elsewhere and cannot be reached.
     DeployError
-        Something that is copied, or ssh itself, is missing.
+        A file to copy is missing, or ssh.
     """
     if home := elsewhere(settings):
         wait_for_tunnel(settings, home)
     elif redis_server.running_pid(settings) is None or gateway_process.running_pid(settings) is None:
         raise UnreachableError(
-            "Redis and the gateway do not both run here, and the worker needs them. Start them: hive up."
+            "Redis and the gateway do not both run here, and the worker needs both. Start them: hive up."
         )
     refuse_no_ssh()
     bundle.source()
@@ -227,26 +229,26 @@ class _Deployment:
 
     def __init__(self, settings: Settings, record: Record, connection: Connection, observer: Observer) -> None:
         self._settings, self._record = settings, record
-        self._connection, self._tell = connection, observer
+        self._connection, self._observe = connection, observer
         self._earlier = records.find(settings, record.name)
 
     def run(self) -> Deployed:
         host = self._look()
-        self._tell(host.words)
-        if self._earlier is not None and self._earlier.via != self._record.via:
-            self._tell(f"taking away what ran by {self._earlier.via}")
-            take_away(self._connection, self._record.name)
+        self._observe(host.summary)
+        if self._earlier is not None and self._earlier.runtime != self._record.runtime:
+            self._observe(f"removing the worker in {self._earlier.runtime}")
+            _remove_files(self._connection, self._record.name)
             host = self._look()
-        return self._bring(host)
+        return self._install(host)
 
-    def _bring(self, host: Host) -> Deployed:
+    def _install(self, host: Host) -> Deployed:
         self._choose_ports()
         records.save(self._settings, self._record)
-        capabilities = [one.capability for one in nodes_of(self._record.capabilities)]
-        installed = bundle.digest(bundle.source(), *capabilities, self._record.via, self._record.python)
+        capabilities = [node.capability for node in nodes_of(self._record.capabilities)]
+        installed = bundle.digest(bundle.source(), *capabilities, self._record.runtime, self._record.python)
         before = reports(Session(self._settings), self._record)
         if host.is_running and is_outdated(self._settings, self._record):
-            self._control("prepare")  # it shall not lose its connections while it works
+            self._control("prepare")  # it must not lose its connections while it works
         home = home_files(self._settings, self._record, identity_for(self._settings, self._record))
         files = self._files(host, home, installed)
         configured = bundle.digest(files)
@@ -255,29 +257,29 @@ class _Deployment:
             self._copy(files | _assignment("CONFIGURED", configured, files), installed != host.installed)
         open_tunnel(self._settings, self._record)
         if is_changed or not host.is_running:
-            self._tell("starting the worker")
+            self._observe("starting the worker")
             self._control("start")
             is_changed = True
         else:
             before = {}
-        found = wait_for_workers(self._settings, self._record, before, self._look)
+        workers = wait_for_workers(self._settings, self._record, before, self._look)
         self._refuse_exposed()
-        return Deployed(self._record, host, found, is_changed)
+        return Deployed(self._record, host, workers, is_changed)
 
     def _refuse_exposed(self) -> None:
-        """A tunnel that an sshd opens to everybody there carries passwords unencrypted."""
+        """Refuse a tunnel that sshd opens to the whole network: it would carry passwords unencrypted."""
         if self._record.ports is not None and self._look().is_exposed:
             close_tunnel(self._settings, self._record.name)
             raise DeployError(
-                f"The sshd of {self._record.destination} opens the tunnel to its whole network, so it is closed again. "
+                f"The sshd of {self._record.destination} opens the tunnel to its whole network, so Hive has closed it. "
                 "Set GatewayPorts no in its sshd_config."
             )
 
     def _look(self) -> Host:
         record = self._record
         host = look_at(self._connection, record.name, record.python, record.ports[0] if record.ports else None)
-        capabilities = [one.capability for one in nodes_of(record.capabilities)]
-        refuse_unfit(host, record.destination, Via(record.via), capabilities, record.python)
+        capabilities = [node.capability for node in nodes_of(record.capabilities)]
+        refuse_unfit(host, record.destination, Runtime(record.runtime), capabilities, record.python)
         return host
 
     def _choose_ports(self) -> None:
@@ -290,8 +292,8 @@ class _Deployment:
     def _files(self, host: Host, home: Mapping[str, bytes], installed: str) -> dict[str, bytes]:
         values = {
             "NAME": self._record.name,
-            "VIA": str(self._record.via),
-            "CAPABILITIES": ",".join(one.capability for one in nodes_of(self._record.capabilities)),
+            "VIA": str(self._record.runtime),
+            "CAPABILITIES": ",".join(node.capability for node in nodes_of(self._record.capabilities)),
             "PYTHON": self._record.python,
             "GPUS": "all" if host.gpus else "",
             "INSTALLED": installed,
@@ -300,20 +302,20 @@ class _Deployment:
         return {"control.sh": bundle.script("control.sh").encode(), "deployed.conf": lines.encode(), **home}
 
     def _copy(self, files: Mapping[str, bytes], has_new_source: bool) -> None:
-        self._tell("copying Hive and the worker's identity" if has_new_source else "copying the worker's settings")
+        self._observe("copying Hive and the worker's identity" if has_new_source else "copying the worker's settings")
         self._control("prepare")
         if has_new_source:
             self._connection.send(bundle.archive(bundle.source(), "source.new/"), self._record.name)
         self._connection.send(bundle.archive(files), self._record.name)
         if has_new_source:
-            self._tell(f"installing for {self._record.capabilities}")
+            self._observe(f"installing for {self._record.capabilities}")
             self._control("install", _INSTALL_S)
 
     def _control(self, action: str, timeout_s: float = 120.0) -> None:
         values = {"HIVE_DEPLOY_NAME": self._record.name, "HIVE_DEPLOY_ACTION": action}
-        self._connection.run(bundle.script("control.sh"), values, on_line=self._tell, timeout_s=timeout_s)
+        self._connection.run(bundle.script("control.sh"), values, on_line=self._observe, timeout_s=timeout_s)
 
 
 def _assignment(name: str, value: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The settings of control.sh with one more."""
+    """The settings of control.sh with one more assignment."""
     return {"deployed.conf": files["deployed.conf"] + f"{name}={shlex.quote(value)}\n".encode()}

@@ -1,7 +1,7 @@
-"""The machine that a home moves to: what it is given, how it is copied, what it runs.
+"""The machine that a home moves to: its settings, the transfer of files, and the control of Redis and the gateway.
 
-What has come is complete before it takes its place. What the other side has already is not sent again, so a move that
-broke goes on where it was.
+Files take their place only when they have arrived completely. Files that the other side already has are not sent again,
+so an interrupted move resumes.
 """
 
 import json
@@ -23,30 +23,30 @@ from hive.home.service import HOST
 from hive.home.tunnels import unshared_ssh
 from hive.home.users import identities, identity_file
 from hive.remote import bundle
-from hive.remote.host import Host, Via, look_at, refuse_unfit
+from hive.remote.host import Host, Runtime, look_at, refuse_unfit
 from hive.remote.records import changed, toml
 from hive.remote.ssh import Connection
 from hive.settings import ROLES, Settings
 from hive.versions import store_kind
 
-# What Redis and the gateway heed.
+# Settings that Redis and the gateway read.
 _SHARED = ("lease_s", "max_attempts", "keep_days", "log_lines", "budget_usd_per_day", "budget_usd_per_month")
-# Who signs here goes on signing here: access/submitter.key does not leave this machine.
+# Jobs are still signed here: access/submitter.key does not leave this machine.
 _SECRETS = ("redis.password", "gateway.token", "access/gateway.key", "access/trusted.json")
-_HEAD = "# Made by `hive home`. This folder is the HIVE_HOME of Redis and the gateway there.\n"
+_HEAD = "# Written by `hive home`. This folder is the HIVE_HOME of Redis and the gateway.\n"
 
 
 def home_files(settings: Settings, home: Home) -> dict[str, bytes]:
-    """What goes into its folder there: passwords and keys of the gateway, identities of workers, and its settings."""
+    """The files of the home there: passwords and keys of the gateway, identities of workers, and settings."""
     names = [*_SECRETS, *(f"access/{role}.password" for role in ROLES if role != "admin")]
     files = [settings.home / name for name in names]
-    files += [identity_file(settings, one.name) for one in identities(settings)]
-    found = {f"home/{one.relative_to(settings.home).as_posix()}": one.read_bytes() for one in files}
-    return found | {f"home/access/{ELSEWHERE}": b"", "home/config.toml": _config(settings, home)}
+    files += [identity_file(settings, identity.name) for identity in identities(settings)]
+    contents = {f"home/{file.relative_to(settings.home).as_posix()}": file.read_bytes() for file in files}
+    return contents | {f"home/access/{ELSEWHERE}": b"", "home/config.toml": _config(settings, home)}
 
 
 def keeps_files(settings: Settings) -> bool:
-    """Whether the files of jobs are in the home, and so move with it."""
+    """Whether the files of jobs are in the home and move with it."""
     return store_kind(settings.store) in ("folder", "gateway")
 
 
@@ -59,13 +59,13 @@ def _config(settings: Settings, home: Home) -> bytes:
 
 
 REDIS, STORE = "redis/appendonlydir", "store"
-# What may be in a home's list of files: names that Redis and the store give, and nothing that leads out of the folder.
+# File names of Redis and the store; none leads out of the folder.
 _NAME = re.compile(
     r"redis/appendonlydir/[\w-][\w.-]*|store/(?:sha256|checkpoint/[0-9a-f]+)/[0-9a-f]{2}/[0-9a-f]+", re.ASCII
 )
 _LINE = re.compile(r"\s*(\d+) (\S+)")
 _BATCH_BYTES, _BATCH_FILES = 256 << 20, 1000
-_LEAST_S, _SLOWEST_BYTES_PER_S = 120.0, 50_000
+_MIN_TIMEOUT_S, _MIN_BYTES_PER_S = 120.0, 50_000
 _BLOCK_BYTES = 1 << 20
 _PUT = """sh -c 'umask 077; cd "$HOME/.hive-home/{name}" && mkdir -p incoming && tar -xf - -C incoming'"""
 _GET = """sh -c 'tar -cf - -C "$HOME/.hive-home/{name}/home" -T -'"""
@@ -74,56 +74,59 @@ Sizes = Mapping[str, int]
 
 
 def files_of(home: Path, part: str) -> Sizes:
-    """Names below a home, and sizes [bytes]."""
-    found = {one.relative_to(home).as_posix(): one for one in (home / part).rglob("*") if one.is_file()}
-    return {name: file.stat().st_size for name, file in sorted(found.items()) if _NAME.fullmatch(name)}
+    """The files of a part of a home: sizes [bytes] by name."""
+    files = {file.relative_to(home).as_posix(): file for file in (home / part).rglob("*") if file.is_file()}
+    return {name: file.stat().st_size for name, file in sorted(files.items()) if _NAME.fullmatch(name)}
 
 
 def read_list(text: str, part: str) -> Sizes:
-    r"""What the list of the other side says.
+    r"""Read the list of files that the other side prints.
 
     >>> read_list("  12 store/sha256/ab/abcd\n 7 store/../../x\n 19 total\n", "store")
     {'store/sha256/ab/abcd': 12}
     """
-    found = [match for line in text.splitlines() if (match := _LINE.fullmatch(line))]
-    return {one[2]: int(one[1]) for one in found if one[2].startswith(f"{part}/") and _NAME.fullmatch(one[2])}
+    matches = [match for line in text.splitlines() if (match := _LINE.fullmatch(line))]
+    sizes = {match[2]: int(match[1]) for match in matches}
+    return {name: size for name, size in sizes.items() if name.startswith(f"{part}/") and _NAME.fullmatch(name)}
 
 
-def lacking(source: Sizes, target: Sizes) -> Sizes:
-    """What is not there yet, or not whole."""
+def missing_files(source: Sizes, target: Sizes) -> Sizes:
+    """The files that the target lacks, or has incompletely."""
     return {name: size for name, size in source.items() if target.get(name) != size}
 
 
 def put(connection: Connection, name: str, home: Path, batch: Sizes) -> None:
-    """Send files to where they wait until they are taken (`control.sh take`)."""
+    """Send files; they wait in a folder until `control.sh take` moves them to their place."""
 
     def write(stream: IO[bytes]) -> None:
         with tarfile.open(fileobj=stream, mode="w|") as tar:
-            for one in batch:
-                tar.add(home / one, one, recursive=False, filter=_ours)
+            for name_ in batch:
+                tar.add(home / name_, name_, recursive=False, filter=_private)
 
-    connection.stream(_PUT.format(name=name), write, _patience_s(batch))
+    connection.stream(_PUT.format(name=name), write, _timeout_s(batch))
 
 
 def get(connection: Connection, name: str, folder: Path, batch: Sizes) -> None:
-    """Bring files into a folder; each appears there when it is whole.
+    """Download files into a folder; each appears there when it is complete.
 
     Raises
     ------
     DeployError
-        Not all of them came.
+        Some did not arrive.
     """
-    names = "".join(f"{one}\n" for one in batch).encode()
-    left = dict(batch)
-    connection.read(_GET.format(name=name), names, lambda stream: _unpack(stream, folder, left), _patience_s(batch))
-    if left:
-        raise DeployError(f"{connection.destination} did not give {len(left)} of {len(batch)} files. Run this again.")
+    names = "".join(f"{name_}\n" for name_ in batch).encode()
+    remaining = dict(batch)
+    connection.read(_GET.format(name=name), names, lambda stream: _unpack(stream, folder, remaining), _timeout_s(batch))
+    if remaining:
+        raise DeployError(
+            f"{len(remaining)} of {len(batch)} files did not arrive from {connection.destination}. Run this again."
+        )
 
 
 def batches(sizes: Sizes) -> Iterator[Sizes]:
-    """Parts that are sent one after the other, so that little is sent again after a break.
+    """Split files into batches, so that little is sent again after an interruption.
 
-    >>> [list(one) for one in batches({"a": 1, "b": 300 << 20, "c": 1})]
+    >>> [list(batch) for batch in batches({"a": 1, "b": 300 << 20, "c": 1})]
     [['a'], ['b'], ['c']]
     """
     batch: dict[str, int] = {}
@@ -136,71 +139,71 @@ def batches(sizes: Sizes) -> Iterator[Sizes]:
         yield batch
 
 
-def words(sizes: Sizes) -> str:
-    """How much it is, for people."""
+def format_amount(sizes: Sizes) -> str:
+    """Number and size of files in words."""
     return f"{len(sizes)} {'file' if len(sizes) == 1 else 'files'}, {sum(sizes.values()) / 1e6:.1f} MB"
 
 
-def exchange(folder: Path, place: Path) -> None:
-    """Put a folder in the place of another."""
-    if place.exists():
-        shutil.rmtree(place)
-    place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    folder.rename(place)
+def replace_folder(target: Path, source: Path) -> None:
+    """Replace a folder by another one."""
+    if target.exists():
+        shutil.rmtree(target)
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    source.rename(target)
 
 
-def _ours(entry: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Of whoever unpacks it, and readable by nobody else."""
+def _private(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Let the file belong to whoever unpacks it, and nobody else read it."""
     entry.uid = entry.gid = 0
     entry.uname = entry.gname = ""
     entry.mode = 0o600
     return entry
 
 
-def _unpack(stream: IO[bytes], folder: Path, left: dict[str, int]) -> None:
+def _unpack(stream: IO[bytes], folder: Path, remaining: dict[str, int]) -> None:
     with tarfile.open(fileobj=stream, mode="r|") as tar:
         for entry in tar:
             content = tar.extractfile(entry) if entry.isfile() else None
-            if content is None or left.get(entry.name) != entry.size:
-                continue  # not what was asked for
+            if content is None or remaining.get(entry.name) != entry.size:
+                continue  # was not requested
             _write(content, folder / entry.name)
-            del left[entry.name]
+            del remaining[entry.name]
 
 
 def _write(content: IO[bytes], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    unfinished = path.with_name(f"{path.name}.new")
-    unfinished.unlink(missing_ok=True)
-    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+    partial = path.with_name(f"{path.name}.new")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         shutil.copyfileobj(content, file, _BLOCK_BYTES)
-    unfinished.replace(path)
+    partial.replace(path)
 
 
-def _patience_s(batch: Sizes) -> float:
-    return _LEAST_S + sum(batch.values()) / _SLOWEST_BYTES_PER_S
+def _timeout_s(batch: Sizes) -> float:
+    return _MIN_TIMEOUT_S + sum(batch.values()) / _MIN_BYTES_PER_S
 
 
 Observer = Callable[[str], None]
 Counts = Mapping[str, int]
 KIND = "home"
-# Longer than a large Redis takes to write everything down; it ends with the process anyway.
+# Longer than a large Redis takes to write its data to disk; it ends with the process anyway.
 PAUSE_S = 30.0
 _INSTALL_S, _START_S, _REACH_S = 3600.0, 120.0, 30.0
-_LOOK_EVERY_S = 0.3
-_MOST_ENDS = 2
+_POLL_S = 0.3
+_MAX_ENDS = 2
 _QUESTION = b"PING\r\nQUIT\r\n"
-# It comes with the files, for a home must not run before its data is there.
+# Sent with the files: a home must not run before its data is there.
 _PARKED = {"parked": b""}
 
 
 class HomeMachine:
-    """One machine, over one connection."""
+    """The machine of a home, over one connection."""
 
     def __init__(self, settings: Settings, home: Home, connection: Connection, observer: Observer) -> None:
-        self._settings, self._home, self._connection, self._tell = settings, home, connection, observer
+        self._settings, self._home, self._connection, self._observe = settings, home, connection, observer
 
     def look(self) -> Host:
-        """What it is and has.
+        """Read the facts of the machine.
 
         Raises
         ------
@@ -209,13 +212,13 @@ class HomeMachine:
         """
         home = self._home
         host = look_at(self._connection, home.name, home.python, home.ports[0] or None, KIND)
-        refuse_unfit(host, home.destination, Via(home.via), [KIND], home.python)
+        refuse_unfit(host, home.destination, Runtime(home.via), [KIND], home.python)
         return host
 
-    def bring(self, host: Host) -> bool:
-        """Install Hive and the settings of the home where they have changed; returns whether they had.
+    def install(self, host: Host) -> bool:
+        """Install Hive and the settings of the home if they have changed; returns whether they had.
 
-        What is new there is parked; what runs is stopped first.
+        A new home is parked; a running one is stopped first.
         """
         home = self._home
         files = home_files(self._settings, home)
@@ -223,8 +226,8 @@ class HomeMachine:
         values = {"NAME": home.name, "KIND": KIND, "VIA": home.via, "CAPABILITIES": KIND, "PYTHON": home.python}
         lines = "".join(f"{name}={shlex.quote(value)}\n" for name, value in (values | {"INSTALLED": installed}).items())
         files |= {"control.sh": bundle.script("control.sh").encode(), "deployed.conf": lines.encode()}
-        lasting = {name: content for name, content in files.items() if not name.endswith(".identity")}
-        configured = bundle.digest(lasting)
+        stable = {name: content for name, content in files.items() if not name.endswith(".identity")}
+        configured = bundle.digest(stable)
         if (installed, configured) == (host.installed, host.configured):
             return False
         files["deployed.conf"] += f"CONFIGURED={shlex.quote(configured)}\n".encode()
@@ -234,51 +237,58 @@ class HomeMachine:
     def _copy(self, files: Mapping[str, bytes], has_new_source: bool, is_new: bool) -> None:
         self.control("prepare")
         if has_new_source:
-            self._tell("copying Hive")
+            self._observe("copying Hive")
             self._connection.send(bundle.archive(bundle.source(), "source.new/"), self._home.name, KIND)
         self._connection.send(bundle.archive({**files, **(_PARKED if is_new else {})}), self._home.name, KIND)
         if has_new_source:
-            self._tell("installing Redis and the gateway")
+            self._observe("installing Redis and the gateway")
             self.control("install", timeout_s=_INSTALL_S)
 
     def control(self, action: str, timeout_s: float = 120.0, **values: str) -> str:
-        """Let control.sh do something there; returns what it prints."""
-        given = {"HIVE_DEPLOY_NAME": self._home.name, "HIVE_DEPLOY_ACTION": action, "HIVE_DEPLOY_KIND": KIND, **values}
-        return self._connection.run(bundle.script("control.sh"), given, on_line=self._tell, timeout_s=timeout_s)
+        """Run an action of control.sh there; returns its output."""
+        assignments = {
+            "HIVE_DEPLOY_NAME": self._home.name,
+            "HIVE_DEPLOY_ACTION": action,
+            "HIVE_DEPLOY_KIND": KIND,
+            **values,
+        }
+        return self._connection.run(
+            bundle.script("control.sh"), assignments, on_line=self._observe, timeout_s=timeout_s
+        )
 
-    def begin(self) -> None:
-        """Start Redis and the gateway there, and let them be started after each restart of the machine."""
+    def start(self) -> None:
+        """Start Redis and the gateway there, now and after each restart of the machine."""
         self.control("unpark")
         self.control("start")
 
     def try_out(self) -> Counts:
-        """Start Redis and the gateway there for a moment, while they are not the home yet; returns what Redis holds.
+        """Start Redis and the gateway there for a moment, while they are not the home yet; returns the counts of Redis.
 
         Raises
         ------
         DeployError
-            They do not start, or the sshd there lets nobody through to them.
+            They do not start, or the sshd there forwards no connection to them.
         """
         try:
-            found: dict[str, int] = json.loads(self.control("try_out"))
+            counts: dict[str, int] = json.loads(self.control("try_out"))
             self._refuse_closed()
         finally:
             self.control("park")
-        del found["gateway"]
-        return found
+        del counts["gateway"]
+        return counts
 
     def leave(self) -> Counts:
-        """Stop Redis and the gateway there, for good; returns what Redis holds.
+        """Stop Redis and the gateway there for good; returns the counts of Redis.
 
         Raises
         ------
         DeployError
-            They do not end.
+            They do not stop.
         """
         self.control("park")
-        found: dict[str, int] = json.loads(self.control("measure", PAUSE_S=f"{PAUSE_S:g}"))
-        del found["gateway"]
-        return found
+        counts: dict[str, int] = json.loads(self.control("measure", PAUSE_S=f"{PAUSE_S:g}"))
+        del counts["gateway"]
+        return counts
 
     def await_start(self) -> None:
         """Wait until Redis and the gateway answer there.
@@ -286,35 +296,35 @@ class HomeMachine:
         Raises
         ------
         DeployError
-            They do not; the text has the last words of their log.
+            They do not; the error has the last line of their log.
         """
-        end, last = time.monotonic() + _START_S, ""
-        while time.monotonic() < end:
+        deadline, last = time.monotonic() + _START_S, ""
+        while time.monotonic() < deadline:
             try:
-                found: dict[str, int] = json.loads(self.control("count"))
-                if found["gateway"]:
+                counts: dict[str, int] = json.loads(self.control("count"))
+                if counts["gateway"]:
                     return
             except DeployError as error:
                 last = str(error)
             host = self.look()
-            if host.ends >= _MOST_ENDS or not host.is_running:
-                words = host.log.removeprefix("hive: ").rstrip(".") or last
-                raise DeployError(f"Redis and the gateway do not start on {self._home.destination}. {words}.")
-            time.sleep(_LOOK_EVERY_S)
+            if host.ends >= _MAX_ENDS or not host.is_running:
+                reason = host.log.removeprefix("hive: ").rstrip(".") or last
+                raise DeployError(f"Redis and the gateway do not start on {self._home.destination}. {reason}.")
+            time.sleep(_POLL_S)
         raise DeployError(f"Redis and the gateway do not answer on {self._home.destination}. {last}")
 
     def _refuse_closed(self) -> None:
-        """Refuse a machine whose sshd lets nobody through to its own ports.
+        """Refuse a machine whose sshd forwards no connection to its own ports.
 
         Raises
         ------
         DeployError
-            Says what to change there.
+            The message tells what to change there.
         """
-        through = ["-W", f"{HOST}:{self._home.ports[0]}"]
+        forwarding = ["-W", f"{HOST}:{self._home.ports[0]}"]
         try:
-            ended = subprocess.run(  # noqa: S603  a list of words; what is a host has been checked
-                [*unshared_ssh(self._home.ssh_config), *through, "--", self._home.destination],
+            ended = subprocess.run(  # noqa: S603  a list of arguments; the host has been checked
+                [*unshared_ssh(self._home.ssh_config), *forwarding, "--", self._home.destination],
                 input=_QUESTION, capture_output=True, check=False, timeout=_REACH_S,
             )  # fmt: skip
             answers = ended.stdout.startswith((b"+", b"-"))
@@ -322,38 +332,38 @@ class HomeMachine:
             answers = False
         if not answers:
             raise DeployError(
-                f"The sshd of {self._home.destination} lets no tunnel through to Redis there. Let it: "
+                f"The sshd of {self._home.destination} forwards no connection to Redis there. Allow it: "
                 "AllowTcpForwarding, PermitOpen in its sshd_config."
             )
 
     def files(self, part: str) -> Sizes:
-        """What it keeps."""
+        """The files of a part of the home there."""
         return read_list(self.control("list"), part)
 
     def send(self, part: str) -> None:
-        """Bring it what it lacks of a part of the home.
+        """Upload the files that it lacks of a part of the home.
 
         Raises
         ------
         DeployError
-            There is no room, or it cannot be written.
+            The disk is full, or the files cannot be written.
         """
-        home, has = self._settings.home, self.files(part)
-        missing = lacking(files_of(home, part), {} if part == REDIS else has)
+        home, present = self._settings.home, self.files(part)
+        missing = missing_files(files_of(home, part), {} if part == REDIS else present)
         host = look_at(self._connection, self._home.name, self._home.python, None, KIND)
         if host.free_bytes < sum(missing.values()):
             raise DeployError(
                 f"{self._home.destination} has {host.free_bytes / 1e9:.2f} GB free in {host.home}; this home still "
-                f"needs {sum(missing.values()) / 1e9:.2f} GB there. Make room there."
+                f"needs {sum(missing.values()) / 1e9:.2f} GB there. Free some disk space there."
             )
         if missing:
-            self._tell(f"copying {'jobs' if part == REDIS else 'files of jobs'} ({words(missing)})")
+            self._observe(f"copying {'jobs' if part == REDIS else 'files of jobs'} ({format_amount(missing)})")
         for batch in [missing] if part == REDIS else batches(missing):
             self.control("clear")
             self._try_put(batch)
             self.control("take", timeout_s=600.0)
         if part == REDIS and self.files(part) != missing:
-            raise DeployError(f"{self._home.destination} has not got all that Redis holds. Run this again.")
+            raise DeployError(f"Some data of Redis did not arrive on {self._home.destination}. Run this again.")
 
     def _try_put(self, batch: Sizes) -> None:
         try:
@@ -364,28 +374,28 @@ class HomeMachine:
             ) from error
 
     def fetch(self, part: str) -> None:
-        """Bring here what is missing here of a part of the home; Redis' data as a whole.
+        """Download the files that this machine lacks of a part of the home; the data of Redis as a whole.
 
         Raises
         ------
         DeployError
-            Not all of it came.
+            Some files did not arrive.
         """
-        home, has = self._settings.home, self.files(part)
+        home, present = self._settings.home, self.files(part)
         if part == STORE:
-            missing = lacking(has, files_of(home, part))
+            missing = missing_files(present, files_of(home, part))
             if missing:
-                self._tell(f"bringing files of jobs ({words(missing)})")
+                self._observe(f"downloading files of jobs ({format_amount(missing)})")
             for batch in batches(missing):
                 self._try_get(home, batch)
             return
-        self._tell(f"bringing jobs ({words(has)})")
+        self._observe(f"downloading jobs ({format_amount(present)})")
         incoming = home / "redis" / "incoming"
-        self._try_get(incoming, has)
-        exchange(incoming / part, home / part)
+        self._try_get(incoming, present)
+        replace_folder(home / part, incoming / part)
 
     def _try_get(self, folder: Path, batch: Sizes) -> None:
         try:
             get(self._connection, self._home.name, folder, batch)
         except OSError as error:
-            raise ServiceError(f"{folder} cannot be written ({error.strerror}). Make room here.") from error
+            raise ServiceError(f"{folder} cannot be written ({error.strerror}). Free some disk space here.") from error

@@ -1,7 +1,7 @@
 """Moving the home of a Hive, its Redis and its gateway, to another machine and back.
 
-Until the copy there has answered with all that was here, this side stays the home: whatever goes wrong before, Redis
-and the gateway are started here again, with their own data. The one moment that counts is `record_move`.
+Until the copy there has proved complete, this side stays the home: whatever goes wrong before, Redis and the gateway
+start here again, with their own data. `record_move` is the commit point.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from hive.home.network import network_access
 from hive.remote import bundle, home_machine, records
 from hive.remote.deploy import deploy
 from hive.remote.home_machine import PAUSE_S, Counts, HomeMachine, Observer, keeps_files
-from hive.remote.host import Target, Via, host_of, is_same_host
+from hive.remote.host import Runtime, Target, host_of, is_same_host
 from hive.remote.records import Record
 from hive.remote.ssh import Connection
 from hive.remote.tunnel import free_ports
@@ -31,75 +31,77 @@ from hive.store.connection import reachable
 
 @dataclass(frozen=True)
 class Moved:
-    """Where a home is now; `counts` is what was moved, None where nothing had to be.
+    """Where a home is now; `counts` is what was moved, None if nothing had to be.
 
-    `repointed` are the workers of its machine which have been told, `untold` those that could not be, and why;
-    `through` are those which still come through a tunnel from here.
+    `repointed` are the workers on its machine that now connect to it directly, `not_repointed` those that could not be
+    changed, and why; `through` are workers that still connect through a tunnel from here.
     """
 
     home: Home | None
     counts: Counts | None
     repointed: tuple[str, ...] = ()
-    untold: Mapping[str, str] | None = None
+    not_repointed: Mapping[str, str] | None = None
     through: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The fields that `--json` shows."""
+        """The fields of `--json`."""
         return {
             "host": self.home.destination if self.home else None,
             "is_moved": self.counts is not None,
             "moved": dict(self.counts) if self.counts is not None else None,
             "repointed": list(self.repointed),
-            "not_repointed": dict(self.untold or {}),
+            "not_repointed": dict(self.not_repointed or {}),
             "through_this_machine": list(self.through),
         }
 
 
-def move(settings: Settings, destination: str, via: Via | None, python: str | None, observer: Observer) -> Moved:
-    """Move Redis and the gateway to a machine that ssh reaches. Called again, bring up to date what is there.
+def move(
+    settings: Settings, destination: str, runtime: Runtime | None, python: str | None, observer: Observer
+) -> Moved:
+    """Move Redis and the gateway to a machine over ssh. A repeated call updates the home there.
 
     Raises
     ------
     SettingError
-        The machine cannot be read, or the home cannot move as this Hive is set.
+        The destination is invalid, or the settings of this Hive do not allow a move.
     ServiceError
-        Somebody moves the home already.
+        Another process is moving the home.
     DeployError
-        The machine cannot take it; everything runs here as before.
+        The machine is not suitable; everything runs here as before.
     UnreachableError
-        Redis and the gateway do not run here; or there is no way to the machine, or it broke, and everything runs here
-        as before.
+        Redis and the gateway do not run here; or the machine cannot be reached, or the connection broke, and everything
+        runs here as before.
     """
     host_of(destination)
-    found = elsewhere(settings)
-    if found is not None and not is_same_host(found.destination, destination):
-        raise SettingError(f"The home of this Hive is {found.destination}. Bring it back first: hive home --back.")
-    bundle.source()  # whatever is missing here is said before anybody is asked
-    if found is None:
+    current = elsewhere(settings)
+    if current is not None and not is_same_host(current.destination, destination):
+        raise SettingError(f"The home of this Hive is {current.destination}. Move it back first: hive home --back.")
+    bundle.source()  # fails before any machine is contacted
+    if current is None:
         _refuse_unfit(settings)
     with moving(settings):
-        wanted = found or _wanted(settings, destination, via, python)
-        with Connection(wanted.destination, wanted.ssh_config) as connection:
-            if found is None:
-                home, counts = _Move(settings, wanted, connection, observer).run()
+        target = current or _new_home(settings, destination, runtime, python)
+        with Connection(target.destination, target.ssh_config) as connection:
+            if current is None:
+                home, counts = _Move(settings, target, connection, observer).run()
             else:
-                home, counts = found, None
+                home, counts = current, None
                 stop_services(settings)
-                _renew(settings, found, connection, observer)
+                _update(settings, current, connection, observer)
     tunnels.start_all(settings)
     wait_for_tunnel(settings, home)
-    repointed, untold = repoint(settings, home, observer) if counts is not None else ((), {})
-    through = tuple(one.name for one in _through(settings, home))
-    return Moved(home, counts, repointed, untold, through)
+    repointed, failed = repoint(settings, home, observer) if counts is not None else ((), {})
+    through = tuple(record.name for record in _through(settings, home))
+    return Moved(home, counts, repointed, failed, through)
 
 
 def repoint(settings: Settings, home: Home, observer: Observer) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Tell the workers of the home's machine the way that is theirs now; returns who knows, and why others do not."""
+    """Change the workers on the home's machine to their new route; returns the changed ones, and errors by name."""
     done, failed = [], {}
     for record in records.find_all(settings):
         if record.is_left or record.ports is None or not is_same_host(record.destination, home.destination):
             continue
-        observer(f"telling the worker {record.name} where the home is")
+        observer(f"changing the worker {record.name} to the new home")
         try:
             deploy(settings, Target(record.destination, name=record.name), observer)
             done.append(record.name)
@@ -109,15 +111,15 @@ def repoint(settings: Settings, home: Home, observer: Observer) -> tuple[tuple[s
 
 
 def _through(settings: Settings, home: Home) -> list[Record]:
-    """Workers of other machines, which come through a tunnel from here."""
-    found = [one for one in records.find_all(settings) if one.ports is not None and not one.is_left]
-    return [one for one in found if not is_same_host(one.destination, home.destination)]
+    """Workers on other machines, which connect through a tunnel from here."""
+    tunneled = [record for record in records.find_all(settings) if record.ports is not None and not record.is_left]
+    return [record for record in tunneled if not is_same_host(record.destination, home.destination)]
 
 
 def _refuse_unfit(settings: Settings) -> None:
     if redis_server.running_pid(settings) is None or gateway_process.running_pid(settings) is None:
         raise UnreachableError(
-            "Redis and the gateway do not both run here, and only a whole home can move. First: hive up."
+            "Redis and the gateway do not both run here, and only a complete home can move. Start them: hive up."
         )
     if network_access(settings) is not None:
         raise SettingError("This Mac side is open to the network. Close it first: hive down, then hive up.")
@@ -126,71 +128,71 @@ def _refuse_unfit(settings: Settings) -> None:
         origin = settings.origins[name]
         if origin.startswith(("flag ", "environment ")) or origin == str(settings.config_file):
             raise SettingError(
-                f"HIVE_{name.upper()} names another Redis or gateway than those here. Take it away first."
+                f"HIVE_{name.upper()} names another Redis or gateway than those here. Remove the setting first."
             )
     own = ((settings.home / "store").as_uri(), f"{settings.gateway_url}/blob")
     if keeps_files(settings) and settings.store not in own:
-        raise SettingError(f"HIVE_STORE is {settings.store}, which stays here. Take it away, or name a bucket: s3://….")
-
-
-def _refuse_local_workers(settings: Settings) -> None:
-    """A worker that was started here keeps files in the folder of this home, where nobody would look any more."""
-    session = Session(settings)
-    with reachable(settings), closing(session.broker):
-        workers = session.registry.workers()
-    local = [one["name"] for one in workers if (one.get("terms") or {}).get("store") == "folder"]
-    if local and keeps_files(settings):
-        raise ServiceError(
-            f"{', '.join(local)} keeps files in this home, which moves. Stop it, and start it again after the move."
+        raise SettingError(
+            f"HIVE_STORE is {settings.store}, which stays here. Remove the setting, or use a bucket: s3://…."
         )
 
 
-def _wanted(settings: Settings, destination: str, via: Via | None, python: str | None) -> Home:
-    """The home as it shall be; the name of its folder tells whose it is."""
+def _refuse_local_workers(settings: Settings) -> None:
+    """Refuse to move while a worker here stores files in the folder of this home, where they would be lost."""
+    session = Session(settings)
+    with reachable(settings), closing(session.broker):
+        workers = session.registry.workers()
+    local = [worker["name"] for worker in workers if (worker.get("terms") or {}).get("store") == "folder"]
+    if local and keeps_files(settings):
+        raise ServiceError(f"{', '.join(local)} stores files in this home. Stop it, and start it again after the move.")
+
+
+def _new_home(settings: Settings, destination: str, runtime: Runtime | None, python: str | None) -> Home:
+    """The new home; the name of its folder tells whose it is."""
     owner = re.sub(r"[^a-z0-9]+", "-", host_name().lower().partition(".")[0]).strip("-")[:20] or "hive"
-    mark = hashlib.sha256(f"{host_name()}\0{settings.home}".encode()).hexdigest()[:6]
+    digest = hashlib.sha256(f"{host_name()}\0{settings.home}".encode()).hexdigest()[:6]
     ssh_config = str(settings.ssh_config) if settings.ssh_config else ""
     python = settings.deploy_python if python is None else python
-    return Home(f"{owner}-{mark}", destination, ssh_config, str(via or Via.VENV), python, (0, 0))
+    return Home(f"{owner}-{digest}", destination, ssh_config, str(runtime or Runtime.VENV), python, (0, 0))
 
 
-def _renew(settings: Settings, home: Home, connection: Connection, observer: Observer) -> None:
-    """See that a home which is there already runs, with the Hive and the settings of this machine."""
+def _update(settings: Settings, home: Home, connection: Connection, observer: Observer) -> None:
+    """Update a home that is there already to this machine's Hive and settings, and ensure that it runs."""
     machine = HomeMachine(settings, home, connection, observer)
     host = machine.look()
-    is_changed = machine.bring(host)
+    is_changed = machine.install(host)
     if is_changed or not host.is_running or host.is_parked:
         observer("starting Redis and the gateway there")
-        machine.begin()
+        machine.start()
         machine.await_start()
 
 
 class _Move:
-    """One move there."""
+    """One move to a machine."""
 
     def __init__(self, settings: Settings, home: Home, connection: Connection, observer: Observer) -> None:
-        self._settings, self._home, self._connection, self._tell = settings, home, connection, observer
+        self._settings, self._home, self._connection, self._observe = settings, home, connection, observer
 
     def run(self) -> tuple[Home, Counts]:
-        """Do all that takes long while everything goes on here; then move."""
+        """Do everything that takes long while Redis and the gateway still run here; then switch."""
         machine = self._machine()
-        self._tell(machine.look().words)
+        self._observe(machine.look().summary)
         self._home = Home(
             **{**vars(self._home), "ports": free_ports(self._settings, self._home.name, self._connection)}
         )
         machine = self._machine()
         host = machine.look()
         if host.installed:
-            machine.control("park")  # what an earlier move has left
-        machine.bring(host)
+            machine.control("park")  # a copy that an earlier move has left
+        machine.install(host)
         machine.control("park")
         if keeps_files(self._settings):
             machine.send(home_machine.STORE)
-        self._tell("stopping Redis and the gateway here")
+        self._observe("stopping Redis and the gateway here")
         try:
             counts = self._switch(machine)
             record_move(self._settings, self._home)
-            machine.begin()
+            machine.start()
             machine.await_start()
         except BaseException:
             self._undo(machine)
@@ -198,7 +200,7 @@ class _Move:
         return self._home, counts
 
     def _machine(self) -> HomeMachine:
-        return HomeMachine(self._settings, self._home, self._connection, self._tell)
+        return HomeMachine(self._settings, self._home, self._connection, self._observe)
 
     def _switch(self, machine: HomeMachine) -> Counts:
         tunnels.stop_all(self._settings)
@@ -206,14 +208,14 @@ class _Move:
         before = inventory.count(self._settings, PAUSE_S)
         redis_server.stop(self._settings)
         if keeps_files(self._settings):
-            machine.send(home_machine.STORE)  # what has come since
+            machine.send(home_machine.STORE)  # files that have arrived since
         machine.send(home_machine.REDIS)
-        self._tell("starting Redis and the gateway there")
+        self._observe("starting Redis and the gateway there")
         refuse_other(before, machine.try_out(), self._home.destination)
         return before
 
     def _undo(self, machine: HomeMachine) -> None:
-        self._tell("it did not work; starting Redis and the gateway here again")
+        self._observe("the move failed; starting Redis and the gateway here again")
         record_return(self._settings, self._home)
         with contextlib.suppress(HiveError):
             machine.control("park")
@@ -223,47 +225,49 @@ class _Move:
 
 
 def refuse_other(before: Counts, after: Counts, where: str) -> None:
-    """Refuse a copy that does not hold what the original does.
+    """Refuse a copy that differs from the original.
 
     Raises
     ------
     DeployError
-        Says what differs.
+        The message tells what differs.
     """
-    wrong = [f"{after[name]} {name}, not {before[name]}" for name in before if after[name] != before[name]]
-    if wrong:
-        raise DeployError(f"The copy of Redis on {where} has {'; '.join(wrong)}, so it is not used.")
+    differences = [f"{after[name]} {name}, not {before[name]}" for name in before if after[name] != before[name]]
+    if differences:
+        raise DeployError(f"The copy of Redis on {where} has {'; '.join(differences)}, so it is not used.")
 
 
 def move_back(settings: Settings, observer: Observer) -> Moved:
-    """Move Redis and the gateway back here; where they are here already, do nothing.
+    """Move Redis and the gateway back here; do nothing if they are here already.
 
     Raises
     ------
     ServiceError
-        Redis or the gateway cannot be started here, or somebody moves the home already.
+        Redis or the gateway cannot be started here, or another process is moving the home.
     DeployError, UnreachableError
-        The machine does not give it all, or cannot be reached; the home is there as before.
+        Some files did not arrive, or the machine cannot be reached; the home is there as before.
     """
     home = elsewhere(settings)
     if home is None:
         return Moved(None, None)
     with moving(settings), Connection(home.destination, home.ssh_config) as connection:
-        stop_services(settings)  # what an earlier move back has started and not finished
+        stop_services(settings)  # an earlier move back may have started them
         machine = HomeMachine(settings, home, connection, observer)
         counts = _Return(settings, home, machine, observer).run()
         tunnels.start_all(settings)
-        repointed, untold = repoint(settings, home, observer)
+        repointed, failed = repoint(settings, home, observer)
         observer("removing the home there")
         try:
             machine.control("remove", timeout_s=300.0)
         except HiveError as error:
-            observer(f"the copy there is left, and does not run: {home.destination} ~/.hive-home/{home.name} ({error})")
-    return Moved(None, counts, repointed, untold)
+            observer(
+                f"could not remove the copy on {home.destination} (it does not run): ~/.hive-home/{home.name} ({error})"
+            )
+    return Moved(None, counts, repointed, failed)
 
 
 def take_back(settings: Settings) -> Home:
-    """Be the home again with what was here before the move, without asking a machine that is no more.
+    """Return to the state before the move, without contacting the machine, which no longer exists.
 
     Raises
     ------
@@ -272,7 +276,7 @@ def take_back(settings: Settings) -> Home:
     """
     home = elsewhere(settings)
     if home is None:
-        raise NotFoundError("The home of this Hive is here. Where it is: hive home.")
+        raise NotFoundError("The home of this Hive is here already.")
     with moving(settings):
         tunnels.stop_all(settings)
         record_return(settings, home)
@@ -283,17 +287,17 @@ class _Return:
     """One move back."""
 
     def __init__(self, settings: Settings, home: Home, machine: HomeMachine, observer: Observer) -> None:
-        self._settings, self._home, self._machine, self._tell = settings, home, machine, observer
+        self._settings, self._home, self._machine, self._observe = settings, home, machine, observer
 
     def run(self) -> Counts:
-        """Do what takes long while everything goes on there; then move."""
+        """Do everything that takes long while Redis and the gateway still run there; then switch."""
         host = self._machine.look()
-        if host.is_parked or not host.is_running:  # an earlier move back has ended half-way
-            self._machine.begin()
+        if host.is_parked or not host.is_running:  # an earlier move back was interrupted
+            self._machine.start()
             self._machine.await_start()
         if keeps_files(self._settings):
             self._machine.fetch(home_machine.STORE)
-        self._tell(f"stopping Redis and the gateway on {self._home.destination}")
+        self._observe(f"stopping Redis and the gateway on {self._home.destination}")
         try:
             counts = self._switch()
             record_return(self._settings, self._home)
@@ -306,23 +310,25 @@ class _Return:
         tunnels.stop_all(self._settings)
         before = self._machine.leave()
         if keeps_files(self._settings):
-            self._machine.fetch(home_machine.STORE)  # what has come since
+            self._machine.fetch(home_machine.STORE)  # files that have arrived since
         self._machine.fetch(home_machine.REDIS)
-        self._tell("starting Redis and the gateway here")
+        self._observe("starting Redis and the gateway here")
         redis_server.start(self._settings)
         refuse_other(before, inventory.count(self._settings), "this machine")
         gateway_process.start(self._settings)
         return before
 
     def _undo(self) -> None:
-        self._tell(f"it did not work; starting Redis and the gateway on {self._home.destination} again")
+        self._observe(f"the move failed; starting Redis and the gateway on {self._home.destination} again")
         record_move(self._settings, self._home)
         with contextlib.suppress(HiveError):
             gateway_process.stop(self._settings)
             redis_server.stop(self._settings)
         try:
-            self._machine.begin()
+            self._machine.start()
         except HiveError:
-            self._tell(f"it does not run there yet; when the machine is back: hive home {self._home.destination}")
+            self._observe(
+                f"they do not run there yet; when the machine is back, run: hive home {self._home.destination}"
+            )
         shutil.rmtree(self._settings.home / "redis" / "incoming", ignore_errors=True)
         tunnels.start_all(self._settings)

@@ -1,4 +1,4 @@
-"""What is remembered of deployed machines, and the identity that each one has."""
+"""The records of deployed workers, and the identity and settings of each."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,17 +20,17 @@ from hive.wire.record import read_record
 
 @dataclass(frozen=True)
 class Record:
-    """One deployment. `ports` are those at which its tunnel ends there, for Redis and the gateway; None: no tunnel.
+    """One deployment. `ports` are the ends of its tunnel there, for Redis and the gateway; None: no tunnel.
 
-    `more` are settings of the worker there, by the name of their field: a rented machine's say when it ends. `is_left`
-    says that the deployment was taken back while the machine was away, which still has its files.
+    `more` are settings of the worker by field name: those of a rented machine tell when it ends. `is_left` means that
+    the deployment was removed while the machine did not answer, and its files are still there.
     """
 
     name: str
     destination: str
     ssh_config: str
     capabilities: str
-    via: str
+    runtime: str
     python: str
     allows_scripts: bool
     ports: tuple[int, int] | None
@@ -39,12 +39,12 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """The fields that `--json` shows."""
-        names = ("name", "destination", "capabilities", "via")
+        names = ("name", "destination", "capabilities", "runtime")
         return {name: getattr(self, name) for name in names} | {"is_left": self.is_left}
 
 
 def find(settings: Settings, name: str) -> Record | None:
-    """The deployment of that name; None where there is none."""
+    """The deployment of that name; None if there is none."""
     file = _file(settings, name)
     return _read(file) if file.exists() else None
 
@@ -60,27 +60,28 @@ def find_or_refuse(settings: Settings, name: str) -> Record:
     Raises
     ------
     NotFoundError
-        Lists those that there are.
+        Lists the known ones.
     """
-    found = find(settings, name)
-    if found is None:
-        known = ", ".join(one.name for one in find_all(settings)) or "none"
-        raise NotFoundError(f"Nothing is deployed as {name!r}. Known are: {known}.")
-    return found
+    record = find(settings, name)
+    if record is None:
+        names = ", ".join(record.name for record in find_all(settings)) or "none"
+        raise NotFoundError(f"Nothing is deployed as {name!r}. Known are: {names}.")
+    return record
 
 
 def save(settings: Settings, record: Record) -> None:
-    """Write a deployment down."""
+    """Write the record of a deployment."""
     write_private(_file(settings, record.name), json.dumps(asdict(record)))
 
 
 def forget(settings: Settings, name: str) -> None:
-    """Forget a deployment."""
+    """Delete the record of a deployment."""
     _file(settings, name).unlink(missing_ok=True)
 
 
 def _read(file: Path) -> Record:
-    return read_record(Record, file.read_bytes(), str(file))
+    text = file.read_bytes().replace(b'"via":', b'"runtime":')  # its name before 0.1.0
+    return read_record(Record, text, str(file))
 
 
 def _folder(settings: Settings) -> Path:
@@ -91,43 +92,43 @@ def _file(settings: Settings, name: str) -> Path:
     return _folder(settings) / f"{name}.json"
 
 
-_HERE = ("folder", "gateway")  # kinds of stores that the gateway serves
-# Both sides must agree on these.
+_LOCAL_STORES = ("folder", "gateway")  # kinds of stores that the gateway serves
+# Both sides must agree on these settings.
 _SHARED = ("lease_s", "max_attempts")
 _CERTIFICATE = "cert.pem"
 
 
 def is_outdated(settings: Settings, record: Record) -> bool:
-    """Whether the worker needs another identity: it shall serve other capabilities, or come by another way."""
-    queues = [one.capability for one in nodes_of(record.capabilities)]
-    known = {one.name: list(one.queues) for one in identities(settings)}
-    return known.get(record.name) != queues or not _fits(settings, _identity_folder(settings, record))
+    """Whether the worker needs a new identity: for other capabilities, or for another route to this machine."""
+    queues = [node.capability for node in nodes_of(record.capabilities)]
+    queues_by_name = {identity.name: list(identity.queues) for identity in identities(settings)}
+    return queues_by_name.get(record.name) != queues or not _fits(settings, _identity_folder(settings, record))
 
 
 def identity_for(settings: Settings, record: Record) -> Path:
-    """The folder of the worker's identity, made anew where that is outdated."""
+    """The folder of the worker's identity; makes a new one if it is outdated."""
     if not is_outdated(settings, record):
         return _identity_folder(settings, record)
     revoke(settings, record.name)
-    return access.add(settings, record.name, [one.capability for one in nodes_of(record.capabilities)])
+    return access.add(settings, record.name, [node.capability for node in nodes_of(record.capabilities)])
 
 
 def refuse_foreign(settings: Settings, name: str) -> None:
-    """Refuse a name that is a role's, or that was given to a machine by hand.
+    """Refuse the name of a role, or of an identity that the user has added.
 
     Raises
     ------
     DeployError
-        Says how to choose another one.
+        The message tells how to choose another one.
     """
     if name in (*ROLES, "default"):
         raise DeployError(f"A worker cannot be called {name}. Choose another name: --name NAME.")
-    if name in {one.name for one in identities(settings)}:
+    if name in {identity.name for identity in identities(settings)}:
         raise DeployError(f"{name} is an identity of `hive access add`. Choose another name: --name NAME.")
 
 
 def revoke(settings: Settings, name: str) -> None:
-    """Take an identity back, if it is there."""
+    """Revoke an identity, if it exists."""
     try:
         access.remove(settings, name)
     except NotFoundError:
@@ -135,12 +136,12 @@ def revoke(settings: Settings, name: str) -> None:
 
 
 def home_files(settings: Settings, record: Record, folder: Path) -> Mapping[str, bytes]:
-    """What goes into the HIVE_HOME of the machine: the identity, with settings that fit its way to this one."""
+    """The files of the machine's HIVE_HOME: the identity, with settings for its route to this machine."""
     files = {f"home/{path.name}": path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
-    given = files["home/config.toml"].decode().splitlines()
     values = _values(settings, record)
-    kept = [line for line in given if line.partition("=")[0].strip() not in values]
-    lines = [*kept, *(f"{name} = {toml(value)}" for name, value in values.items()), ""]
+    config = files["home/config.toml"].decode().splitlines()
+    others = [line for line in config if line.partition("=")[0].strip() not in values]
+    lines = [*others, *(f"{name} = {toml(value)}" for name, value in values.items()), ""]
     return files | {"home/config.toml": "\n".join(lines).encode()}
 
 
@@ -157,29 +158,29 @@ def _values(settings: Settings, record: Record) -> dict[str, object]:
         values["gateway_url"] = f"http{secure}://{HOST}:{gateway}"
     if record.allows_scripts:
         values["allow_scripts"] = True
-    if store_kind(settings.store) not in _HERE:
+    if store_kind(settings.store) not in _LOCAL_STORES:
         values["store"] = settings.store
     return values | changed(settings, _SHARED) | dict(record.more)
 
 
 def changed(settings: Settings, names: Sequence[str]) -> dict[str, object]:
-    """Those settings that are not as they are by default."""
+    """The settings among these that differ from their defaults."""
     defaults = {setting.name: setting.default for setting in SETTINGS}
     return {name: getattr(settings, name) for name in names if getattr(settings, name) != defaults[name]}
 
 
 def toml(value: object) -> str:
-    """A value as config.toml has it."""
+    """A value as TOML."""
     return json.dumps(value, ensure_ascii=False)  # strings, numbers and booleans are the same in both
 
 
 def _fits(settings: Settings, folder: Path) -> bool:
-    """Whether an identity was made for the way that is open now."""
+    """Whether an identity was made for the route that is open now."""
     config = folder / "config.toml"
     if not config.exists():
         return False
-    found = network_access(settings)
-    if found is None:
+    network = network_access(settings)
+    if network is None:
         return not (folder / _CERTIFICATE).exists()
     broker = next((line for line in config.read_text().splitlines() if line.startswith("broker_url")), "")
-    return (folder / _CERTIFICATE).exists() and urlsplit(broker.partition('"')[2].rstrip('"')).hostname == found.name
+    return (folder / _CERTIFICATE).exists() and urlsplit(broker.partition('"')[2].rstrip('"')).hostname == network.name

@@ -1,7 +1,7 @@
-"""One connection to a machine over the system's ssh: run a script of ours there, send files, say plainly what is wrong.
+"""One connection to a machine over the system's ssh: run Hive's scripts there, send files, explain ssh's errors.
 
-Nothing that comes from outside is ever part of a command line there: each command is fixed, scripts come on stdin, and
-values come before them as assignments that are quoted for sh.
+No value ever becomes part of a command line there: commands are fixed, scripts go to stdin, and values precede them as
+assignments that are quoted for sh.
 """
 
 import contextlib
@@ -22,36 +22,36 @@ from hive.home.tunnels import forwardings, ssh_command, unshared_ssh
 from hive.settings import Settings
 
 _SSH_FAILED = 255
-_CONNECT_S, _USUAL_S = 40.0, 60.0
-_LOOK_EVERY_S = 0.02
-_LINE = "install: "
-# What ssh says, and what a person is told. The first that fits counts.
+_CONNECT_S, _TIMEOUT_S = 40.0, 60.0
+_POLL_S = 0.02
+_PREFIX = "install: "
+# What ssh prints, and what Hive prints instead. The first match counts.
 _MEANINGS = (
     (
         "REMOTE HOST IDENTIFICATION HAS CHANGED",
-        "{host} shows another host key than before: it was set up anew, or somebody sits between. Ask its owner; where "
-        "it is right, forget the old key: ssh-keygen -R {host}.",
+        "The host key of {host} has changed: it was set up again, or somebody intercepts the connection. Ask its "
+        "owner; if the new key is right, forget the old one: ssh-keygen -R {host}.",
     ),
     (
         "Host key verification failed",
-        "The host key of {host} is not known here. Look at it and accept it once: ssh {host}.",
+        "The host key of {host} is unknown here. Check and accept it once: ssh {host}.",
     ),
     (
         "Permission denied",
-        "{host} lets nobody in with the keys of this machine. Try: ssh {host}. Give it yours: ssh-copy-id.",
+        "{host} accepts none of the ssh keys of this machine. Try: ssh {host}. Add your key there: ssh-copy-id {host}.",
     ),
-    ("Could not resolve", "There is no host {host}. Is its name right, and is this machine in a network?"),
-    ("Connection refused", "{host} refuses ssh: no sshd runs there, or it listens at another port."),
-    ("timed out", "{host} does not answer. Is it switched on, and in the network?"),
-    ("No route to host", "{host} cannot be reached from here. Is it switched on, and in the network?"),
-    ("Network is unreachable", "{host} cannot be reached: this machine is in no network that leads there."),
-    ("Bad configuration option", "Ssh cannot read its settings: {words}."),
-    ("Can't open user config file", "Ssh cannot read its settings: {words}."),
+    ("Could not resolve", "There is no host {host}. Is the name right, and is this machine online?"),
+    ("Connection refused", "{host} refuses ssh: no sshd runs there, or it listens on another port."),
+    ("timed out", "{host} does not answer. Is it switched on and online?"),
+    ("No route to host", "{host} cannot be reached from here. Is it switched on and online?"),
+    ("Network is unreachable", "{host} cannot be reached: this machine has no route to its network."),
+    ("Bad configuration option", "ssh cannot read its config: {message}."),
+    ("Can't open user config file", "ssh cannot read its config: {message}."),
 )
 
 
 class Connection:
-    """A connection to one machine, made when the block begins and shared by everything in it."""
+    """A connection to one machine, opened at the start of a `with` block and shared by everything in it."""
 
     def __init__(self, destination: str, ssh_config: str = "") -> None:
         self.destination = destination
@@ -60,26 +60,26 @@ class Connection:
         self._master: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "Connection":
-        """Connect, and refuse what ssh refuses."""
+        """Connect, and explain why if ssh cannot."""
         refuse_no_ssh()
         try:
             self._connect()
-        except BaseException:  # Ctrl-C too must not leave a connection that nobody holds
+        except BaseException:  # Ctrl-C too must not leave a connection open
             self.__exit__(None, None, None)
             raise
         return self
 
     def _connect(self) -> None:
-        said = self._folder / "said"
-        with said.open("wb") as log:
-            self._master = subprocess.Popen(  # noqa: S603  a list of words; what is a host has been checked
+        log_file = self._folder / "log"
+        with log_file.open("wb") as log:
+            self._master = subprocess.Popen(  # noqa: S603  a list of arguments; the host has been checked
                 [*self._ssh("yes"), "-N", "--", self.destination], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        end = time.monotonic() + _CONNECT_S
+        deadline = time.monotonic() + _CONNECT_S
         while not self._socket.exists():
-            if self._master.poll() is not None or time.monotonic() > end:
-                raise meaning(self.destination, said.read_text(errors="replace") or "timed out")
-            time.sleep(_LOOK_EVERY_S)
+            if self._master.poll() is not None or time.monotonic() > deadline:
+                raise explained(self.destination, log_file.read_text(errors="replace") or "timed out")
+            time.sleep(_POLL_S)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -96,33 +96,33 @@ class Connection:
         values: Mapping[str, str] | None = None,
         *,
         on_line: Callable[[str], None] | None = None,
-        timeout_s: float = _USUAL_S,
+        timeout_s: float = _TIMEOUT_S,
     ) -> str:
-        """Run a script of ours by sh there; returns what it prints.
+        """Run one of Hive's scripts with sh there; returns its output.
 
         Raises
         ------
         DeployError
-            The script has found something wrong; the text has its words.
+            The script failed; the error has its last message.
         UnreachableError
             The connection broke.
         """
-        given = "".join(f"{name}={shlex.quote(value)}\n" for name, value in (values or {}).items())
-        return self._run("sh -s", (given + script).encode(), on_line, timeout_s)
+        assignments = "".join(f"{name}={shlex.quote(value)}\n" for name, value in (values or {}).items())
+        return self._run("sh -s", (assignments + script).encode(), on_line, timeout_s)
 
     def send(self, archive: bytes, name: str, kind: str = "worker") -> None:
-        """Unpack an archive in the folder of the worker of that name; `name` holds small letters, digits and dashes."""
+        """Unpack an archive in the folder of a worker; `name` has lower-case letters, digits and hyphens only."""
         folder = f'"$HOME/.hive-{kind}/{name}"'
         command = f"sh -c 'umask 077 && mkdir -p {folder} && tar -xzf - -C {folder}'"
-        self._run(command, archive, None, 10 * _USUAL_S)
+        self._run(command, archive, None, 10 * _TIMEOUT_S)
 
     def stream(self, command: str, write: Callable[[IO[bytes]], None], timeout_s: float) -> None:
-        """Run a fixed command there, whose stdin is what `write` writes."""
+        """Run a fixed command there; `write` writes its stdin."""
         self._run(command, write, None, timeout_s)
 
-    def read(self, command: str, given: bytes, take: Callable[[IO[bytes]], None], timeout_s: float) -> None:
-        """Run a fixed command there with that on its stdin; `take` reads what it prints."""
-        self._run(command, given, None, timeout_s, take)
+    def read(self, command: str, stdin: bytes, take: Callable[[IO[bytes]], None], timeout_s: float) -> None:
+        """Run a fixed command there with this stdin; `take` reads its output."""
+        self._run(command, stdin, None, timeout_s, take)
 
     def can_forward(self, settings: Settings, ports: tuple[int, int]) -> bool:
         """Whether these ports of the machine are free for a tunnel.
@@ -143,16 +143,16 @@ class Connection:
         with subprocess.Popen(  # noqa: S603  as above
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         ) as process:
-            # Its end is not waited for: ssh stays for as long as somebody there uses the ports, as a worker does.
+            # Do not wait for its end: ssh stays as long as a worker there uses the ports.
             timer = threading.Timer(_CONNECT_S, process.kill)
             timer.start()
-            said = process.stdout.readline() if process.stdout is not None else b""
+            answer = process.stdout.readline() if process.stdout is not None else b""
             is_late = not timer.is_alive()
             timer.cancel()
             process.terminate()
-        if is_late and not said:
-            raise UnreachableError(f"{self.destination} does not answer any more. Look: ssh {self.destination}.")
-        return said == b"open\n"
+        if is_late and not answer:
+            raise UnreachableError(f"{self.destination} no longer answers. Try: ssh {self.destination}.")
+        return answer == b"open\n"
 
     @property
     def _socket(self) -> Path:
@@ -164,7 +164,7 @@ class Connection:
     def _run(
         self,
         command: str,
-        given: bytes | Callable[[IO[bytes]], None],
+        content: bytes | Callable[[IO[bytes]], None],
         on_line: Callable[[str], None] | None,
         timeout_s: float,
         take: Callable[[IO[bytes]], None] | None = None,
@@ -173,13 +173,13 @@ class Connection:
             [*self._ssh("no"), "--", self.destination, command],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
-        stdin, stdout, stderr = (cast(IO[bytes], one) for one in (process.stdin, process.stdout, process.stderr))
-        words: list[str] = []
-        listener = threading.Thread(target=_listen, args=(stderr, words, on_line), daemon=True)
-        writer = _Writer(stdin, given)
+        stdin, stdout, stderr = (cast(IO[bytes], pipe) for pipe in (process.stdin, process.stdout, process.stderr))
+        lines: list[str] = []
+        listener = threading.Thread(target=_listen, args=(stderr, lines, on_line), daemon=True)
+        writer = _Writer(stdin, content)
         alarm = threading.Timer(timeout_s, process.kill)
-        for one in (listener, writer, alarm):
-            one.start()
+        for thread in (listener, writer, alarm):
+            thread.start()
         answer = ""
         try:
             with process:
@@ -188,77 +188,77 @@ class Connection:
                 answer = stdout.read().decode(errors="replace")
                 listener.join()
                 writer.join()
-        except tarfile.ReadError:  # it broke off, and the code of ssh says why
+        except tarfile.ReadError:  # the connection broke; the exit code of ssh tells why
             process.wait()
             listener.join()
         finally:
             alarm.cancel()
-        self._refuse(process.returncode, "\n".join(words))
+        self._refuse(process.returncode, "\n".join(lines))
         if writer.error is not None:
             raise writer.error
         return answer
 
-    def _refuse(self, code: int, words: str) -> None:
+    def _refuse(self, code: int, stderr: str) -> None:
         if code == _SSH_FAILED:
-            raise meaning(self.destination, words)
+            raise explained(self.destination, stderr)
         if code < 0:
-            raise UnreachableError(f"{self.destination} was silent for too long, and was given up.")
+            raise UnreachableError(f"{self.destination} did not answer in time.")
         if code > 0:
-            last = words.strip().rpartition("\n")[2].removeprefix(_LINE) or f"exit code {code}"
+            last = stderr.strip().rpartition("\n")[2].removeprefix(_PREFIX) or f"exit code {code}"
             raise DeployError(f"{self.destination}: {last.rstrip('.')}.")
 
 
 def refuse_no_ssh() -> None:
-    """Refuse to go anywhere without the system's ssh.
+    """Refuse to connect without the system's ssh.
 
     Raises
     ------
     DeployError
-        It is not installed.
+        ssh is not installed.
     """
     if shutil.which("ssh") is None:
-        raise DeployError("There is no ssh here. Install OpenSSH's client.")
+        raise DeployError("There is no ssh on this machine. Install the OpenSSH client.")
 
 
-def meaning(destination: str, words: str) -> HiveError:
-    """What ssh's words mean for who deploys.
+def explained(destination: str, stderr: str) -> HiveError:
+    """The error that ssh's output stands for.
 
-    >>> print(meaning("studio", "ssh: connect to host studio port 22: Connection refused"))
-    studio refuses ssh: no sshd runs there, or it listens at another port.
+    >>> print(explained("studio", "ssh: connect to host studio port 22: Connection refused"))
+    studio refuses ssh: no sshd runs there, or it listens on another port.
     """
-    said = words.strip().rpartition("\n")[2].rstrip(".\r")
+    last = stderr.strip().rpartition("\n")[2].rstrip(".\r")
     for part, sentence in _MEANINGS:
-        if part in words:
-            return UnreachableError(sentence.format(host=destination, words=said))
-    return UnreachableError(f"The connection to {destination} broke{f': {said}' if said else ''}.")
+        if part in stderr:
+            return UnreachableError(sentence.format(host=destination, message=last))
+    return UnreachableError(f"The connection to {destination} broke{f': {last}' if last else ''}.")
 
 
-def _listen(stream: IO[bytes], words: list[str], on_line: Callable[[str], None] | None) -> None:
+def _listen(stream: IO[bytes], lines: list[str], on_line: Callable[[str], None] | None) -> None:
     for line in stream:
         text = line.decode(errors="replace").rstrip()
-        words.append(text)
-        if on_line is not None and text.startswith(_LINE):
-            on_line(text.removeprefix(_LINE))
+        lines.append(text)
+        if on_line is not None and text.startswith(_PREFIX):
+            on_line(text.removeprefix(_PREFIX))
 
 
 class _Writer(threading.Thread):
-    """Writes to a process beside whoever reads from it; `error` is what kept it from writing all."""
+    """Writes the stdin of a process in a thread; `error` tells why it could not write everything."""
 
-    def __init__(self, stream: IO[bytes], given: bytes | Callable[[IO[bytes]], None]) -> None:
+    def __init__(self, stream: IO[bytes], content: bytes | Callable[[IO[bytes]], None]) -> None:
         super().__init__(daemon=True)
-        self._stream, self._given = stream, given
+        self._stream, self._content = stream, content
         self.error: OSError | None = None
 
     def run(self) -> None:
-        """Write it all, and close."""
+        """Write everything, and close."""
         try:
-            if callable(self._given):
-                self._given(self._stream)
+            if callable(self._content):
+                self._content(self._stream)
             else:
-                self._stream.write(self._given)
+                self._stream.write(self._content)
             self._stream.close()
         except BrokenPipeError:
-            self._close()  # ssh has ended, and its code says why
+            self._close()  # ssh has ended; its exit code tells why
         except OSError as error:
             self.error = error
             self._close()

@@ -57,4 +57,4 @@ def test_a_machine_with_docker_builds_an_image_and_runs_it(studio, tmp_path):
         (tmp_path / "docker").chmod(0o755)
         studio.stop()
         studio.start(path=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    do_the_main_job_and_leave(studio, tmp_path, "--via", "docker")
+    do_the_main_job_and_leave(studio, tmp_path, "--runtime", "docker")

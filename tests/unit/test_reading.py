@@ -14,6 +14,8 @@ from hive.home.tunnels import Tunnel
 from hive.home.users import Identity
 from hive.machines.records import Machine
 from hive.remote.records import Record as Deployment
+from hive.remote.records import find
+from hive.settings import load_settings
 from hive.task import Limits
 from hive.wire.job import JobMessage, JobRecord, Specification, State, from_milliseconds, job_from_hash
 from hive.wire.record import convert_record, read_record, write_record
@@ -57,7 +59,7 @@ DEPLOYMENT = {
     "destination": "a.lab",
     "ssh_config": "",
     "capabilities": "gis",
-    "via": "docker",
+    "runtime": "docker",
     "python": "",
     "allows_scripts": False,
     "ports": [1, 2],
@@ -187,3 +189,13 @@ def test_a_file_of_a_newer_hive_is_read(kind, values):
     assert read_record(kind, json.dumps(values | {"colour": "blue"}), "a.json") == known
     with pytest.raises(UnreadableRecordError, match=r"^a.json cannot be read: .* missing required field `name`"):
         read_record(kind, json.dumps({name: value for name, value in values.items() if name != "name"}), "a.json")
+
+
+def test_a_deployment_from_before_its_runtime_had_that_name_is_read(tmp_path):
+    (tmp_path / "deployed").mkdir()
+    old = {
+        "name": "studio", "destination": "me@studio", "ssh_config": "", "capabilities": "gis=1", "via": "systemd",
+        "python": "", "allows_scripts": False, "ports": [1, 2],
+    }  # fmt: skip
+    (tmp_path / "deployed" / "studio.json").write_text(json.dumps(old))
+    assert find(load_settings({"home": tmp_path}, {}), "studio").runtime == "systemd"

@@ -135,11 +135,11 @@ def test_a_move_that_breaks_leaves_everything_where_it_was(mac, studio, host):
     assert (code, elsewhere(mac.settings), held(mac)) == (-signal.SIGKILL, None, before)
 
     studio.mount("-t", "tmpfs", "-o", "size=4m", "tmpfs", str(studio.home))
-    assert "Make room there." in mac.run("home", "studio", code=1).stderr
+    assert "Free some disk space there." in mac.run("home", "studio", code=1).stderr
     studio.stop()
     studio.start(more="PermitOpen none")
     said = mac.run("home", "studio", code=1, timeout_s=90).stderr
-    assert "lets no tunnel through to Redis there" in said.splitlines()[-1]
+    assert "forwards no connection to Redis there" in said.splitlines()[-1]
     assert (held(mac), elsewhere(mac.settings), states(mac)[waiting]) == (before, None, "queued")
     wait_until(lambda: studio.processes() == [], "nothing of it runs there")
 
@@ -149,7 +149,7 @@ def test_a_move_that_breaks_leaves_everything_where_it_was(mac, studio, host):
     assert held(mac) == before
     refused = mac.run("up", "--lan", code=1).stderr
     assert "The home of this Hive is studio" in refused
-    code, said = break_when(mac, "bringing jobs", lambda _: host.pull_cable(), "home", "--back")
+    code, said = break_when(mac, "downloading jobs", lambda _: host.pull_cable(), "home", "--back")
     assert (code, mac.json("home")["host"]) == (4, "studio"), said
     host.mend_cable()
     mac.run("home", "--back", timeout_s=120)  # it goes on from there
@@ -160,7 +160,7 @@ def test_a_move_that_breaks_leaves_everything_where_it_was(mac, studio, host):
 def test_nothing_is_started_here_while_the_home_is_elsewhere_and_it_comes_up_again_there(mac, studio):
     mac.run("access", "add", "early", "--capabilities", "gis")
     with mac.worker():
-        assert "w1@test keeps files in this home" in mac.run("home", "studio", code=1).stderr
+        assert "w1@test stores files in this home" in mac.run("home", "studio", code=1).stderr
     mac.run("home", "studio", timeout_s=120)
     mac.run("access", "add", "late", "--capabilities", "gis")
     mac.run("access", "remove", "early")

@@ -29,9 +29,9 @@ def deploy() -> None:
     help="What it serves, how many jobs at once: gis=2,training=1 [gis=1].",
 )
 @click.option(
-    "--via",
+    "--runtime",
     type=click.Choice(["venv", "systemd", "docker"]),
-    help="What keeps it running: a process of its own (and cron), systemd, or a container [venv].",
+    help="What runs it: a venv with cron, a venv with systemd, or a container [venv].",
 )
 @click.option("--name", metavar="NAME", help="Name of the worker there [the host's].")
 @click.option(
@@ -62,10 +62,10 @@ def ssh(destination: str, is_removal: bool, is_gone: bool, as_json: bool, **opti
       hive deploy ssh me@studio --capabilities gis=2
       hive deploy ssh me@studio --remove
     """  # noqa: D301  click wants the character \b itself
-    from hive.remote import Target, Via
+    from hive.remote import Runtime, Target
 
     settings = current_settings()
-    options["via"] = options["via"] and Via(options["via"])
+    options["runtime"] = options["runtime"] and Runtime(options["runtime"])
     target = Target(destination, **options)
     if is_gone and not is_removal:
         raise click.UsageError("--gone says how --remove shall go about it; give both", click.get_current_context())
@@ -139,13 +139,19 @@ def ls(as_json: bool) -> None:
         print_json([one.to_json() | {"tunnel": tunnel and tunnel.to_json()} for one, tunnel in told])
         return
     rows = [
-        (one.name, one.destination, one.capabilities, one.via, _way(held[one.name].state if one.name in held else None))
+        (
+            one.name,
+            one.destination,
+            one.capabilities,
+            one.runtime,
+            _way(held[one.name].state if one.name in held else None),
+        )
         if not one.is_left
-        else (one.name, one.destination, one.capabilities, one.via, "removed here; its files are left there")
+        else (one.name, one.destination, one.capabilities, one.runtime, "removed here; its files are left there")
         for one in found
     ]
     print_table(
-        ("NAME", "HOST", "SERVES", "VIA", "TUNNEL"), rows, "Nothing is deployed. Begin: hive deploy ssh USER@HOST"
+        ("NAME", "HOST", "SERVES", "RUNTIME", "TUNNEL"), rows, "Nothing is deployed. Begin: hive deploy ssh USER@HOST"
     )
 
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 @click.option("--back", "is_back", is_flag=True, help="Move everything back here.")
 @click.option("--gone", "is_gone", is_flag=True, help="With --back: the machine is no more; begin from what was here.")
 @click.option(
-    "--via",
+    "--runtime",
     type=click.Choice(["venv", "systemd"]),
-    help="What keeps it running: a process and cron, or systemd [venv].",
+    help="What runs it: a venv with cron, or a venv with systemd [venv].",
 )
 @click.option(
     "--python",
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 )
 @json_option
 def home(
-    destination: str | None, is_back: bool, is_gone: bool, via: str | None, python: str | None, as_json: bool
+    destination: str | None, is_back: bool, is_gone: bool, runtime: str | None, python: str | None, as_json: bool
 ) -> None:
     """Move Redis and the gateway to a machine that is always on.
 
@@ -41,7 +41,7 @@ def home(
       hive home
       hive home --back
     """  # noqa: D301  click wants the character \b itself
-    if is_back and (destination or via or python):
+    if is_back and (destination or runtime or python):
         raise click.UsageError("--back needs no machine: it is known where the home is", click.get_current_context())
     if is_gone and not is_back:
         raise click.UsageError("--gone says how --back shall go about it; give both", click.get_current_context())
@@ -53,14 +53,14 @@ def home(
     elif destination is None:
         _show(settings, as_json)
     else:
-        _move(settings, destination, via, python, as_json)
+        _move(settings, destination, runtime, python, as_json)
 
 
-def _move(settings: "Settings", destination: str, via: str | None, python: str | None, as_json: bool) -> None:
-    from hive.remote import Via
+def _move(settings: "Settings", destination: str, runtime: str | None, python: str | None, as_json: bool) -> None:
+    from hive.remote import Runtime
     from hive.remote.move import move
 
-    moved = move(settings, destination, Via(via) if via else None, python, _tell)
+    moved = move(settings, destination, Runtime(runtime) if runtime else None, python, _tell)
     assert moved.home is not None  # noqa: S101  it has just been moved there
     if as_json:
         print_json(moved.to_json())
@@ -131,7 +131,7 @@ def _amount(moved: "Moved") -> str:
 
 
 def _warn(moved: "Moved") -> None:
-    for name, why in (moved.untold or {}).items():
+    for name, why in (moved.not_repointed or {}).items():
         click.echo(
             f"The worker {name} does not know of it yet ({printable(why)}); run hive deploy ssh for it.", err=True
         )
