@@ -33,6 +33,14 @@ if TYPE_CHECKING:
 @click.option("--lan", is_flag=True, help="Open both to the network: TLS only, for machines of `hive access add`.")
 @click.option("--foreground", is_flag=True, help="Stay, start what ends again, and stop both at Ctrl-C or SIGTERM.")
 @click.option("--address", metavar="NAME", help="With --lan: the address or name that others reach this machine by.")
+@click.option(
+    "--at-login",
+    is_flag=False,
+    flag_value="on",
+    type=click.Choice(["on", "off"]),
+    metavar="[off]",
+    help="Start them at each login too, with these options; off: no more.",
+)
 @json_option
 def up(
     redis_port: int | None,
@@ -41,15 +49,26 @@ def up(
     lan: bool,
     foreground: bool,
     address: str | None,
+    at_login: str | None,
     as_json: bool,
 ) -> None:
-    """Start Redis and the gateway on this machine. Safe to call twice."""
+    """Start Redis and the gateway on this machine. Safe to call twice.
+
+    \b
+      hive up --at-login
+      hive up --at-login off
+    """  # noqa: D301  click wants the character \b itself
     from hive.home import elsewhere, start, start_open, supervise
     from hive.home.location import wait_for_tunnel
 
     if address is not None and not lan:
         raise click.UsageError("--address says where --lan opens; give both", click.get_current_context())
+    if at_login is not None and foreground:
+        raise click.UsageError("--at-login starts them in the background, --foreground does not; pass one of them")
     settings = current_settings(redis_port=redis_port, gateway_port=gateway_port)
+    if at_login == "off":
+        _end_login(settings, as_json=as_json)
+        return
     with_gateway = not redis_only
     services = (
         start_open(settings, address, with_gateway=with_gateway) if lan else start(settings, with_gateway=with_gateway)
@@ -62,6 +81,8 @@ def up(
         _print_home(home)
         wait_for_tunnel(settings, home)
     sent = _send_missing(current_settings(redis_port=redis_port, gateway_port=gateway_port))  # with what was just made
+    if at_login == "on":
+        _start_at_login(settings, redis_only=redis_only, lan=lan, address=address)
     if as_json:
         print_json(_started(settings, services, sent))
     else:
@@ -69,6 +90,26 @@ def up(
         click.echo("Next: start a worker (hive worker --capabilities gis=2), then hive submit.", err=True)
     if foreground:
         supervise(settings, with_gateway=with_gateway)
+
+
+def _start_at_login(settings: "Settings", *, redis_only: bool, lan: bool, address: str | None) -> None:
+    from hive.home import at_login
+
+    options = ["--redis-only"] * redis_only + ["--lan"] * lan + (["--address", address] if address else [])
+    file = at_login.install(settings, options)
+    click.echo(f"They start at each login: {file}. To end that: hive up --at-login off", err=True)
+
+
+def _end_login(settings: "Settings", *, as_json: bool) -> None:
+    from hive.home import at_login
+
+    is_removed = at_login.remove(settings)
+    if as_json:
+        print_json({"at_login": False, "removed": is_removed})
+    elif is_removed:
+        click.echo("Redis and the gateway do not start at login any more. What runs goes on; to stop it: hive down")
+    else:
+        click.echo("Redis and the gateway did not start at login.")
 
 
 def _print_home(home: "Home") -> None:
@@ -122,18 +163,22 @@ def _keep_port(settings: "Settings", name: str) -> None:
 @json_option
 def down(as_json: bool) -> None:
     """Stop Redis and the gateway on this machine. Queued jobs stay on disk and go on after the next `hive up`."""
-    from hive.home import elsewhere, stop
+    from hive.home import at_login, elsewhere, stop
 
     settings = current_settings()
     stopped = stop(settings)
+    is_at_login = at_login.is_installed(settings)
     if as_json:
-        print_json({"stopped": [{"name": name, "pid": pid} for name, pid in stopped.items()]})
+        pids = [{"name": name, "pid": pid} for name, pid in stopped.items()]
+        print_json({"stopped": pids, "at_login": is_at_login})
         return
     if not stopped:
         click.echo(f"Nothing runs under {settings.home}.")
     _print_stopped(stopped)
     if home := elsewhere(settings):
         click.echo(f"Redis and the gateway go on on {home.destination} (hive home).", err=True)
+    if is_at_login:
+        click.echo("They start again at the next login. To end that: hive up --at-login off", err=True)
 
 
 def _print_stopped(stopped: Mapping[str, int]) -> None:
