@@ -37,7 +37,7 @@ def main() -> None:
 def logged_in(browser: Browser, settings: Settings, **looks: object) -> Page:
     page = browser.new_context(reduced_motion="reduce", **looks).new_page()
     page.goto(f"http://127.0.0.1:{settings.gateway_port}/")
-    page.get_by_label("Token of this Hive").fill(settings.token)
+    page.get_by_label("Bearer token").fill(settings.token)
     page.get_by_role("button", name="Log in").click()
     page.locator(".jobs li").first.wait_for()
     page.evaluate(VISIBLE_PICTURES)

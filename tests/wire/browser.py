@@ -46,7 +46,7 @@ class Visit:
     def log_in(self) -> Page:
         """Come in by the log-in page, as people do."""
         self.page.goto(self.url)
-        self.page.get_by_label("Token of this Hive").fill(self.hive.settings.token)
+        self.page.get_by_label("Bearer token").fill(self.hive.settings.token)
         self.page.get_by_role("button", name="Log in").click()
         self.page.get_by_role("status").filter(has_text="Live").wait_for()
         return self.page

@@ -61,14 +61,14 @@ def failure(mac):
 def test_a_wrong_token_is_refused_and_the_right_one_lets_in(browser, mac):
     with visiting(browser, mac) as visit:
         visit.page.goto(visit.url)
-        visit.page.get_by_label("Token of this Hive").fill("wrong")
+        visit.page.get_by_label("Bearer token").fill("wrong")
         visit.page.get_by_role("button", name="Log in").click()
         expect(visit.page.get_by_role("alert")).to_have_text("Wrong token.")
         visit.wrong.clear()  # a browser notes the 401
         visit.log_in()
         expect(visit.page).to_have_title("Hive")
         visit.page.get_by_role("button", name="Log out").click()
-        expect(visit.page.get_by_label("Token of this Hive")).to_be_focused()
+        expect(visit.page.get_by_label("Bearer token")).to_be_focused()
 
 
 def test_a_job_appears_and_moves_without_reloading(visit, mac):
@@ -145,7 +145,7 @@ def test_the_list_is_filtered_by_state_capability_and_text(visit, mac, terrain, 
     visit.page.get_by_label("Search").fill("ONERROR")
     expect(rows).to_have_count(1)
     visit.page.get_by_label("Search").fill("nothing has this name")
-    expect(visit.page.get_by_text("No job is like that.")).to_be_visible()
+    expect(visit.page.get_by_text("No matching jobs.")).to_be_visible()
 
 
 def test_text_from_outside_is_shown_and_never_run(visit, mac, terrain, failure):
@@ -224,7 +224,7 @@ def test_everybody_can_use_the_page(browser, mac, terrain, failure, scheme, pyte
         expect(visit.row(terrain)).to_be_visible()
         assert barriers(visit.page, source) == []
         for job_id in (terrain, failure):
-            expect(visit.open(job_id)).to_contain_text("Story")
+            expect(visit.open(job_id)).to_contain_text("History")
             assert barriers(visit.page, source) == []
             visit.page.keyboard.press("Escape")
 

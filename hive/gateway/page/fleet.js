@@ -11,7 +11,7 @@ export function setWorkers(workers) {
   const slots = workers.reduce((sum, one) => sum + one.slots, 0);
   const taken = workers.reduce((sum, one) => sum + one.busy, 0);
   write(byId("total-slots"), slots ? `${count(taken)} of ${count(slots)}` : "no worker");
-  const none = make("li", { class: "card none" }, "No worker is there. Start one: hive worker");
+  const none = make("li", { class: "card none" }, "No workers. Start one: hive worker");
   byId("workers").replaceChildren(...(workers.length ? known.map(card) : [none]));
   workers.flatMap((one) => one.capabilities).forEach(offer);
 }

@@ -28,7 +28,7 @@ function show() {
     "svg", { viewBox: `0 0 ${width} ${HEIGHT}`, width: "100%", height: HEIGHT, role: "img", "aria-label": `The last hour: ${words}.` },
     ...bars(width), ...line(width, most), ...times(width),
   ));
-  write(byId("hour-said"), words);
+  write(byId("hour-note"), words);
 }
 
 const step = (width) => (width - LEFT) / minutes.length;

@@ -5,7 +5,7 @@ import { byId, make, write } from "./dom.js";
 import { facts, files, results, story } from "./job_parts.js";
 import { Log } from "./log.js";
 import { action, address, badge, setProgress, thumbnail } from "./row.js";
-import { saidWrong } from "./said.js";
+import { notifyError } from "./notice.js";
 import { inputNames, progressed, ran, shortId } from "./words.js";
 
 const dialog = byId("job");
@@ -19,7 +19,7 @@ class Shown {
     this.time = make("span", { class: "time" });
     this.act = make("div", { class: "act" });
     this.bar = make("progress", { "aria-label": "Progress" });
-    this.said = make("p", { class: "note" });
+    this.note = make("p", { class: "note" });
     this.why = make("div", { class: "why" });
     this.previews = make("div", { class: "previews" });
     this.results = make("div", { class: "body" });
@@ -32,7 +32,7 @@ class Shown {
         make("button", { type: "button", class: "plain", "aria-label": "Close this job", click: () => dialog.close() }, "Close"),
       ),
       make("div", { class: "line" }, this.state, this.time, this.act),
-      this.bar, this.said, this.why, this.previews, this.results, this.log.element, this.body,
+      this.bar, this.note, this.why, this.previews, this.results, this.log.element, this.body,
     );
     this.update(job);
   }
@@ -57,7 +57,7 @@ class Shown {
     this.bar.hidden = job.state !== "running";
     if (job.state === "running") setProgress(this.bar, job.progress);
     const { progress } = job;
-    write(this.said, job.state === "running" && progress ? [progressed(progress), progress.message].filter(Boolean).join(" · ") : "");
+    write(this.note, job.state === "running" && progress ? [progressed(progress), progress.message].filter(Boolean).join(" · ") : "");
     this.tick();
   }
 
@@ -71,7 +71,7 @@ class Shown {
       if (!this.#isAsIn(job)) return; // it has gone on meanwhile, and so has the reason
       this.why.replaceChildren(make("p", {}, why), make("p", { class: "small" }, todo));
     } catch (error) {
-      saidWrong(error.message);
+      notifyError(error.message);
     }
   }
 
@@ -103,7 +103,7 @@ async function route() {
     dialog.scrollTop = 0;
   } catch (error) {
     history.replaceState(null, "", location.pathname);
-    saidWrong(error.message);
+    notifyError(error.message);
   }
 }
 
@@ -115,7 +115,7 @@ export async function reload() {
     const job = await api.job(asked.id);
     if (asked === shown) asked.update(job);
   } catch (error) {
-    saidWrong(error.message);
+    notifyError(error.message);
   }
 }
 

@@ -56,8 +56,8 @@ export function files(job) {
   const found = [];
   if (read.length) found.push(section("Reads", list(read)));
   if (written.length) {
-    const fetch = make("p", { class: "small" }, "Bring all of them: ", make("code", {}, `hive fetch ${shortId(job.id)} .`));
-    found.push(section("Written", list(written), fetch));
+    const fetch = make("p", { class: "small" }, "Download all: ", make("code", {}, `hive fetch ${shortId(job.id)} .`));
+    found.push(section("Outputs", list(written), fetch));
   }
   return found;
 }
@@ -76,5 +76,5 @@ export function story(job) {
     make("time", { datetime: at }, clock(at)), make("strong", {}, event),
     make("span", {}, Object.entries(details).map(([name, one]) => `${name} ${value(one)}`).join(", ")),
   ));
-  return [section("Story", make("ol", { class: "story" }, ...steps))];
+  return [section("History", make("ol", { class: "story" }, ...steps))];
 }

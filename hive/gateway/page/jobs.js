@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { byId, busy, write } from "./dom.js";
 import * as filter from "./filter.js";
 import { Row } from "./row.js";
-import { saidWrong } from "./said.js";
+import { notifyError } from "./notice.js";
 
 const PAGE = 100, RELOAD_MS = 2_000;
 const list = byId("job-list"), more = byId("job-more"), none = byId("job-none");
@@ -25,7 +25,7 @@ export async function reload() {
     after = page.after;
     count();
   } catch (error) {
-    saidWrong(error.message);
+    notifyError(error.message);
   }
 }
 
@@ -45,7 +45,7 @@ async function showMore() {
     after = page.after;
     count();
   } catch (error) {
-    saidWrong(error.message);
+    notifyError(error.message);
   }
 }
 
@@ -87,7 +87,7 @@ function drop(id) {
 
 function count() {
   more.hidden = !after;
-  const nothing = after ? "None among the newest. There are more to look through." : "No job is like that.";
+  const nothing = after ? "None among the newest jobs. Show more to search older ones." : "No matching jobs.";
   const start = "No jobs yet. Send the first one: hive submit test --seconds 10";
   write(none, rows.size ? "" : filter.isAny() ? start : nothing);
   none.hidden = rows.size > 0;

@@ -15,8 +15,8 @@ export class Log {
   constructor(id) {
     this.id = id;
     this.lines = make("div", { class: "lines", role: "log", tabindex: "0", "aria-label": "Log lines" });
-    this.said = make("span", { class: "small" });
-    this.element = make("section", { class: "log" }, make("h3", {}, "Log ", this.said), this.lines);
+    this.note = make("span", { class: "small" });
+    this.element = make("section", { class: "log" }, make("h3", {}, "Log ", this.note), this.lines);
   }
 
   /** Read it from its first line, and follow it while the job goes on. */
@@ -24,13 +24,13 @@ export class Log {
     if (this.#source || (isOver && this.#hasEnded)) return;
     this.lines.replaceChildren();
     this.#hasEnded = false;
-    write(this.said, isOver ? "" : "· live");
+    write(this.note, isOver ? "" : "· live");
     this.#source = api.logOf(this.id);
     this.#source.onmessage = (message) => this.#hear(JSON.parse(message.data));
     this.#source.addEventListener("end", () => {
       this.close();
       this.#hasEnded = true;
-      write(this.said, this.lines.childElementCount || this.#waiting.length ? "" : "· it has written nothing");
+      write(this.note, this.lines.childElementCount || this.#waiting.length ? "" : "· no output");
     });
   }
 

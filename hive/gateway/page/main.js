@@ -36,7 +36,7 @@ listen({
     opened.reload();
   },
   away: ({ message }) => connected(false, message),
-  lost: () => connected(false, "Not connected; trying again"),
+  lost: () => connected(false, "Disconnected; reconnecting…"),
 });
 
 setInterval(() => {

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { byId, busy, careful, make, write } from "./dom.js";
 import { showPicture } from "./picture.js";
-import { said, saidWrong } from "./said.js";
+import { notify, notifyError } from "./notice.js";
 import { ago, dollars, inputNames, progressed, ran, shortId, STATES } from "./words.js";
 
 export const address = (id) => `#/job/${id}`;
@@ -36,9 +36,9 @@ export function action(job) {
 
 async function tell(answer, words) {
   try {
-    said(`Job ${shortId((await answer).id)} ${words}.`);
+    notify(`Job ${shortId((await answer).id)} ${words}.`);
   } catch (error) {
-    saidWrong(error.message);
+    notifyError(error.message);
   }
 }
 
