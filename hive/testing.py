@@ -36,7 +36,7 @@ from hive.errors import BadFileError, HiveError, JobStateError, NotFoundError, S
 from hive.settings import host_name, load_settings
 from hive.staging import Cache, Reference, Remote, open_store
 from hive.staging.contents import Digests
-from hive.store import LogEntry, Page, Wanted, new_id
+from hive.store import JobFilter, LogEntry, Page, new_id
 from hive.task import Attempt, Progress
 from hive.task.context import running
 from hive.task.values import to_measures
@@ -159,7 +159,7 @@ class _Local:
             raise NotFoundError(f"{words}. List them: here.jobs().")
         return self._jobs[ids[0]].record
 
-    def page(self, filters: Wanted, limit: int, after: str) -> Page:
+    def page(self, filters: JobFilter, limit: int, after: str) -> Page:
         """List the jobs of this client, newest first."""
         ids = list(self._jobs)[::-1]
         rest = ids[ids.index(after) + 1 :] if after else ids

@@ -93,13 +93,13 @@ def job_ids(*states: str) -> Word:
     def names(settings: "Settings") -> Names:
         if not _is_redis_there(settings):
             return {}
-        from hive.store import JobStore, Listing, Wanted
+        from hive.store import JobFilter, JobStore, Listing
         from hive.store.connection import connect, reachable
         from hive.wire.job import State
 
         with reachable(settings):
             client = connect(settings)
-            page = Listing(client, JobStore(client)).page(Wanted(frozenset(map(State, states))), _MOST_JOBS)
+            page = Listing(client, JobStore(client)).page(JobFilter(frozenset(map(State, states))), _MOST_JOBS)
         return {job.short_id: f"{job.state} {job.specification.task}" for job in page.jobs}
 
     return Word(names)

@@ -14,7 +14,7 @@ from hive.errors import BadParameterError, HiveError, UnknownNameError, Unreacha
 
 if TYPE_CHECKING:
     from hive.client import Session
-    from hive.store import Wanted
+    from hive.store import JobFilter
     from hive.wire.job import JobRecord
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -63,7 +63,7 @@ def check_choice(job_id: str | None, is_all: bool, filters: Mapping[str, object]
         )
 
 
-def read_filters(state: Sequence[str], task: str, capability: str, text: str, since: str) -> "Wanted":
+def read_filters(state: Sequence[str], task: str, capability: str, text: str, since: str) -> "JobFilter":
     """Turn the options of `with_filters` into a filter.
 
     Raises
@@ -73,7 +73,7 @@ def read_filters(state: Sequence[str], task: str, capability: str, text: str, si
     BadParameterError
         The time cannot be read.
     """
-    from hive.store import Wanted
+    from hive.store import JobFilter
     from hive.wire.job import State
 
     for word in state:
@@ -81,7 +81,7 @@ def read_filters(state: Sequence[str], task: str, capability: str, text: str, si
             raise UnknownNameError(
                 f"--state must be one of {', '.join(State)}, not {word!r}.{did_you_mean(word, State)}"
             )
-    return Wanted(frozenset(map(State, state)), capability, text, task, _since(since) if since else None)
+    return JobFilter(frozenset(map(State, state)), capability, text, task, _since(since) if since else None)
 
 
 def _since(text: str) -> datetime:
@@ -97,7 +97,7 @@ def _since(text: str) -> datetime:
         raise BadParameterError(f"--since must be 2h, 3d, 2026-11-26 or 2026-11-26T14:30, not {text!r}.") from error
 
 
-def matching(session: "Session", wanted: "Wanted", limit: int = _MOST_AT_ONCE) -> "list[JobRecord]":
+def matching(session: "Session", wanted: "JobFilter", limit: int = _MOST_AT_ONCE) -> "list[JobRecord]":
     """The newest jobs that are meant, newest first."""
     from hive.store import Listing
     from hive.store.connection import reachable

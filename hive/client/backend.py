@@ -12,7 +12,7 @@ from hive.client.plan import Item
 from hive.client.request import Request
 from hive.client.session import Session
 from hive.settings import Settings
-from hive.store import Listing, LogEntry, Page, Wanted
+from hive.store import JobFilter, Listing, LogEntry, Page
 from hive.store.connection import reachable
 from hive.wire.job import JobRecord, State
 
@@ -36,7 +36,7 @@ class Backend(Protocol):
     def find(self, prefix: str) -> JobRecord:
         """Look up a job by any unique beginning of its id."""
 
-    def page(self, filters: Wanted, limit: int, after: str) -> Page:
+    def page(self, filters: JobFilter, limit: int, after: str) -> Page:
         """List jobs, newest first."""
 
     def states(self, job_ids: Sequence[str]) -> list[State | None]:
@@ -92,7 +92,7 @@ class Remote:
         """Look in Redis."""
         return self._session.find(prefix)
 
-    def page(self, filters: Wanted, limit: int, after: str) -> Page:
+    def page(self, filters: JobFilter, limit: int, after: str) -> Page:
         """Read one page of Redis' list."""
         with reachable(self.settings):
             return Listing(self._session.broker, self._session.jobs).page(filters, limit, after)

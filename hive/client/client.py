@@ -24,7 +24,7 @@ from hive.client.session import Session
 from hive.errors import BadParameterError, HiveError
 from hive.options import USUAL, JobOptions
 from hive.settings import Settings, load_settings
-from hive.store import Wanted
+from hive.store import JobFilter
 from hive.task import Task
 from hive.wire.job import JobRecord, State
 
@@ -202,7 +202,7 @@ class Client:
         if limit < 1:
             raise BadParameterError(f"limit must be at least 1, not {limit}.")
         name = task.wire_name if isinstance(task, Task) else task
-        filters = Wanted(_states(state), capability, text, name, _earliest(since))
+        filters = JobFilter(_states(state), capability, text, name, _earliest(since))
         records: list[JobRecord] = []
         after = ""
         while len(records) < limit:

@@ -206,7 +206,7 @@ def _worker() -> Document:
         price_usd_per_h={"type": ["number", "null"]},
         last_seen=TIME,
         clock_skew_s=NUMBER,
-        terms={"type": "object"},
+        terms={"type": ["object", "null"]},
         idle_s={"type": ["number", "null"]},
         tunnel={"type": ["object", "null"]},
     )

@@ -33,7 +33,7 @@ from hive.gateway.openapi import (
     structure,
 )
 from hive.options import JobOptions, job_options
-from hive.store import Listing, LogEntry, Wanted
+from hive.store import JobFilter, Listing, LogEntry
 from hive.store.connection import reachable
 from hive.store.logs import BEGINNING
 from hive.wire.job import JobRecord, State
@@ -47,7 +47,7 @@ class Tasks(Handler):
 
     async def get(self) -> None:
         """List the newest first: `state`, `task`, `capability`, `text` and `since` filter, `limit` and `after` page."""
-        wanted = Wanted(
+        wanted = JobFilter(
             frozenset(_state(text) for text in self.get_query_arguments("state")),
             self.get_query_argument("capability", ""),
             self.get_query_argument("text", ""),
@@ -114,7 +114,7 @@ def _limit(text: str) -> int:
     return int(text)
 
 
-def _list(session: Session, wanted: Wanted, limit: int, after: str) -> dict[str, Any]:
+def _list(session: Session, wanted: JobFilter, limit: int, after: str) -> dict[str, Any]:
     with reachable(session.settings):
         page = Listing(session.broker, session.jobs).page(wanted, limit, after)
     return {"jobs": [shown(job) for job in page.jobs], "after": page.after or None}

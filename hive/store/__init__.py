@@ -2,7 +2,7 @@
 
 from hive.store.accounts import Spending, Totals, read_totals
 from hive.store.jobs import JobStore, in_batches, new_id
-from hive.store.listing import Changes, ChangeSet, Hour, Listing, Minute, Page, Wanted
+from hive.store.listing import Changes, ChangeSet, Hour, JobFilter, Listing, Minute, Page
 from hive.store.logs import LogEntry, LogStore
 from hive.store.registry import QueueReport, Registry
 
@@ -10,6 +10,7 @@ __all__ = [
     "ChangeSet",
     "Changes",
     "Hour",
+    "JobFilter",
     "JobStore",
     "Listing",
     "LogEntry",
@@ -20,7 +21,6 @@ __all__ = [
     "Registry",
     "Spending",
     "Totals",
-    "Wanted",
     "in_batches",
     "new_id",
     "read_totals",

@@ -69,7 +69,7 @@ class Report:
 
 
 def read_accounts(client: "redis.Redis", days: int | None = None) -> Accounts:
-    """Read the accounts of the last days, today counted; of all that are kept where no number is given."""
+    """Read the accounts of the last days including today; without a number, of all days."""
     today = _today()
     since = _number(today) - (_KEPT_DAYS if days is None else days - 1)
     runs, there, boot, unknown, old = [], defaultdict[str, float](float), 0.0, 0, []
@@ -102,15 +102,15 @@ def make_report(accounts: Accounts, by: By) -> Report:
 
 
 def spent_usd(client: "redis.Redis", since: date, today: date) -> float:
-    """What was spent from one day to another, both counted.
+    """What was spent from one day to another, both included.
 
     Of each day it is what its workers' whole time cost, or what its attempts did, whichever is more.
     """
     days = range(_number(since), _number(today) + 1)
-    kept = cast(
+    values = cast(
         list[str | None], client.hmget(keys.SPENT, [f"{kind} {day}" for day in days for kind in ("there", "run")])
     )
-    usd = [float(one or 0) for one in kept]
+    usd = [float(value or 0) for value in values]
     return sum(map(max, usd[::2], usd[1::2]))
 
 

@@ -1,10 +1,11 @@
-"""Keeping jobs in Redis: create, start, finish, look up, watch."""
+"""Job records in Redis: create, start, finish, look up, watch."""
 
 import json
 import re
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from hive.errors import BadParameterError, NotFoundError, UnreadableRecordError
@@ -46,10 +47,10 @@ def _by_queue(
     jobs: Sequence[tuple[str, Specification]],
 ) -> dict[tuple[str, int], list[tuple[str, Specification]]]:
     """Jobs by their queue and by the starts that each may have; mostly all are alike."""
-    found: dict[tuple[str, int], list[tuple[str, Specification]]] = {}
-    for job_id, asked in jobs:
-        found.setdefault((asked.queue, asked.limits.attempts or 1), []).append((job_id, asked))
-    return found
+    groups: dict[tuple[str, int], list[tuple[str, Specification]]] = {}
+    for job in jobs:
+        groups.setdefault((job[1].queue, job[1].limits.attempts or 1), []).append(job)
+    return groups
 
 
 def _compact(values: Mapping[str, Json]) -> str:
@@ -73,7 +74,7 @@ class JobStore:
         self._cancel = client.register_script(load_script("cancel"))
         self._retry = client.register_script(load_script("retry"))
 
-    def create(self, job_id: str, asked: Specification) -> None:
+    def create(self, job_id: str, specification: Specification) -> None:
         """Write the record of a new job; this comes before its message is sent.
 
         Raises
@@ -81,7 +82,7 @@ class JobStore:
         BadParameterError
             The id is taken.
         """
-        if not self.create_many([(job_id, asked)]):
+        if not self.create_many([(job_id, specification)]):
             raise BadParameterError(f"There is a job {job_id} already.")
 
     def create_many(self, jobs: Sequence[tuple[str, Specification]]) -> list[str]:
@@ -89,7 +90,7 @@ class JobStore:
         created: list[str] = []
         for batch in in_batches(jobs):
             for (queue, attempts), alike in _by_queue(batch).items():
-                arguments = [part for job_id, asked in alike for part in (job_id, asked.to_json())]
+                arguments = [part for job_id, specification in alike for part in (job_id, specification.to_json())]
                 records = [keys.job(job_id) for job_id, _ in alike]
                 created += self._create(keys=records, args=[queue, attempts, *arguments])
         return created
@@ -124,9 +125,9 @@ class JobStore:
         input_bytes: int | None = None,
     ) -> bool:
         """End an attempt. Returns False where a newer attempt has taken over and this result is dropped."""
-        kept = (_compact(outputs or {}), _compact(measures or {}), json.dumps(error) if error else "")
+        result = (_compact(outputs or {}), _compact(measures or {}), json.dumps(error) if error else "")
         size = "" if input_bytes is None else input_bytes
-        return bool(self._finish(keys=[keys.job(job_id)], args=[job_id, attempt, str(state), *kept, size]))
+        return bool(self._finish(keys=[keys.job(job_id)], args=[job_id, attempt, str(state), *result, size]))
 
     def keep_checkpoint(self, job_id: str, attempt: int, checkpoint: Mapping[str, str]) -> bool:
         """Keep where an attempt's checkpoint files are, for the attempt that may follow."""
@@ -134,8 +135,8 @@ class JobStore:
 
     def checkpoint(self, job_id: str) -> dict[str, str]:
         """Where the checkpoint files of the last attempt are; empty where there are none."""
-        kept = cast(str | None, self._redis.hget(keys.job(job_id), "checkpoint"))
-        return dict(json.loads(kept)) if kept else {}
+        text = cast(str | None, self._redis.hget(keys.job(job_id), "checkpoint"))
+        return dict(json.loads(text)) if text else {}
 
     def lose(self, job_id: str, attempt: int, reason: str) -> bool:
         """End an attempt that died; the job waits again, or is failed where that was its last one."""
@@ -172,10 +173,10 @@ class JobStore:
         UnreadableRecordError
             Its record is damaged, or was written by a newer Hive.
         """
-        kept = cast(dict[str, str], self._redis.hgetall(keys.job(job_id)))
-        if not kept:
+        fields = cast(dict[str, str], self._redis.hgetall(keys.job(job_id)))
+        if not fields:
             raise NotFoundError(f"There is no job {job_id!r}. List them: hive jobs.")
-        return job_from_hash(job_id, kept, with_story=True)
+        return job_from_hash(job_id, fields, with_story=True)
 
     def get_many(self, job_ids: Sequence[str]) -> list[JobRecord | None]:
         """Look up many jobs by their whole ids, without their stories; None where there is no record to be read."""
@@ -208,18 +209,18 @@ class JobStore:
         for queue in queues:
             pipeline.zrange(keys.finished(queue), since_ms, "+inf", byscore=True, withscores=True)
             pipeline.zrange(keys.running(queue), 0, -1)
-        found = pipeline.execute()
-        return dict(one for pairs in found[::2] for one in pairs), {job_id for ids in found[1::2] for job_id in ids}
+        answers = pipeline.execute()
+        return dict(chain.from_iterable(answers[::2])), set(chain.from_iterable(answers[1::2]))
 
     def states(self, job_ids: Sequence[str]) -> list[State | None]:
         """Where many jobs stand, in the order of their ids; None for a job that has no record."""
-        found: list[str | None] = []
+        states: list[str | None] = []
         for start in range(0, len(job_ids), _AT_ONCE):
             pipeline = self._redis.pipeline(transaction=False)
             for job_id in job_ids[start : start + _AT_ONCE]:
                 pipeline.hget(keys.job(job_id), "state")
-            found += pipeline.execute()
-        return [None if state is None else State(state) for state in found]
+            states += pipeline.execute()
+        return [None if state is None else State(state) for state in states]
 
     def find(self, prefix: str) -> JobRecord:
         """Look up a job by any unique beginning of its id.
@@ -229,13 +230,13 @@ class JobStore:
         NotFoundError
             No job or more than one job has such an id.
         """
-        found = self._beginning_with(prefix)
-        if not found:
+        matches = self._beginning_with(prefix)
+        if not matches:
             raise NotFoundError(f"There is no job {prefix!r}. List them: hive jobs.")
-        if len(found) > 1 and prefix not in found:
-            several = ", ".join(sorted(found)[:_NAMED])
+        if len(matches) > 1 and prefix not in matches:
+            several = ", ".join(sorted(matches)[:_NAMED])
             raise NotFoundError(f"{prefix!r} begins the ids of several jobs: {several}. Write more of it.")
-        return self.get(prefix if prefix in found else found.pop())
+        return self.get(prefix if prefix in matches else matches.pop())
 
     def _beginning_with(self, prefix: str) -> set[str]:
         """The ids that begin so; an index for this would take a tenth of all memory that Redis needs for a job."""
@@ -243,12 +244,12 @@ class JobStore:
             return set()
         if self._redis.exists(keys.job(prefix)):
             return {prefix}
-        found = self._among(keys.JOBS, prefix)
-        if not found:  # parts are listed with their queue only
+        matches = self._among(keys.JOBS, prefix)
+        if not matches:  # parts are listed with their queue only
             queues = cast(set[str], self._redis.smembers(keys.QUEUES))
-            kept = [key(queue) for queue in queues for key in (keys.finished, keys.waiting, keys.running)]
-            found = set().union(*(self._among(key, prefix) for key in kept))
-        return found
+            sets = [key(queue) for queue in queues for key in (keys.finished, keys.waiting, keys.running)]
+            matches = set().union(*(self._among(key, prefix) for key in sets))
+        return matches
 
     def _among(self, key: str, prefix: str) -> set[str]:
         members = self._redis.zscan_iter(key, match=f"{prefix}*", count=_SCANNED)

@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
 from hive.errors import NotFoundError
@@ -23,7 +24,7 @@ _MOST_LOOKED_AT = 20_000
 
 
 @dataclass(frozen=True)
-class Wanted:
+class JobFilter:
     """A filter of jobs: by state, capability, task, time of submission, and text in what names them."""
 
     states: frozenset[State] = frozenset()
@@ -43,7 +44,7 @@ class Wanted:
             and self.capability in ("", job.specification.capability)
             and self.task in ("", job.specification.task)
             and (self.since is None or job.submitted_at >= self.since)
-            and (not self.text or any(self.text.lower() in one.lower() for one in _words(job)))
+            and (not self.text or any(self.text.lower() in word.lower() for word in _words(job)))
         )
 
 
@@ -62,8 +63,8 @@ class Listing:
         self._redis = client
         self._jobs = jobs
 
-    def page(self, wanted: Wanted, limit: int, after: str = "") -> Page:
-        """Give as many of the jobs that are wanted.
+    def page(self, filters: JobFilter, limit: int, after: str = "") -> Page:
+        """List up to `limit` jobs that match.
 
         There may be fewer, and still a next page, where many had to be looked at.
 
@@ -72,17 +73,17 @@ class Listing:
         NotFoundError
             There is no such job to go on after.
         """
-        found: list[JobRecord] = []
+        matches: list[JobRecord] = []
         last = after
-        for ids in self._batches(after, BATCH if wanted != Wanted() else limit):
-            for job in self._read(ids, wanted):
-                found.append(job)
-                if len(found) == limit:
-                    return Page(found, job.id)
+        for ids in self._batches(after, BATCH if filters != JobFilter() else limit):
+            for job in self._read(ids, filters):
+                matches.append(job)
+                if len(matches) == limit:
+                    return Page(matches, job.id)
             last = ids[-1]
-            if wanted.since is not None and self._is_older(last, wanted.since):
-                return Page(found)
-        return Page(found, last if self._is_before_the_end(last) else "")
+            if filters.since is not None and self._is_older(last, filters.since):
+                return Page(matches)
+        return Page(matches, last if self._is_before_the_end(last) else "")
 
     def _batches(self, after: str, size: int) -> Iterator[list[str]]:
         start = self._rank(after) + 1 if after else 0
@@ -93,24 +94,24 @@ class Listing:
             if len(ids) < size:
                 return
 
-    def _read(self, ids: Sequence[str], wanted: Wanted) -> Iterator[JobRecord]:
-        """Read the jobs that are wanted; where states are, the others are not read at all."""
-        if wanted.states:
+    def _read(self, ids: Sequence[str], filters: JobFilter) -> Iterator[JobRecord]:
+        """Read the jobs that match; with a filter of states, records in other states are not read."""
+        if filters.states:
             states = self._jobs.states(ids)
-            ids = [job_id for job_id, state in zip(ids, states, strict=True) if state in wanted.states]
-        return (job for job in self._jobs.get_many(ids) if job is not None and wanted.admits(job))
+            ids = [job_id for job_id, state in zip(ids, states, strict=True) if state in filters.states]
+        return (job for job in self._jobs.get_many(ids) if job is not None and filters.admits(job))
 
-    def all(self, wanted: Wanted, limit: int) -> list[JobRecord]:
-        """Give up to as many of the jobs that are wanted, however many must be looked at."""
-        found: list[JobRecord] = []
+    def all(self, filters: JobFilter, limit: int) -> list[JobRecord]:
+        """List up to `limit` jobs that match, however many must be looked at."""
+        matches: list[JobRecord] = []
         after = ""
-        while len(found) < limit:
-            page = self.page(wanted, min(limit - len(found), _MOST_LOOKED_AT), after)
-            found += page.jobs
+        while len(matches) < limit:
+            page = self.page(filters, min(limit - len(matches), _MOST_LOOKED_AT), after)
+            matches += page.jobs
             after = page.after
             if not after:
                 break
-        return found
+        return matches
 
     def _is_older(self, job_id: str, since: datetime) -> bool:
         submitted_ms = self._redis.zscore(keys.JOBS, job_id)
@@ -128,16 +129,16 @@ class Listing:
 
 def _words(job: JobRecord) -> Iterator[str]:
     """What people may look for."""
-    asked = job.specification
-    yield from (job.id, asked.task, job.worker or "", job.host or "", (job.error or {}).get("message", ""))
-    for value in (*asked.inputs.values(), *asked.outputs.values()):
+    specification = job.specification
+    yield from (job.id, specification.task, job.worker or "", job.host or "", (job.error or {}).get("message", ""))
+    for value in (*specification.inputs.values(), *specification.outputs.values()):
         yield from _names(value)
 
 
 def _names(value: Json) -> Iterator[str]:
     """Names of files, without the digests of references."""
-    for one in value if isinstance(value, list) else [value]:
-        yield str(one).partition("/")[2] if str(one).startswith("sha256:") else str(one)
+    for name in map(str, value if isinstance(value, list) else [value]):
+        yield name.partition("/")[2] if name.startswith("sha256:") else name
 
 
 # Of more changes in one look only the newest are told one by one.
@@ -177,7 +178,7 @@ class Changes:
         touched = [*ended, *waiting, *self._advanced({*running, *self._active})]
         ids = list(dict.fromkeys(touched))
         jobs = self._read(ids[:MOST_TOLD])
-        # A whole that waits for its parts is in no list of running jobs; it gets further when one of them ends.
+        # A job that waits for its parts is in no list of running jobs; it gets further when one of them ends.
         wholes = {job.specification.parent for job in jobs} - {"", *ids}
         return ChangeSet(jobs + self._read(wholes), len(ids) <= MOST_TOLD)
 
@@ -192,7 +193,7 @@ class Changes:
             pipeline.zrange(keys.running(queue), 0, -1)
         (seconds, micros), *lists = pipeline.execute()
         self._since_ms = seconds * 1000 + micros // 1000
-        ended = sorted((one for pairs in lists[::3] for one in pairs), key=lambda one: -one[1])
+        ended = sorted((pair for pairs in lists[::3] for pair in pairs), key=lambda pair: -pair[1])
         waiting, running = ([job_id for ids in lists[start::3] for job_id in ids] for start in (1, 2))
         return [job_id for job_id, _ in ended], waiting, running
 
@@ -263,7 +264,7 @@ class Hour:
                 pipeline.zcount(keys.waiting(queue), "-inf", end)
         counts, step = pipeline.execute(), 2 * len(queues)
         minutes = [counts[number * step : (number + 1) * step] for number in range(len(starts))]
-        return [sum(one[::2]) for one in minutes], [sum(one[1::2]) for one in minutes]
+        return [sum(minute[::2]) for minute in minutes], [sum(minute[1::2]) for minute in minutes]
 
     def _spans(self, since_ms: float, queues: Sequence[str]) -> list[int]:
         """How many of the jobs that run or ended within the hour waited at the end of each minute."""
@@ -272,9 +273,9 @@ class Hour:
             pipeline.zrange(keys.finished(queue), since_ms, "+inf", byscore=True)
             pipeline.zrange(keys.running(queue), 0, -1)
         lists = pipeline.execute()
-        ended, running = [one for ids in lists[::2] for one in ids], lists[1::2]
+        ended, running = list(chain.from_iterable(lists[::2])), lists[1::2]
         every = max(1, -(-len(ended) // _MOST_READ))
-        spans = self._waits(ended[::every], every) + self._waits([one for ids in running for one in ids], 1)
+        spans = self._waits(ended[::every], every) + self._waits(list(chain.from_iterable(running)), 1)
         ends = [since_ms + _MINUTE_MS * number for number in range(1, MINUTES + 1)]
         waiting = [0] * MINUTES
         for begin, end, weight in spans:
@@ -287,10 +288,10 @@ class Hour:
         pipeline = self._redis.pipeline(transaction=False)
         for job_id in ids:
             pipeline.hmget(keys.job(job_id), "submitted_ms", "started_ms", "finished_ms")
-        kept = cast(list[list[str | None]], pipeline.execute())
+        rows = cast(list[list[str | None]], pipeline.execute())
         return [
             (float(submitted), float(started or finished or submitted), weight)
-            for submitted, started, finished in kept
+            for submitted, started, finished in rows
             if submitted is not None
         ]
 

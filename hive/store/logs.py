@@ -80,13 +80,13 @@ class LogStore:
         return cast(str, self._log(keys=[keys.job(job_id)], args=args)) or None
 
     def read(self, job_id: str, after: str = BEGINNING, attempt: int | None = None) -> Iterator[LogEntry]:
-        """Give what is kept now, in the order in which it came; of one attempt where that is asked for.
+        """Give what is kept now, in the order in which it came; with `attempt`, of that one only.
 
         `after` is the id of the last entry that is known already.
         """
         dropped = self._dropped(job_id) if after == BEGINNING else 0
         while page := cast(list[Any], self._redis.xrange(keys.log(job_id), f"({after}", "+", count=_PAGE)):
-            entries = [_entry(*one) for one in page]
+            entries = [_entry(*item) for item in page]
             if dropped:
                 yield _remark(entries[0], dropped)
                 dropped = 0
@@ -116,7 +116,7 @@ class LogStore:
             is_over = self._is_over(job_id)  # asked first: what comes before the end is read afterwards
             block = None if is_over else int(_LOOK_EVERY_S * 1000)
             answer = cast(list[Any], self._redis.xread({keys.log(job_id): after}, count=_PAGE, block=block))
-            entries = [_entry(*one) for _, page in answer for one in page]
+            entries = [_entry(*item) for _, page in answer for item in page]
             if entries:
                 yield from _of(entries, attempt)
                 after = entries[-1].id
@@ -137,9 +137,9 @@ def _of(entries: list[LogEntry], attempt: int | None) -> list[LogEntry]:
     return [entry for entry in entries if attempt is None or entry.attempt == attempt]
 
 
-def _entry(entry_id: str, kept: dict[str, str]) -> LogEntry:
-    time = from_milliseconds(kept["ms"]) or datetime.fromtimestamp(0, UTC)
-    return LogEntry(entry_id, time, kept["level"], int(kept["attempt"]), kept["text"])
+def _entry(entry_id: str, fields: dict[str, str]) -> LogEntry:
+    time = from_milliseconds(fields["ms"]) or datetime.fromtimestamp(0, UTC)
+    return LogEntry(entry_id, time, fields["level"], int(fields["attempt"]), fields["text"])
 
 
 def _remark(first: LogEntry, dropped: int) -> LogEntry:

@@ -91,10 +91,10 @@ class Registry:
         known = cast(list[tuple[str, float]], self._redis.zrange(keys.WORKERS, 0, -1, withscores=True))
         if not known:
             return []
-        kept = cast(list[str | None], self._redis.mget([keys.worker(name) for name, _ in known]))
+        reports = cast(list[str | None], self._redis.mget([keys.worker(name) for name, _ in known]))
         if known[0][1] < time.time() - _REMEMBERED_S:
             self._redis.zremrangebyscore(keys.WORKERS, "-inf", time.time() - _REMEMBERED_S)
-        return [(*one, report) for one, report in zip(known, kept, strict=True)]
+        return [(*worker, report) for worker, report in zip(known, reports, strict=True)]
 
     def serving(self, queue: str) -> int:
         """How many workers serve a queue."""

@@ -1,4 +1,4 @@
-"""One job as it is kept and shown: what was asked, how far it is, what came of it."""
+"""A job: its specification, the message to its worker, and its record."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -119,8 +119,8 @@ class Specification(Record, frozen=True, dict=True):
     @staticmethod
     def all_signed(jobs: Sequence[tuple[str, "Specification"]], signer: Signer) -> list[tuple[str, "Specification"]]:
         """The same jobs, each signed; many cost hardly more than one."""
-        signatures = signer.sign_all([asked._statement(job_id) for job_id, asked in jobs])
-        return [(job_id, asked._with(signature)) for (job_id, asked), signature in zip(jobs, signatures, strict=True)]
+        signatures = signer.sign_all([job._statement(job_id) for job_id, job in jobs])
+        return [(job_id, job._with(signature)) for (job_id, job), signature in zip(jobs, signatures, strict=True)]
 
     def _statement(self, job_id: str) -> bytes:
         return statement(job_id, self.task, self._signable)
@@ -182,15 +182,15 @@ class JobRecord:
 
     def to_json(self) -> dict[str, Any]:
         """The fields that `--json` and the HTTP API show."""
-        asked = self.specification
+        specification = self.specification
         return {
             "id": self.id,
-            "capability": asked.capability,
-            "task": asked.task,
-            "queue": asked.queue,
+            "capability": specification.capability,
+            "task": specification.task,
+            "queue": specification.queue,
             "state": str(self.state),
-            "parameters": dict(asked.parameters),
-            "inputs": dict(asked.inputs),
+            "parameters": dict(specification.parameters),
+            "inputs": dict(specification.inputs),
             "outputs": dict(self.outputs),
             "measures": dict(self.measures),
             "submitted_at": rfc3339(self.submitted_at),
@@ -202,10 +202,10 @@ class JobRecord:
             "progress": vars(self.progress) if self.progress else None,
             "error": self.error,
             "cost_usd": self.cost_usd,
-            "priority": str(asked.priority),
+            "priority": str(specification.priority),
             "peak_memory_bytes": self.peak_memory_bytes,
             "parts": [part for plan in self.plans for part in plan],
-            "parent": asked.parent or None,
+            "parent": specification.parent or None,
         }
 
 

@@ -12,7 +12,7 @@ class WorkerReport(Record, frozen=True, omit_defaults=False):
     """What a worker says of itself; `cpu_percent` is of one core, over the time since its last report.
 
     `clock_s` is the time that its clock shows [s since 1970]; `terms` are what must be the same on the laptop; `idle_s`
-    says for how long it has had no job.
+    says for how long it has had no job. An older Hive reports no `terms`.
     """
 
     name: str
@@ -27,7 +27,7 @@ class WorkerReport(Record, frozen=True, omit_defaults=False):
     pid: int | None = None
     version: str = ""
     clock_s: float | None = None
-    terms: Mapping[str, Value] = {}
+    terms: Mapping[str, Value] | None = None
     idle_s: float | None = None
 
     def to_json(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 from hive.errors import UnreadableRecordError
 from hive.gateway.openapi import document
 from hive.home.location import Home
-from hive.home.network import Opened
+from hive.home.network import NetworkAccess
 from hive.home.tunnels import Tunnel
 from hive.home.users import Identity
 from hive.machines.records import Machine
@@ -177,7 +177,7 @@ def test_the_documents_list_each_field_of_a_job_and_no_other():
     [
         (Machine, MACHINE),
         (Tunnel, {"name": "a", "destination": "a.lab", "ssh_config": "", "redis_port": 6379, "gateway_port": 6380}),
-        (Opened, {"name": "mac.lab", "address": "192.0.2.1"}),
+        (NetworkAccess, {"name": "mac.lab", "address": "192.0.2.1"}),
         (Home, {"name": "a", "destination": "a", "ssh_config": "", "via": "", "python": "", "ports": [1, 2]}),
         (Identity, {"name": "a", "queues": ["gis"], "password_sha256": "0"}),
         (Deployment, DEPLOYMENT),
