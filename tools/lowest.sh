@@ -10,8 +10,10 @@ uv=$(command -v .venv/bin/uv || command -v uv) || { echo "lowest: needs uv: make
 "$uv" venv --quiet --clear --python "${PYTHON:-.venv/bin/python}" "$venv"
 "$uv" pip install --quiet --python "$venv/bin/python" --resolution lowest-direct \
   --editable '.[gis,aws,digitalocean,run,redis-server]'
-"$uv" pip install --quiet --python "$venv/bin/python" pytest pytest-cov pytest-xdist pexpect jsonschema trustme \
-  pyyaml 'moto[ec2,s3,server]'
+# What the tests need must not lift them again.
+"$uv" pip freeze --quiet --exclude-editable --python "$venv/bin/python" >"$venv/lowest.txt"
+"$uv" pip install --quiet --python "$venv/bin/python" --constraint "$venv/lowest.txt" \
+  pytest pytest-cov pytest-xdist pexpect jsonschema trustme pyyaml 'moto[ec2,s3,server]'
 "$uv" pip list --quiet --python "$venv/bin/python" | grep -E '^(boto3|celery|click|cryptography|flower|httpx|kombu|laspy|obstore|pathspec|prometheus|psutil|rasterio|redis|rich|tornado|urllib3) '
 
 # Celery, kombu, redis-py · click, rich · Flower, Tornado, urllib3 · prometheus-client · cryptography · obstore ·
