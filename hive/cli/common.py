@@ -82,7 +82,9 @@ class _OptionValue(click.ParamType):  # type: ignore[type-arg]  # generic since 
         self.option = option
         self.name = option.metavar.lower()
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem[str]]":
         """The words that it accepts; of a queue, its name."""
         words = Word(queues if self.option.name == "queue" else self.option.words)
         return words.shell_complete(ctx, param, incomplete)

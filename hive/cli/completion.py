@@ -56,7 +56,9 @@ class Word(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.
         """Hand the word on as it is."""
         return value
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem[str]]":
         """The names that begin so."""
         if callable(self._names):
             from hive.settings import load_settings
@@ -77,12 +79,14 @@ class FileName(Word):
         super().__init__(())
         self._type = "dir" if is_folder else "file"
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem[str]]":
         """Let the shell look for files."""
         return [CompletionItem(incomplete, type=self._type)]
 
 
-def folders(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+def folders(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem[str]]":
     """Let the shell look for folders."""
     return [CompletionItem(incomplete, type="dir")]
 

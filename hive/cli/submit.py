@@ -45,7 +45,7 @@ class CapabilityGroup(Group):
             args = [self.capability.default, *args]
         return super().parse_args(ctx, args)
 
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem[str]]":
         """The tasks; where there is a default task, also its files."""
         names = super().shell_complete(ctx, incomplete)
         return names or ([CompletionItem(incomplete, type="file")] if self.capability.default else [])
@@ -96,7 +96,9 @@ class _Value(click.ParamType):  # type: ignore[type-arg]  # generic since click 
         self.parameter = parameter
         self.name = parameter.kind.metavar.lower()
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem[str]]":
         """Files, or the words of a choice."""
         if self.parameter.file is not None:
             return FileName().shell_complete(ctx, param, incomplete)
