@@ -84,7 +84,7 @@ def read_accounts(client: "redis.Redis", days: int | None = None) -> Accounts:
             there[rest] += float(value)
         elif kind == "boot":
             boot += float(value)
-        else:
+        elif kind == "unknown":
             unknown += int(value)
     if old:
         client.hdel(keys.SHARES, *old)

@@ -52,6 +52,9 @@ def test_a_provider_of_another_package_rents_lists_and_ends_machines(renter, tmp
         assert (row["provider"], row["region"], row["state"]) == ("shed", "garden", "idle")
         renter.run("fleet", "down", "--all")
     assert list(shed.iterdir()) == []
+    gone = renter.run("fleet", "ls", "--all", "--json", environment={"PYTHONPATH": ""})  # the package is uninstalled
+    assert "There is no provider 'shed'. Known are: aws, digitalocean." in gone.stderr
+    assert [row["state"] for row in json.loads(gone.stdout)] == ["ended"]
 
 
 def test_its_options_and_prices_are_its_own(renter):

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from hive.store import JobStore, Registry
+from hive.store import JobStore, Registry, keys
 from hive.store.accounts import By, make_report, read_accounts, spent_usd
 from hive.store.connection import connect
 from hive.wire.job import Specification, State
@@ -264,7 +264,9 @@ def test_a_worker_counts_its_time_once_and_its_boot_once(hive_up):
         registry.report(report(price_usd_per_h=3600.0), there_s=10)
     registry.leave("gis@studio", 3600.0, 5)
     registry.report(report(name="gis@unknown"), there_s=10)
+    hive_up.redis.hset(keys.SHARES, "loan 99999 gis.dtm gis@studio", "2.5")  # a kind of a newer Hive
     accounts = read_accounts(hive_up.redis)
+    assert accounts.unknown_runs == 0
     assert accounts.there_usd == {"gis@studio": 25.0}
     assert accounts.boot_usd == 60.0
     wait_until(lambda: [one["name"] for one in registry.workers()] == ["gis@unknown"], "it has left")

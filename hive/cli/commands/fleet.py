@@ -20,6 +20,7 @@ from hive.cli.common import (
     provider_option,
 )
 from hive.cli.completion import Word, capabilities, machine_types, rented
+from hive.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from hive.machines import LaunchPlan, LaunchRequest, Machine
@@ -273,9 +274,17 @@ def _providers(settings: "Settings", machines: "Sequence[Machine] | None" = None
     from hive.machines import Records
     from hive.providers.provider import open_provider
 
-    machines = Records(settings).all() if machines is None else machines
-    places = sorted({(machine.provider, machine.region) for machine in machines})
-    return [open_provider(settings, *place) for place in places]
+    all_machines = Records(settings).all() if machines is None else machines
+    places = sorted({(machine.provider, machine.region) for machine in all_machines})
+    providers = []
+    for name, region in places:
+        try:
+            providers.append(open_provider(settings, name, region))
+        except UnknownNameError as error:
+            if machines is not None:
+                raise
+            _say(str(error))  # its package was uninstalled, which must not hide the machines of others
+    return providers
 
 
 def _duration(seconds: float | None) -> str:
