@@ -43,7 +43,7 @@ class Cache:
         placed = folder / reference.name
         while True:
             if not cached.exists():
-                self._bring(reference, cached)
+                self._download(reference, cached)
             try:
                 _link(cached, placed)
             except FileNotFoundError:
@@ -55,7 +55,7 @@ class Cache:
     def _file(self, digest: str) -> Path:
         return self._folder / "sha256" / digest[:2] / digest
 
-    def _bring(self, reference: Reference, cached: Path) -> None:
+    def _download(self, reference: Reference, cached: Path) -> None:
         """Fetch a file, once for all who want it now."""
         cached.parent.mkdir(parents=True, exist_ok=True)
         with _locked(self._folder / "locks" / reference.digest[:2]):
@@ -75,9 +75,9 @@ class Cache:
 
     def _make_room(self, reference: Reference, size: int) -> None:
         """Forget files until this one fits, both under the cap and on the disk."""
-        kept = sorted(self._kept())
-        total = sum(used for _, used, _ in kept)
-        for _, used, file in kept:
+        files = sorted(self._files())
+        total = sum(used for _, used, _ in files)
+        for _, used, file in files:
             if total + size <= self._most_bytes and self._free() >= size + _RESERVE_BYTES:
                 return
             file.unlink(missing_ok=True)
@@ -88,7 +88,7 @@ class Cache:
                 f"{_shown(max(free, 0))} to spare. Make room there, or set HIVE_CACHE to a larger disk."
             )
 
-    def _kept(self) -> Iterator[tuple[float, int, Path]]:
+    def _files(self) -> Iterator[tuple[float, int, Path]]:
         """Every cached file: when it was last used, its size, and where it is. Stale parts of downloads are removed."""
         for file in self._folder.glob("sha256/*/*"):
             with suppress(FileNotFoundError):

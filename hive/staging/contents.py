@@ -99,7 +99,7 @@ class Pack:
     @cached_property
     def size(self) -> int:
         """Size of the tar [bytes]."""
-        return sum(len(one.header) + one.size + one.padding for one in self.members) + 2 * _TAR_BLOCK
+        return sum(len(member.header) + member.size + member.padding for member in self.members) + 2 * _TAR_BLOCK
 
     def read(self, start: int = 0) -> Iterator[bytes]:
         """Read the tar from a place on; files before it are not opened."""
@@ -151,7 +151,7 @@ def pack_folder(folder: Path) -> Pack:
     for path, relative in _walk(folder, folder, ignored):
         _refuse_strange(path, root)
         members.append(_member(path, relative))
-    return Pack(str(folder), tuple(sorted(members, key=lambda one: one.name)))
+    return Pack(str(folder), tuple(sorted(members, key=lambda member: member.name)))
 
 
 def _walk(folder: Path, top: Path, ignored: Callable[[str], bool]) -> Iterator[tuple[Path, str]]:
@@ -233,12 +233,12 @@ def checked(content: Content, digest: str, advance: Callable[[int], None] = NOBO
     StagingError
         It has changed meanwhile.
     """
-    found = sha256()
+    actual = sha256()
     for block in content.read():
-        found.update(block)
+        actual.update(block)
         advance(len(block))
         yield block
-    if found.hexdigest() != digest:
+    if actual.hexdigest() != digest:
         raise StagingError(f"{content.name} changed while it was sent. Send it again when it is finished.")
 
 
@@ -302,16 +302,16 @@ class Digests:
             return digest_of(content, advance)
         path = content.path.absolute()
         before = _stamp(path)
-        if (known := self._known(path, before)) is not None:
+        if (remembered := self._remembered(path, before)) is not None:
             advance(content.size)
-            return known
+            return remembered
         now_ns = time.time_ns()
         digest = digest_of(content, advance)
         if _stamp(path) == before and now_ns - max(before[1], before[2]) > _SETTLED_NS:
             self._keep(path, before, digest)
         return digest
 
-    def _known(self, path: Path, stamp: _Stamp) -> str | None:
+    def _remembered(self, path: Path, stamp: _Stamp) -> str | None:
         with suppress(sqlite3.Error, OSError), closing(self._open()) as connection:
             row = connection.execute(
                 "SELECT digest FROM digest"

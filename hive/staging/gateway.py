@@ -23,7 +23,7 @@ from hive.staging.upload import OFFSET, Upload
 
 logger = logging.getLogger(__name__)
 _BLOCK_BYTES = 1 << 20
-_ASKED_AT_ONCE = 1000
+_DIGESTS_AT_ONCE = 1000
 _TIMEOUT = urllib3.Timeout(connect=5, read=60)
 _NO_ROOM = 507
 
@@ -74,12 +74,12 @@ class GatewayBlobs:
 
     def missing(self, digests: Collection[str]) -> set[str]:
         """Which of these are not there; a thousand are asked for at once."""
-        asked, found = list(digests), set[str]()
-        for start in range(0, len(asked), _ASKED_AT_ONCE):
-            body = json.dumps({"digests": asked[start : start + _ASKED_AT_ONCE]})
+        every, missing = list(digests), set[str]()
+        for start in range(0, len(every), _DIGESTS_AT_ONCE):
+            body = json.dumps({"digests": every[start : start + _DIGESTS_AT_ONCE]})
             answer = self._ask("POST", f"{self._root}/missing", body=body)
-            found |= set(answer.json()["missing"])
-        return found
+            missing |= set(answer.json()["missing"])
+        return missing
 
     def put(self, content: Content, reference: Reference, advance: Callable[[int], None] = NOBODY) -> None:
         """Store what has been hashed before; nothing of it is seen until all of it is there.
@@ -127,7 +127,7 @@ class GatewayBlobs:
         Raises
         ------
         StagingError
-            The file is not in the store, or what came is not what was asked for.
+            The file is not in the store, or its SHA-256 does not match.
         UnreachableError
             The gateway does not answer, or refuses access; what has come is kept for the next try.
         OSError
@@ -148,7 +148,7 @@ class GatewayBlobs:
             if not partial.finish():
                 self._ask("DELETE", f"{self._path(reference.digest)}&if=damaged")
                 raise StagingError(
-                    f"{reference.name} is not what was asked for: its digest is wrong. Where it is damaged in the "
+                    f"{reference.name} does not match its SHA-256. Where it is damaged in the "
                     f"store {self.url}, it is removed there; submit the job again, which sends it anew."
                 )
 

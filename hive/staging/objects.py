@@ -81,8 +81,8 @@ class ObjectBlobs:
     def missing(self, digests: Collection[str]) -> set[str]:
         """Which of these are not there."""
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            found = list(pool.map(self.has, digests))
-        return {digest for digest, is_there in zip(digests, found, strict=True) if not is_there}
+            are_there = list(pool.map(self.has, digests))
+        return {digest for digest, is_there in zip(digests, are_there, strict=True) if not is_there}
 
     def put(self, content: Content, reference: Reference, advance: Callable[[int], None] = NOBODY) -> None:
         """Store what has been hashed before; nothing of it is seen until all of it is there.
@@ -128,7 +128,7 @@ class ObjectBlobs:
         Raises
         ------
         StagingError
-            The file is not in the store, or what came is not what was asked for.
+            The file is not in the store, or its SHA-256 does not match.
         UnreachableError
             The store does not answer, or refuses access.
         OSError

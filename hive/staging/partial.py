@@ -101,7 +101,7 @@ class Partial:
         self._hash, self.size = sha256(), 0
 
     def finish(self) -> bool:
-        """Put the file into its place. Returns False, and removes it, where its content is not what was asked for."""
+        """Put the file into its place. Returns False, and removes it, if its SHA-256 does not match."""
         self._file.flush()
         if self._hash.hexdigest() != self._digest:
             self._place.unlink(missing_ok=True)

@@ -165,7 +165,7 @@ def test_files_of_jobs_are_not_removed_from_outside_but_damaged_ones_are(web, ma
     assert web.ask("HEAD", path).status == 200  # it is sound
     place = mac.home / "store" / "sha256" / reference.digest[:2] / reference.digest
     place.write_bytes(b"damaged" + place.read_bytes()[7:])
-    with pytest.raises(StagingError, match="its digest is wrong.*submit the job again"):
+    with pytest.raises(StagingError, match=r"does not match its SHA-256.*submit the job again"):
         blobs_of(mac).fetch(reference, tmp_path / "b.bin")
     assert not (tmp_path / "b.bin").exists()
     assert web.ask("HEAD", path).status == 404
