@@ -52,7 +52,7 @@ class Tasks(Handler):
             self.get_query_argument("capability", ""),
             self.get_query_argument("text", ""),
             self.get_query_argument("task", ""),
-            _since(self.get_query_argument("since", "")),
+            _since(self.get_query_argument("since", None)),
         )
         limit = _limit(self.get_query_argument("limit", "100"))
         after = self.get_query_argument("after", "")
@@ -90,8 +90,8 @@ def _request(body: Mapping[str, Any]) -> Request:
     return make_remote_request(task, with_files(task, body.get("params", {})), options)
 
 
-def _since(text: str) -> datetime | None:
-    if not text:
+def _since(text: str | None) -> datetime | None:
+    if text is None:
         return None
     try:
         time = datetime.fromisoformat(text)

@@ -188,7 +188,7 @@ def test_a_retry_whose_message_is_not_sent_is_sent_by_a_worker(hive_up, monkeypa
 
     monkeypatch.setattr(session.sender, "send_message", fail)
     hive_up.redis.delete("test")  # the message of the first time
-    with pytest.raises(UnreachableError, match="waits again, but the broker went away before its message was sent"):
+    with pytest.raises(UnreachableError, match="is queued again, but the broker became unreachable"):
         session.retry(session.find(job_id))
     with hive_up.worker("gis", HIVE_LEASE_S="2"):
         assert hive_up.wait(job_id, code=0)["attempts"] == 1
