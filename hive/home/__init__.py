@@ -61,9 +61,9 @@ def start_open(settings: Settings, name: str | None, *, with_gateway: bool = Tru
     refuse_while_moving(settings)
     if home := elsewhere(settings):
         raise ServiceError(f"The home of this Hive is {home.destination}, and is not opened from here. Use: hive up.")
-    found = network_access(settings)
+    access = network_access(settings)
     if redis_server.running_pid(settings) is not None:
-        if found is None or name not in (None, found.name):
+        if access is None or name not in (None, access.name):
             raise ServiceError("Redis runs already, and is not open to the network there. Stop it first: hive down.")
         return bring_up(settings, with_gateway)
     gateway_process.stop(settings)
@@ -122,10 +122,10 @@ def supervise(settings: Settings, *, with_gateway: bool = True) -> None:
     ServiceError
         As with `start` and `stop`.
     """
-    told = threading.Event()
+    stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
-    while not told.wait(_LOOK_EVERY_S):
+        signal.signal(number, lambda *_: stopping.set())
+    while not stopping.wait(_LOOK_EVERY_S):
         if _has_ended(settings, with_gateway):
             start(settings, with_gateway=with_gateway)
     stop(settings)
@@ -133,7 +133,7 @@ def supervise(settings: Settings, *, with_gateway: bool = True) -> None:
 
 def _has_ended(settings: Settings, with_gateway: bool) -> bool:
     if elsewhere(settings) is not None:
-        return any(tunnels.state(settings, one).state == "stopped" for one in tunnels.all_tunnels(settings))
+        return any(tunnels.state(settings, tunnel).state == "stopped" for tunnel in tunnels.all_tunnels(settings))
     if with_gateway and gateway_process.running_pid(settings) is None:
         return True
     return redis_server.running_pid(settings) is None

@@ -88,8 +88,8 @@ def remove(settings: Settings, name: str) -> bool:
         The home of this Hive is elsewhere, and cannot be reached.
     """
     if name in ROLES or not is_identity(settings, name):
-        known = ", ".join(one.name for one in identities(settings)) or "none"
-        raise NotFoundError(f"There is no identity {name!r}. Known are: {known}.")
+        names = ", ".join(identity.name for identity in identities(settings)) or "none"
+        raise NotFoundError(f"There is no identity {name!r}. Identities: {names}.")
     hand_over(settings, identity_file(settings, name).name, None)
     identity_file(settings, name).unlink()
     shutil.rmtree(_handed_out(settings, name), ignore_errors=True)
@@ -136,13 +136,13 @@ def _hand_out(
 
 def _config(settings: Settings, name: str, queues: Sequence[str], in_container: bool) -> str:
     """The settings of its machine: the way to this one, and who it is."""
-    found = network_access(settings)
-    host = MAC if in_container else found.name if found else HOST
-    scheme = "s" if found else ""
+    network = network_access(settings)
+    host = MAC if in_container else network.name if network else HOST
+    scheme = "s" if network else ""
     config = _CONFIG.format(
         name=name,
         broker=f"redis{scheme}://{name}@{host}:{settings.redis_port}/0",
         gateway=f"http{scheme}://{host}:{settings.gateway_port}",
         capabilities=",".join(queues),
     )
-    return config + (_ENCRYPTED if found else "")
+    return config + (_ENCRYPTED if network else "")

@@ -61,9 +61,9 @@ def write(settings: Settings) -> None:
     folder = containers_folder(settings.home)
     _write_redis(settings, folder / "redis")
     _write_gateway(settings, folder / GATEWAY)
-    for one in (folder, *folder.rglob("*/")):
-        one.chmod(0o755)  # the home above stays closed
-        let_read(one)
+    for path in (folder, *folder.rglob("*/")):
+        path.chmod(0o755)  # the home above stays closed
+        let_read(path)
 
 
 def let_read(folder: Path) -> None:
@@ -82,11 +82,11 @@ def _write_redis(settings: Settings, folder: Path) -> None:
 
 def _write_gateway(settings: Settings, folder: Path) -> None:
     """Parts of a home: whoever may come in, and how the gateway shows who it is."""
-    known = [file.name for file in (settings.home / "access").glob("*.identity")]
-    _copy(settings.home / "access", folder / "access", "gateway.password", "gateway.key", *known)
+    identities = [file.name for file in (settings.home / "access").glob("*.identity")]
+    _copy(settings.home / "access", folder / "access", "gateway.password", "gateway.key", *identities)
     _copy(settings.home, folder / "access", "gateway.token")
     for file in (folder / "access").glob("*.identity"):
-        if file.name not in known:
+        if file.name not in identities:
             file.unlink()
     tls = tls_folder(settings.home)
     for name in (SERVER, GATEWAY):

@@ -30,7 +30,7 @@ def count(settings: Settings, pause_s: float = 0.0) -> dict[str, int]:
         if pause_s:
             client.client_pause(int(pause_s * 1000), all=False)
         queues = cast(set[bytes], client.smembers(keys.QUEUES))
-        lengths: list[int] = [client.llen(name) for one in queues for name in queue_lists(one.decode())]
+        lengths: list[int] = [client.llen(name) for queue in queues for name in queue_lists(queue.decode())]
         return {
             "jobs": client.zcard(keys.JOBS),
             "records": _lasting(client, keys.job("*")),
@@ -57,18 +57,18 @@ def _lasting(client: redis.Redis, pattern: str) -> int:
             return total
 
 
-def _said(words: list[str]) -> dict[str, Any]:
+def _answer(words: list[str]) -> dict[str, Any]:
     if words == ["can"]:
         return {"redis": redis_server.find_redis_server()}
     settings = load_settings()
-    found = count(settings, float(words[1]) if len(words) > 1 else 0.0)
-    return found | {"gateway": int(gateway.state(settings) == "up")}
+    numbers = count(settings, float(words[1]) if len(words) > 1 else 0.0)
+    return numbers | {"gateway": int(gateway.state(settings) == "up")}
 
 
 def main() -> int:
     """Answer in JSON, or say in one sentence why not."""
     try:
-        sys.stdout.write(json.dumps(_said(sys.argv[1:])) + "\n")
+        sys.stdout.write(json.dumps(_answer(sys.argv[1:])) + "\n")
     except (HiveError, redis.RedisError) as error:
         sys.stderr.write(f"install: {error}\n")
         return 1

@@ -77,9 +77,9 @@ def wait_for_tunnel(settings: Settings, home: Home) -> None:
         It does not come up; it is tried again and again all the same.
     """
     end = time.monotonic() + _UP_S
-    while (found := state(settings, home)).state != "up":
-        if time.monotonic() > end or (found.state == "down" and found.error):
-            why = f" ({found.error.rstrip('.')})" if found.error else ""
+    while (tunnel := state(settings, home)).state != "up":
+        if time.monotonic() > end or (tunnel.state == "down" and tunnel.error):
+            why = f" ({tunnel.error.rstrip('.')})" if tunnel.error else ""
             raise UnreachableError(
                 f"The home of this Hive is {home.destination}, which cannot be reached{why}. The tunnel is tried again "
                 f"every few seconds; see whether the machine lets you in: ssh {home.destination}."

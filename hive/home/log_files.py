@@ -58,17 +58,17 @@ def older(file: Path) -> Path:
 
 
 def read(settings: Settings) -> list[Line]:
-    """All lines that are kept, in the order of their times."""
-    return _kept(_readers(settings))
+    """All stored lines, in chronological order."""
+    return _stored(_readers(settings))
 
 
 def follow(settings: Settings) -> Iterator[Line]:
-    """All lines that are kept, then each new one, without end."""
+    """All stored lines, then each new one, without end."""
     readers = _readers(settings)
-    yield from _kept(readers)
+    yield from _stored(readers)
     while True:
         time.sleep(_LOOK_EVERY_S)
-        yield from _sorted(line for one in readers for line in one.new())
+        yield from _sorted(line for reader in readers for line in reader.new())
 
 
 class _Reader:
@@ -98,20 +98,20 @@ class _Reader:
         return self._lines(whole + end)
 
     def _lines(self, text: str) -> list[Line]:
-        return [self._line(one) for one in text.split("\n")[:-1] if one.strip()]
+        return [self._line(line) for line in text.split("\n")[:-1] if line.strip()]
 
     def _line(self, text: str) -> Line:
-        read, said = _read_redis(text) if self._source == "redis" else _read_gateway(text)
+        read, words = _read_redis(text) if self._source == "redis" else _read_gateway(text)
         self._time = read or self._time
-        return Line(self._time, self._source, said)
+        return Line(self._time, self._source, words)
 
 
 def _readers(settings: Settings) -> list[_Reader]:
     return [_Reader(name, file) for name, file in log_files(settings).items()]
 
 
-def _kept(readers: list[_Reader]) -> list[Line]:
-    return _sorted(line for one in readers for line in (*one.earlier(), *one.new()))
+def _stored(readers: list[_Reader]) -> list[Line]:
+    return _sorted(line for reader in readers for line in (*reader.earlier(), *reader.new()))
 
 
 def _sorted(lines: Iterable[Line]) -> list[Line]:

@@ -42,15 +42,15 @@ def of_process(pid: int) -> Reading:
 
 def of_redis(client: "redis.Redis") -> Reading:
     """Let Redis say what it uses itself; for one that runs elsewhere or in a container."""
-    said: Mapping[str, Any] = client.info()
-    used = sum(said[f"used_cpu_{kind}"] for kind in ("user", "sys", "user_children", "sys_children"))
-    return Reading(used, said["used_memory_rss"], max(said["uptime_in_seconds"], 1))
+    info: Mapping[str, Any] = client.info()
+    used = sum(info[f"used_cpu_{kind}"] for kind in ("user", "sys", "user_children", "sys_children"))
+    return Reading(used, info["used_memory_rss"], max(info["uptime_in_seconds"], 1))
 
 
 def usage(meters: Mapping[str, Meter]) -> dict[str, Any]:
     """Measure processes by name: each, and all together.
 
-    `cpu_percent` is of one core over a fifth of a second, in which a tick of the clock already is 5 %; what an idle
+    `cpu_percent` is of process core over a fifth of a second, in which a tick of the clock already is 5 %; what an idle
     process costs shows in `cpu_percent_since_start` only.
     """
     before = {name: (time.monotonic(), read()) for name, read in meters.items()}
@@ -58,9 +58,9 @@ def usage(meters: Mapping[str, Meter]) -> dict[str, Any]:
         time.sleep(_MOMENT_S)
     processes = [_entry(name, *before[name], read()) for name, read in meters.items()]
     return {
-        "cpu_percent": round(sum(one["cpu_percent"] for one in processes), 2),
-        "cpu_percent_since_start": round(sum(one["cpu_percent_since_start"] for one in processes), 3),
-        "memory_bytes": sum(one["memory_bytes"] for one in processes),
+        "cpu_percent": round(sum(process["cpu_percent"] for process in processes), 2),
+        "cpu_percent_since_start": round(sum(process["cpu_percent_since_start"] for process in processes), 3),
+        "memory_bytes": sum(process["memory_bytes"] for process in processes),
         "processes": processes,
         "budget": BUDGET,
     }
@@ -99,26 +99,26 @@ def overview(session: Session, gateway_pid: int | None = None) -> dict[str, Any]
         "home": _home(settings),
         "orchestrator": _usage(session, gateway_pid or gateway_process.running_pid(settings)),
         "workers": len(workers),
-        "queued": sum(one.queued for one in queues),
-        "running": sum(one.running for one in queues),
+        "queued": sum(queue.queued for queue in queues),
+        "running": sum(queue.running for queue in queues),
     }
 
 
 def _home(settings: Settings) -> dict[str, Any] | None:
     """On which machine Redis and the gateway are, and how the way to it is; None: here."""
-    found = location.elsewhere(settings)
-    if found is None:
+    home = location.elsewhere(settings)
+    if home is None:
         return None
-    return {"host": found.destination, "tunnel": location.state(settings, found).to_json()}
+    return {"host": home.destination, "tunnel": location.state(settings, home).to_json()}
 
 
 def meters(session: Session, gateway_pid: int | None) -> Mapping[str, Meter]:
     """What can be measured from here: a gateway in a container cannot, its Redis says it itself."""
     redis_pid = redis_server.running_pid(session.settings)
-    found: dict[str, Meter] = {
+    by_name: dict[str, Meter] = {
         "redis": partial(of_process, redis_pid) if redis_pid else partial(of_redis, session.broker)
     }
-    return found | ({"gateway": partial(of_process, gateway_pid)} if gateway_pid else {})
+    return by_name | ({"gateway": partial(of_process, gateway_pid)} if gateway_pid else {})
 
 
 def _usage(session: Session, gateway_pid: int | None) -> dict[str, Any]:

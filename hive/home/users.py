@@ -47,8 +47,8 @@ class Identity:
 def users(settings: Settings) -> list[User]:
     """All users."""
     digests = {role: _sha256(secret(role_password(settings.home, role))) for role in ROLES}
-    found = [User(name, tuple(_filled(words, (_EVERY_QUEUE,), digests))) for name, words in _templates(_WORKER)]
-    return [*found, *map(worker_user, identities(settings))]
+    by_role = [User(name, tuple(_filled(words, (_EVERY_QUEUE,), digests))) for name, words in _templates(_WORKER)]
+    return [*by_role, *map(worker_user, identities(settings))]
 
 
 def worker_user(identity: Identity) -> User:

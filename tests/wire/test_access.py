@@ -115,7 +115,7 @@ def test_identities_outlast_redis_and_are_listed(mac):
         (["add", "worker", "--capabilities", "gis"], 2, "cannot be an identity's name"),
         (["add", "../x", "--capabilities", "gis"], 2, "cannot be an identity's name"),
         (["add", "studio", "--capabilities", "gsi"], 2, "Did you mean 'gis'?"),
-        (["remove", "studio"], 3, "There is no identity 'studio'. Known are: none."),
+        (["remove", "studio"], 3, "There is no identity 'studio'. Identities: none."),
         (["remove", "../../x"], 3, "There is no identity"),
     ],
 )

@@ -79,7 +79,7 @@ class Check:
             yield Finding(self.name, verdict, message, todo)
 
 
-Found = Iterator[tuple[Verdict, str, str]]
+Results = Iterator[tuple[Verdict, str, str]]
 
 
 def ok(message: str) -> tuple[Verdict, str, str]:

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import Requirement
 
-from hive.home.doctor.finding import Found, Patient, ok, problem, warning
+from hive.home.doctor.finding import Patient, Results, ok, problem, warning
 from hive.settings import Settings
 
 _LEAST_BYTES, _LEAST_SHARE = 2e9, 0.05
@@ -18,11 +18,11 @@ _GB = 1e9
 _SECRETS = ("*.password", "*.token", "*.key", "*.secret", "*.acl", "redis.conf", "config.toml")
 
 
-def free_space(patient: Patient) -> Found:
+def free_space(patient: Patient) -> Results:
     """Whether the disks have room on which Redis, the store and the cache of this machine are."""
     disks: dict[int, tuple[Path, list[str]]] = {}
     for name, folder in _folders(patient.settings).items():
-        there = next(one for one in (folder, *folder.parents) if one.exists())
+        there = next(parent for parent in (folder, *folder.parents) if parent.exists())
         disks.setdefault(there.stat().st_dev, (there, []))[1].append(name)
     for folder, names in disks.values():
         disk = shutil.disk_usage(folder)
@@ -36,13 +36,13 @@ def free_space(patient: Patient) -> Found:
 
 
 def _folders(settings: Settings) -> dict[str, Path]:
-    found = {"Redis": settings.home / "redis", "cache": settings.cache}
+    folders = {"Redis": settings.home / "redis", "cache": settings.cache}
     if settings.store.startswith("file:"):
-        found["store"] = Path(unquote(urlsplit(settings.store).path))
-    return found
+        folders["store"] = Path(unquote(urlsplit(settings.store).path))
+    return folders
 
 
-def secrets(patient: Patient) -> Found:
+def secrets(patient: Patient) -> Results:
     """Whether passwords, tokens and keys are readable by this user only."""
     settings = patient.settings
     files = sorted({*_secret_files(settings.home), *_named(settings)})
@@ -60,7 +60,7 @@ def _secret_files(home: Path) -> Iterable[Path]:
     """Secrets in the home and in the folders right below it; not among the files of jobs."""
     for pattern in _SECRETS:
         yield from home.glob(pattern)
-        yield from (one for one in home.glob(f"*/{pattern}") if one.parent.name not in ("store", "cache"))
+        yield from (file for file in home.glob(f"*/{pattern}") if file.parent.name not in ("store", "cache"))
 
 
 def _named(settings: Settings) -> Iterable[Path]:
@@ -69,10 +69,10 @@ def _named(settings: Settings) -> Iterable[Path]:
 
 def _weakness(file: Path) -> str:
     """Who else may read a file; empty where nobody may."""
-    found = file.stat()
-    mode = stat.S_IMODE(found.st_mode)
-    if found.st_uid != os.getuid():
-        return f"{file} holds a secret and belongs to somebody else (user {found.st_uid})."
+    status = file.stat()
+    mode = stat.S_IMODE(status.st_mode)
+    if status.st_uid != os.getuid():
+        return f"{file} holds a secret and belongs to somebody else (user {status.st_uid})."
     return f"{file} holds a secret and others may read it (mode {mode:04o}, not 0600)." if mode & 0o077 else ""
 
 
@@ -80,14 +80,18 @@ _OURS = "hive-compute"
 _OLDEST_REDIS = (7, 0)
 # CVE-2025-49844: who may run Lua could run code on the host; the first release of each series with the remedy.
 # https://github.com/redis/redis/security/advisories/GHSA-4789-qfc9-5f9q
-_MENDED = {(6, 2): 20, (7, 2): 11, (7, 4): 6, (8, 0): 4, (8, 2): 2}
+_FIXED = {(6, 2): 20, (7, 2): 11, (7, 4): 6, (8, 0): 4, (8, 2): 2}
 
 
-def packages(_: Patient) -> Found:
+def packages(_: Patient) -> Results:
     """Whether what is installed here is what Hive asks for."""
-    asked = [Requirement(text) for text in requires(_OURS) or ()]
-    ours = [one for one in asked if one.marker is None or one.marker.evaluate({"extra": ""})]
-    wrong = [words for one in ours if (words := _wrong(one))]
+    requirements = [Requirement(text) for text in requires(_OURS) or ()]
+    ours = [
+        requirement
+        for requirement in requirements
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+    ]
+    wrong = [words for requirement in ours if (words := _wrong(requirement))]
     if wrong:
         remedy = "Install Hive anew, in its folder: .venv/bin/pip install -e ."
         yield problem(f"Packages are not as Hive {version(_OURS)} asks: {'; '.join(wrong)}.", remedy)
@@ -95,23 +99,23 @@ def packages(_: Patient) -> Found:
         yield ok(f"Hive {version(_OURS)} has the {len(ours)} packages that it asks for, celery {version('celery')}.")
 
 
-def _wrong(asked: Requirement) -> str:
+def _wrong(requirement: Requirement) -> str:
     """What is wrong with a package; empty where nothing is."""
     try:
-        found = version(asked.name)
+        installed = version(requirement.name)
     except PackageNotFoundError:
-        return f"{asked.name} is missing"
-    fits = asked.specifier.contains(found, prereleases=True)
-    return "" if fits else f"{asked.name} is {found}, not {asked.specifier}"
+        return f"{requirement.name} is missing"
+    fits = requirement.specifier.contains(installed, prereleases=True)
+    return "" if fits else f"{requirement.name} is {installed}, not {requirement.specifier}"
 
 
-def redis_version(patient: Patient) -> Found:
+def redis_version(patient: Patient) -> Results:
     """Whether Redis is new enough, and may have a known hole."""
     name = str(patient.redis_info["redis_version"])
     series, patch = _read(name)
     if series < _OLDEST_REDIS:
         yield problem(f"Redis is {name}; Hive needs 7.0 or newer.", "Install a newer one: brew install redis.")
-    elif _is_mended(series, patch):
+    elif _is_fixed(series, patch):
         yield ok(f"Redis is {name}.")
     else:
         yield warning(
@@ -132,10 +136,10 @@ def _read(name: str) -> tuple[tuple[int, int], int]:
     return (major, minor), patch
 
 
-def _is_mended(series: tuple[int, int], patch: int) -> bool:
+def _is_fixed(series: tuple[int, int], patch: int) -> bool:
     """Whether a release of Redis itself has the remedy.
 
-    >>> _is_mended((8, 2), 1), _is_mended((8, 2), 2), _is_mended((8, 4), 0), _is_mended((7, 0), 15)
+    >>> _is_fixed((8, 2), 1), _is_fixed((8, 2), 2), _is_fixed((8, 4), 0), _is_fixed((7, 0), 15)
     (False, True, True, False)
     """
-    return series > max(_MENDED) or patch >= _MENDED.get(series, patch + 1)
+    return series > max(_FIXED) or patch >= _FIXED.get(series, patch + 1)

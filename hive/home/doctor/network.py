@@ -11,12 +11,12 @@ import redis
 from hive.client.gateway import state
 from hive.errors import HiveError
 from hive.home import gateway_process, location, redis_server, tunnels
-from hive.home.doctor.finding import Found, Patient, ok, problem, warning
+from hive.home.doctor.finding import Patient, Results, ok, problem, warning
 from hive.settings import Settings, containers_folder, start_command
 from hive.store.connection import connect, public_address, reachable
 
 
-def redis_answers(patient: Patient) -> Found:
+def redis_answers(patient: Patient) -> Results:
     """Whether Redis answers to the password of the settings."""
     try:
         with reachable(patient.settings):
@@ -28,13 +28,13 @@ def redis_answers(patient: Patient) -> Found:
     yield ok(f"Redis answers at {public_address(patient.settings.broker_url)}.")
 
 
-def gateway_answers(patient: Patient) -> Found:
+def gateway_answers(patient: Patient) -> Results:
     """Whether the gateway answers to the token of the settings."""
     settings = patient.settings
-    found = state(settings)
-    if found == "up":
+    answer = state(settings)
+    if answer == "up":
         yield ok(f"The gateway answers at {settings.gateway_url}.")
-    elif found == "down":
+    elif answer == "down":
         words = f"The gateway at {settings.gateway_url} does not answer: no HTTP API, no page, no files from elsewhere."
         start = f"Start it: {start_command(settings.home)}. Its log: hive logs --orchestrator."
         yield problem(words, f"{start} Or name another: HIVE_GATEWAY_URL.")
@@ -43,7 +43,7 @@ def gateway_answers(patient: Patient) -> Found:
         yield problem(words, "Name that of its Hive: HIVE_TOKEN. Where it was made anew: hive restart.")
 
 
-def redis_is_closed(patient: Patient) -> Found:
+def redis_is_closed(patient: Patient) -> Results:
     """Whether Redis refuses who shows no password."""
     parts = urlsplit(patient.settings.broker_url)
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
@@ -59,7 +59,7 @@ def redis_is_closed(patient: Patient) -> Found:
     yield problem("Redis answers to everybody who reaches it, without a password.", remedy)
 
 
-def open_ports(patient: Patient) -> Found:
+def open_ports(patient: Patient) -> Results:
     """Whether Redis or the gateway listens to other machines without TLS."""
     settings = patient.settings
     is_open = False
@@ -83,12 +83,12 @@ def _listens_at(pid: int) -> Iterator[str]:
         sockets = psutil.Process(pid).net_connections(kind="inet")
     except psutil.Error:
         return
-    for one in sockets:
-        if one.status == psutil.CONN_LISTEN and not _is_loopback(one.laddr.ip):
-            yield f"{one.laddr.ip} port {one.laddr.port}"
+    for connection in sockets:
+        if connection.status == psutil.CONN_LISTEN and not _is_loopback(connection.laddr.ip):
+            yield f"{connection.laddr.ip} port {connection.laddr.port}"
 
 
-def _will_be_open(settings: Settings) -> Found:
+def _will_be_open(settings: Settings) -> Results:
     if containers_folder(settings.home).exists():
         yield ok("Redis and the gateway run in containers and speak TLS only, to whomever their ports are open.")
     elif _is_loopback(settings.gateway_host) or settings.gateway_url.startswith("https:"):
@@ -100,44 +100,45 @@ def _will_be_open(settings: Settings) -> Found:
         )
 
 
-def home_answers(patient: Patient) -> Found:
+def home_answers(patient: Patient) -> Results:
     """Where Redis and the gateway are, and whether the way there is open."""
-    found = location.elsewhere(patient.settings)
-    if found is None:
+    home = location.elsewhere(patient.settings)
+    if home is None:
         yield ok(f"Redis and the gateway are at home here: {patient.settings.home}.")
         return
-    way = location.state(patient.settings, found)
+    way = location.state(patient.settings, home)
     if way.state == "up" and not patient.redis_is_there:
-        words = f"Redis and the gateway are at home on {found.destination}, and do not answer through the tunnel there."
-        yield problem(words, f"Start them there: hive home {found.destination}.")
+        words = f"Redis and the gateway are at home on {home.destination}, and do not answer through the tunnel there."
+        yield problem(words, f"Start them there: hive home {home.destination}.")
     elif way.state == "up":
-        yield ok(f"Redis and the gateway are at home on {found.destination}; the tunnel there is up.")
+        yield ok(f"Redis and the gateway are at home on {home.destination}; the tunnel there is up.")
     elif way.state == "stopped":
         yield problem(
-            f"Redis and the gateway are at home on {found.destination}; no tunnel is held.", "Hold it: hive up."
+            f"Redis and the gateway are at home on {home.destination}; the tunnel there is stopped.",
+            "Start it: hive up.",
         )
     else:
         why = f" ({way.error.rstrip('.')})" if way.error else ""
-        words = f"Redis and the gateway are at home on {found.destination}, and the tunnel there is down{why}."
-        yield problem(words, f"See whether the machine lets you in: ssh {found.destination}. Where it is: hive home.")
+        words = f"Redis and the gateway are at home on {home.destination}, and the tunnel there is down{why}."
+        yield problem(words, f"See whether the machine lets you in: ssh {home.destination}. Where it is: hive home.")
 
 
-def tunnels_hold(patient: Patient) -> Found:
+def tunnels_hold(patient: Patient) -> Results:
     """Whether the tunnels to other machines are up."""
-    found = list(tunnels.states(patient.settings))
-    for one in found:
-        if one.state == "stopped":
-            yield problem(f"The tunnel to {one.destination} is not held.", "Hold it: hive up.")
-        elif one.state != "up":
-            why = f" ({one.error.rstrip('.')})" if one.error else ""
-            words = f"The tunnel to {one.destination} is down{why}; it is tried again every few seconds."
-            again = f"hive deploy ssh {one.destination} --name {one.name}"
-            remedy = f"See whether the machine lets you in: ssh {one.destination}. Where it was set up anew: {again}."
-            yield problem(words, f"{remedy} A rented one may have ended: hive fleet ls.")
-    if not found:
+    states = list(tunnels.states(patient.settings))
+    for tunnel in states:
+        if tunnel.state == "stopped":
+            yield problem(f"The tunnel to {tunnel.destination} is stopped.", "Start it: hive up.")
+        elif tunnel.state != "up":
+            why = f" ({tunnel.error.rstrip('.')})" if tunnel.error else ""
+            words = f"The tunnel to {tunnel.destination} is down{why}; it is tried again every few seconds."
+            again = f"hive deploy ssh {tunnel.destination} --name {tunnel.name}"
+            remedy = f"See whether the machine lets you in: ssh {tunnel.destination}. If it was reinstalled: {again}."
+            yield problem(words, f"{remedy} A rented machine may have ended: hive fleet ls.")
+    if not states:
         yield ok("No machine has a tunnel from here.")
-    elif all(one.state == "up" for one in found):
-        yield ok(f"{'The tunnel' if len(found) == 1 else f'All {len(found)} tunnels'} to other machines: up.")
+    elif all(tunnel.state == "up" for tunnel in states):
+        yield ok(f"{'The tunnel' if len(states) == 1 else f'All {len(states)} tunnels'} to other machines: up.")
 
 
 def _is_loopback(host: str) -> bool:

@@ -7,19 +7,19 @@ from typing import Any
 from hive.catalog import find_capability, load_tasks
 from hive.client.explain import starter
 from hive.errors import UnknownNameError
-from hive.home.doctor.finding import Found, Patient, ok, problem, warning
+from hive.home.doctor.finding import Patient, Results, ok, problem, warning
 from hive.versions import terms
 
 _MOST_SKEW_S = 2.0
 _RUN = "run"
 
 
-def clocks(patient: Patient) -> Found:
+def clocks(patient: Patient) -> Results:
     """Whether this machine, Redis and the workers have the same time."""
     began = time.time()
     seconds, micros = patient.session.broker.time()
     here_s = (began + time.time()) / 2 - (seconds + micros / 1e6)
-    skews = {"this machine": here_s} | {one["name"]: one.get("clock_skew_s", 0.0) for one in patient.workers}
+    skews = {"this machine": here_s} | {worker["name"]: worker.get("clock_skew_s", 0.0) for worker in patient.workers}
     wrong = {name: skew_s for name, skew_s in skews.items() if abs(skew_s) > _MOST_SKEW_S}
     for name, skew_s in wrong.items():
         way = "ahead of" if skew_s > 0 else "behind"
@@ -33,21 +33,21 @@ def clocks(patient: Patient) -> Found:
         )
 
 
-def agreement(patient: Patient) -> Found:
+def agreement(patient: Patient) -> Results:
     """Whether the workers have the settings, versions and code of this machine."""
     is_same = True
     for worker in patient.workers:
-        told = worker.get("terms")
-        if told is None:
+        theirs = worker.get("terms")
+        if not theirs:
             is_same = False
             yield warning(f"{worker['name']} is of an older Hive that does not tell its settings.", _UPDATE)
             continue
-        for found in (
-            *_missing_tasks(worker, told),
-            *_differences(worker, told, terms(patient.settings, told["code"])),
+        for result in (
+            *_missing_tasks(worker, theirs),
+            *_differences(worker, theirs, terms(patient.settings, theirs["code"])),
         ):
             is_same = False
-            yield found
+            yield result
     if is_same and patient.workers:
         yield ok(f"{_workers(len(patient.workers))} with the settings, versions and code of this machine.")
 
@@ -55,9 +55,9 @@ def agreement(patient: Patient) -> Found:
 _UPDATE = "Update Hive there and start the worker again."
 
 
-def _missing_tasks(worker: Mapping[str, Any], told: Mapping[str, Any]) -> Found:
+def _missing_tasks(worker: Mapping[str, Any], theirs: Mapping[str, Any]) -> Results:
     """Tasks of a worker's capabilities that this machine has and the worker has not registered."""
-    registered = told.get("tasks")
+    registered = theirs.get("tasks")
     if registered is None:
         return  # an older Hive, of which its version is reported
     tasks = {f"{name}.{task}" for name in worker["capabilities"] for task in _tasks_here(name)}
@@ -75,35 +75,36 @@ def _tasks_here(queue: str) -> list[str]:
     return [*capability.tasks, *capability.parts]
 
 
-def _differences(worker: Mapping[str, Any], told: Mapping[str, Any], own: Mapping[str, Any]) -> Found:
+def _differences(worker: Mapping[str, Any], theirs: Mapping[str, Any], own: Mapping[str, Any]) -> Results:
     name = worker["name"]
-    if len({told["lease_s"], told["visibility_timeout_s"], own["lease_s"]}) > 1:
+    if len({theirs["lease_s"], theirs["visibility_timeout_s"], own["lease_s"]}) > 1:
         yield problem(
-            f"{name} has a lease of {told['lease_s']:g} s (its broker option: {told['visibility_timeout_s']:g} s), "
+            f"{name} has a lease of {theirs['lease_s']:g} s (its broker option: {theirs['visibility_timeout_s']:g} s), "
             f"this machine one of {own['lease_s']:g} s; a job may run twice or be late to start again.",
             "Set HIVE_LEASE_S to the same value everywhere, and start the worker again.",
         )
-    if told["max_attempts"] != own["max_attempts"]:
-        words = f"{name} allows {told['max_attempts']} attempts, this machine {own['max_attempts']}."
+    if theirs["max_attempts"] != own["max_attempts"]:
+        words = f"{name} allows {theirs['max_attempts']} attempts, this machine {own['max_attempts']}."
         yield warning(words, "Set HIVE_MAX_ATTEMPTS to the same value everywhere; that of who submits counts.")
-    if not _fit(told["store"], own["store"]):
-        words = f"{name} keeps files in another store ({told['store']}) than this machine ({own['store']})."
+    if not _fit(theirs["store"], own["store"]):
+        words = f"{name} keeps files in another store ({theirs['store']}) than this machine ({own['store']})."
         yield problem(words, "Set HIVE_STORE to the same bucket on both, or take it away on both.")
-    yield from _other_versions(name, told, own)
-    if _RUN in worker["capabilities"] and not told["allow_scripts"]:
+    yield from _other_versions(name, theirs, own)
+    if _RUN in worker["capabilities"] and not theirs["allow_scripts"]:
         words = f"{name} serves {_RUN}, and refuses every script."
         yield warning(words, "Allow them there: HIVE_ALLOW_SCRIPTS=1. Or take run away from what it serves.")
 
 
-def _other_versions(name: str, told: Mapping[str, Any], own: Mapping[str, Any]) -> Found:
-    names = [one for one in own["versions"] if one != "python" and told["versions"].get(one) != own["versions"][one]]
+def _other_versions(worker: str, theirs: Mapping[str, Any], own: Mapping[str, Any]) -> Results:
+    versions = theirs["versions"]
+    names = [name for name in own["versions"] if name != "python" and versions.get(name) != own["versions"][name]]
     if names:
-        theirs = ", ".join(f"{one} {told['versions'].get(one, 'none')}" for one in names)
-        ours = ", ".join(own["versions"][one] for one in names)
-        yield warning(f"{name} has {theirs}; this machine has {ours}.", _UPDATE)
-    other = [one for one, digest in own["code"].items() if told["code"][one] != digest]
+        there = ", ".join(f"{name} {versions.get(name, 'none')}" for name in names)
+        ours = ", ".join(own["versions"][name] for name in names)
+        yield warning(f"{worker} has {there}; this machine has {ours}.", _UPDATE)
+    other = [capability for capability, digest in own["code"].items() if theirs["code"][capability] != digest]
     if other:
-        words = f"{name} runs other code of {', '.join(sorted(other))} than this machine has."
+        words = f"{worker} runs other code of {', '.join(sorted(other))} than this machine has."
         yield warning(words, _UPDATE)
 
 
@@ -113,9 +114,9 @@ def _fit(theirs: str, ours: str) -> bool:
     return theirs == ours or (theirs in local and ours in local)
 
 
-def unserved(patient: Patient) -> Found:
+def unserved(patient: Patient) -> Results:
     """Whether a worker is there for each job that waits."""
-    lonely = [one for one in patient.session.registry.queues(patient.workers) if one.queued and not one.workers]
+    lonely = [queue for queue in patient.session.registry.queues(patient.workers) if queue.queued and not queue.workers]
     for queue in lonely:
         jobs = "1 job waits" if queue.queued == 1 else f"{queue.queued} jobs wait"
         words = f"{jobs} in {queue.name}, for up to {queue.oldest_s:.0f} s, and no worker serves it."
@@ -135,7 +136,7 @@ _MUCH = 0.8
 _MB = 1e6
 
 
-def append_only_file(patient: Patient) -> Found:
+def append_only_file(patient: Patient) -> Results:
     """Whether Redis writes every change to its disk."""
     info = patient.redis_info
     if not info.get("aof_enabled"):
@@ -153,7 +154,7 @@ def append_only_file(patient: Patient) -> Found:
         yield ok("Redis writes every change to its disk.")
 
 
-def memory(patient: Patient) -> Found:
+def memory(patient: Patient) -> Results:
     """Whether Redis has memory left, and drops no jobs when it has none."""
     info = patient.redis_info
     policy = info.get("maxmemory_policy", "noeviction")
