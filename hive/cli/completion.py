@@ -125,8 +125,8 @@ def queues(settings: "Settings") -> Names:
     from hive.store.connection import connect, reachable
 
     with reachable(settings):
-        found = Registry(connect(settings)).queues()
-    return {**names, **{queue.name: f"{queue.queued} queued, {queue.running} running" for queue in found}}
+        reports = Registry(connect(settings)).queues()
+    return {**names, **{queue.name: f"{queue.queued} queued, {queue.running} running" for queue in reports}}
 
 
 def _is_redis_there(settings: "Settings") -> bool:

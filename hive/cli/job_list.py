@@ -97,13 +97,13 @@ def _since(text: str) -> datetime:
         raise BadParameterError(f"--since must be 2h, 3d, 2026-11-26 or 2026-11-26T14:30, not {text!r}.") from error
 
 
-def matching(session: "Session", wanted: "JobFilter", limit: int = _MOST_AT_ONCE) -> "list[JobRecord]":
+def matching(session: "Session", criteria: "JobFilter", limit: int = _MOST_AT_ONCE) -> "list[JobRecord]":
     """The newest jobs that are meant, newest first."""
     from hive.store import Listing
     from hive.store.connection import reachable
 
     with reachable(session.settings):
-        return Listing(session.broker, session.jobs).all(wanted, limit)
+        return Listing(session.broker, session.jobs).all(criteria, limit)
 
 
 def print_jobs(jobs: "Sequence[JobRecord]", *, as_json: bool) -> None:
@@ -130,16 +130,16 @@ def watch_jobs(read: "Callable[[], list[JobRecord]]", *, as_json: bool) -> None:
 
 
 def _watch_lines(jobs: "list[JobRecord]", read: "Callable[[], list[JobRecord]]", *, as_json: bool) -> None:
-    shown: list[JobRecord] | None = None
+    printed: list[JobRecord] | None = None
     while True:
-        if jobs != shown:
+        if jobs != printed:
             if as_json:
                 print_json([job.to_json() for job in jobs], indent=None)
             else:
-                click.echo("", nl=shown is not None)  # a line between two tables
+                click.echo("", nl=printed is not None)  # a line between two tables
                 print_jobs(jobs, as_json=False)
             sys.stdout.flush()
-            shown = jobs
+            printed = jobs
         time.sleep(_EVERY_S)
         jobs = _read_again(read, jobs)
 
@@ -156,8 +156,8 @@ def _table(jobs: "Sequence[JobRecord]") -> tuple[tuple[str, ...], list[tuple[str
     now = datetime.now(UTC)
     columns = ("JOB", "TASK", "STATE", "SUBMITTED", "DURATION", "COST", "WORKER", "ERROR")
     rows = [_row(job, now) for job in jobs]
-    shown = [column for column in range(len(columns)) if column < 4 or any(row[column] for row in rows)]
-    return tuple(columns[at] for at in shown), [tuple(row[at] for at in shown) for row in rows]
+    visible = [column for column in range(len(columns)) if column < 4 or any(row[column] for row in rows)]
+    return tuple(columns[at] for at in visible), [tuple(row[at] for at in visible) for row in rows]
 
 
 def _row(job: "JobRecord", now: datetime) -> tuple[str, ...]:

@@ -32,18 +32,21 @@ class MapCommand(TaskCommand):
 
     def files(self) -> list[tuple[str, str]]:
         """The files that are mapped."""
-        return [("FILES", f"{meaning(self.task, one).rstrip('.')}; one job for each.") for one in self.task.reads[:1]]
+        return [
+            ("FILES", f"{meaning(self.task, parameter).rstrip('.')}; one job for each.")
+            for parameter in self.task.reads[:1]
+        ]
 
 
 def map_command(task: Task[Any, Any]) -> click.Command:
     """Make the command that maps a task, from the task's signature."""
-    kept = [
-        one
-        for one in task.parameters
-        if one not in task.reads[:1] and not isinstance(one.kind, Written) and not one.takes_rest
+    parameters = [
+        parameter
+        for parameter in task.parameters
+        if parameter not in task.reads[:1] and not isinstance(parameter.kind, Written) and not parameter.takes_rest
     ]
     # A second file that is read is the same for all jobs, so it is an option here.
-    options = [as_click(task, dataclasses.replace(one, is_positional=False)) for one in kept]
+    options = [as_click(task, dataclasses.replace(parameter, is_positional=False)) for parameter in parameters]
     return MapCommand(task, callback=_callback(task), params=[*_arguments(task), *options, *_own_options(task)])
 
 
@@ -94,20 +97,20 @@ def _carry_out(plan: "Plan", *, again: bool, force: bool, detach: bool, as_json:
 
     items = make_items(plan)
     session, display = Session(current_settings()), MapDisplay()
-    session.check_budget([one.request for one in items], say)
+    session.check_budget([item.request for item in items], say)
     begin = time.monotonic()
     try:
         with display:
             mapped = send_items(session, items, display, again=again)
-            ended = {} if detach else {one.mapped.id: one for one in gather(session, mapped, display, force=force)}
+            ended = {} if detach else {item.mapped.id: item for item in gather(session, mapped, display, force=force)}
     except KeyboardInterrupt:
         click.echo(f"\n{_left(display, again)}", err=True)
         raise
     if detach:
-        ids = [one.id for one in mapped]
+        ids = [item.id for item in mapped]
         print_json(ids) if as_json else click.echo("\n".join(ids))
         return 0
-    return _tell([ended[one.id] for one in mapped], time.monotonic() - begin, as_json=as_json)
+    return _tell([ended[item.id] for item in mapped], time.monotonic() - begin, as_json=as_json)
 
 
 def _left(display: "MapDisplay", again: bool) -> str:
@@ -118,10 +121,10 @@ def _left(display: "MapDisplay", again: bool) -> str:
 
 
 def _cost(outcomes: Sequence["Outcome"]) -> str:
-    """What the jobs cost together; nothing where one of them nobody knows."""
+    """What the jobs cost together; nothing if the cost of one of them is unknown."""
     from hive.costs.money import dollars
 
-    costs = [one.job.cost_usd if one.job is not None else None for one in outcomes]
+    costs = [outcome.job.cost_usd if outcome.job is not None else None for outcome in outcomes]
     known = [usd for usd in costs if usd is not None]
     return f", {dollars(sum(known))}" if costs and len(known) == len(costs) else ""
 
@@ -130,11 +133,11 @@ def _tell(outcomes: Sequence["Outcome"], seconds: float, *, as_json: bool) -> in
     """Print how a map ended and return the exit code that says so."""
     from hive.cli.report import duration
 
-    failed = [one for one in outcomes if one.error is not None]
+    failed = [outcome for outcome in outcomes if outcome.error is not None]
     if as_json:
-        print_json([one.to_json() for one in outcomes])
+        print_json([outcome.to_json() for outcome in outcomes])
     elif failed:
-        rows = [(one.mapped.name, one.mapped.id[:8], (one.error or {})["message"]) for one in failed]
+        rows = [(outcome.mapped.name, outcome.mapped.id[:8], (outcome.error or {})["message"]) for outcome in failed]
         print_table(("INPUT", "JOB", "FAILED BECAUSE"), rows, "")
     words = f"{len(outcomes) - len(failed):,} of {len(outcomes):,} done"
     words += f", {len(failed):,} failed" if failed else ""

@@ -23,7 +23,7 @@ def measures_text(job: JobRecord) -> str:
     except HiveError:
         units = {}  # the task is not installed here; the numbers are shown all the same
     return pairs(
-        {name: _with_unit(one, units.get(name, "")) for name, one in job.measures.items() if one not in _NOTHING}
+        {name: _with_unit(value, units.get(name, "")) for name, value in job.measures.items() if value not in _NOTHING}
     )
 
 
@@ -36,12 +36,12 @@ def parameters_text(job: JobRecord) -> str:
     except HiveError:
         kinds = {}  # as above
     values = {name: value for name, value in job.specification.parameters.items() if value not in _NOTHING}
-    return pairs({name: printable(_shown(value, kinds.get(name))) for name, value in values.items()})
+    return pairs({name: printable(_text(value, kinds.get(name))) for name, value in values.items()})
 
 
-def _shown(value: Json, kind: Kind | None) -> str:
+def _text(value: Json, kind: Kind | None) -> str:
     if isinstance(value, list):
-        return ", ".join(_shown(one, kind) for one in value)
+        return ", ".join(_text(item, kind) for item in value)
     return _with_unit(value, "") if kind is None or isinstance(value, bool) else kind.show(value)
 
 

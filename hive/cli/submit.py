@@ -60,7 +60,9 @@ class CapabilityGroup(Group):
 
 def task_command(task: Task[Any, Any]) -> click.Command:
     """Make the command of a task from its signature."""
-    parameters: list[click.Parameter] = [as_click(task, one) for one in task.parameters if not one.takes_rest]
+    parameters: list[click.Parameter] = [
+        as_click(task, parameter) for parameter in task.parameters if not parameter.takes_rest
+    ]
     own: list[click.Parameter] = [
         *job_option_params(),
         click.Option(["--detach"], is_flag=True, help="Print the job's id and return."),
@@ -140,7 +142,14 @@ def as_click(task: Task[Any, Any], parameter: Parameter) -> click.Parameter:
 
 def _main_output(task: Task[Any, Any]) -> Parameter | None:
     """The written file that `-o` names: the first that is no preview, where it is an option."""
-    main = next((one for one in task.writes if isinstance(one.kind, Written) and not one.kind.is_preview), None)
+    main = next(
+        (
+            parameter
+            for parameter in task.writes
+            if isinstance(parameter.kind, Written) and not parameter.kind.is_preview
+        ),
+        None,
+    )
     return None if main is None or main.is_positional else main
 
 

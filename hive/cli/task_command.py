@@ -19,7 +19,7 @@ class TaskCommand(click.Command):
     def __init__(self, task: Task[Any, Any], **more: Any) -> None:  # noqa: ANN401  click's own
         super().__init__(task.name, help=_help(task), **more)
         self.task = task
-        self.rest = next((one for one in task.parameters if one.takes_rest), None)
+        self.rest = next((parameter for parameter in task.parameters if parameter.takes_rest), None)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the words before `--`; those behind it stay as they are."""
@@ -56,11 +56,11 @@ class TaskCommand(click.Command):
 
     def files(self) -> list[tuple[str, str]]:
         """The files as the usage line calls them, and what each one is."""
-        return [(one.name.upper(), meaning(self.task, one)) for one in self.task.parameters if one.is_positional]
+        return [(item.name.upper(), meaning(self.task, item)) for item in self.task.parameters if item.is_positional]
 
 
 def _help(task: Task[Any, Any]) -> str:
-    measured = ", ".join(f"{one.name} [{one.unit}]" if one.unit else one.name for one in task.measures)
+    measured = ", ".join(f"{item.name} [{item.unit}]" if item.unit else item.name for item in task.measures)
     return f"{task.help}\n\nMeasures: {measured}." if measured else task.help
 
 
@@ -79,8 +79,8 @@ def option_help(task: Task[Any, Any], parameter: Parameter) -> str:
     words = meaning(task, parameter)
     if parameter.is_required:
         return words if _place(task, parameter) else f"{words}  [required]"
-    shown = "" if parameter.default is False else default_words(parameter)
-    return f"{words}  [default: {shown}]" if shown else words
+    default_text = "" if parameter.default is False else default_words(parameter)
+    return f"{words}  [default: {default_text}]" if default_text else words
 
 
 def default_words(parameter: Parameter) -> str:
@@ -88,7 +88,7 @@ def default_words(parameter: Parameter) -> str:
     default = parameter.default
     if parameter.is_required or default in (None, "", []):
         return ""
-    return ", ".join(parameter.kind.show(one) for one in (default if isinstance(default, list) else [default]))
+    return ", ".join(parameter.kind.show(value) for value in (default if isinstance(default, list) else [default]))
 
 
 def meaning(task: Task[Any, Any], parameter: Parameter) -> str:
@@ -111,7 +111,7 @@ def _accepted(kind: Kind) -> str:
         )
     if isinstance(kind, Number):
         unit = f" in {kind.unit.symbol}" if kind.unit.symbol else ""
-        limits = "".join(f", {one.words} {kind.unit.show(one.bound)}" for one in kind.limits)
+        limits = "".join(f", {limit.words} {kind.unit.show(limit.bound)}" for limit in kind.limits)
         return f"A {'whole ' if kind.whole else ''}number{unit}{limits}"
     if isinstance(kind, Choice):
         return f"One of {', '.join(kind.words)}"
@@ -132,7 +132,7 @@ def _place(task: Task[Any, Any], parameter: Parameter) -> str:
     if not _gets_place(parameter):
         return "none is written"
     suffix = next(iter(kind.suffixes), "")
-    main = next(one for one in task.writes if _gets_place(one))
+    main = next(file for file in task.writes if _gets_place(file))
     if parameter is main:
         if not task.reads:
             return f"here, as {task.capability}_{task.name}{suffix}"

@@ -69,12 +69,14 @@ def ls(as_json: bool) -> None:
     """List the identities of workers."""
     from hive.home.users import identities
 
-    known = identities(current_settings())
+    workers = identities(current_settings())
     if as_json:
-        print_json([{"name": one.name, "capabilities": list(one.queues)} for one in known])
+        print_json([{"name": identity.name, "capabilities": list(identity.queues)} for identity in workers])
         return
-    rows = [[one.name, ", ".join(one.queues)] for one in known]
-    print_table(["NAME", "CAPABILITIES"], rows, "No worker has an identity of its own. Make one: hive access add NAME.")
+    rows = [[identity.name, ", ".join(identity.queues)] for identity in workers]
+    print_table(
+        ["NAME", "CAPABILITIES"], rows, "No worker has an identity of its own. Create one: hive access add NAME."
+    )
 
 
 @access.command()

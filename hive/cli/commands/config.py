@@ -29,17 +29,17 @@ def _show(*, show_origin: bool, as_json: bool) -> None:
     from hive.settings import SETTINGS
 
     settings = current_settings()
-    shown = []
+    entries = []
     for setting in SETTINGS:
         value = getattr(settings, setting.name)
-        text = _shown(setting.name, "" if value is None else str(value), is_secret=setting.is_secret)
+        text = _visible(setting.name, "" if value is None else str(value), is_secret=setting.is_secret)
         entry = {"variable": setting.variable, "value": text, "help": setting.help}
-        shown.append(entry | ({"origin": settings.origins[setting.name]} if show_origin else {}))
+        entries.append(entry | ({"origin": settings.origins[setting.name]} if show_origin else {}))
     if as_json:
-        print_json(shown)
+        print_json(entries)
         return
     columns = ["variable", "value", "origin"] if show_origin else ["variable", "value", "help"]
-    rows = [[entry[column] for column in columns] for entry in shown]
+    rows = [[entry[column] for column in columns] for entry in entries]
     print_table([column.upper() for column in columns], rows, "There are no settings.")
 
 
@@ -84,7 +84,7 @@ def _warn_of_environment(variable: str) -> None:
         click.echo(f"{variable} is set in your shell and overrides it: unset {variable}.", err=True)
 
 
-def _shown(name: str, value: str, *, is_secret: bool) -> str:
+def _visible(name: str, value: str, *, is_secret: bool) -> str:
     """A setting without what nobody should read over a shoulder."""
     from hive.store.connection import public_address
 
@@ -103,12 +103,12 @@ def completion(shell: str) -> None:
     """  # noqa: D301  click wants the character \b itself
     from click.shell_completion import get_completion_class
 
-    found = get_completion_class(shell) if shell in SHELLS else None
-    if found is None:
+    completer = get_completion_class(shell) if shell in SHELLS else None
+    if completer is None:
         hint = did_you_mean(shell, SHELLS)
         raise UnknownNameError(f"There is no completion for {shell!r}. Known are: {', '.join(SHELLS)}.{hint}")
     root = click.get_current_context().find_root().command
-    click.echo(found(root, {}, "hive", VARIABLE).source())
+    click.echo(completer(root, {}, "hive", VARIABLE).source())
 
 
 COMMANDS = {Section.MAC: (config, completion)}

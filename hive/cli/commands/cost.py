@@ -102,10 +102,10 @@ def _print_machines(
             }
         )
         return
-    asked = f"{rate(price)}, prices of {offer.dated}" if price is not None else "price unknown"
+    conditions = f"{rate(price)}, prices of {offer.dated}" if price is not None else "price unknown"
     place = "all regions" if where == "all" else where
     kind = "spot" if is_spot else "on demand"
-    click.echo(f"{count} {_TIMES} {offer.type} ({place}, {kind}, {asked}) {_TIMES} {hours:g} h = {dollars(usd)}")
+    click.echo(f"{count} {_TIMES} {offer.type} ({place}, {kind}, {conditions}) {_TIMES} {hours:g} h = {dollars(usd)}")
     if price is None:
         click.echo(
             f"Nobody here knows this price; it is not free. Read it: hive cost refresh {offer.provider}", err=True
@@ -131,16 +131,16 @@ def _print_task(
             if offer is None
             else Workers(count or 1, count or 1, _price(offer, is_spot=is_spot))
         )
-    found = forecast(history, sizes, workers, host_name())
-    if found is None:
+    prediction = forecast(history, sizes, workers, host_name())
+    if prediction is None:
         raise NotFoundError(
             f"No job of {task.wire_name} has succeeded yet, so nobody knows how long it takes. "
             f"Run one on a small file: hive submit {task.capability} {task.name}."
         )
     if as_json:
-        print_json(_document(task, found, workers, sizes))
+        print_json(_document(task, prediction, workers, sizes))
     else:
-        _print(task, found, workers, sizes)
+        _print(task, prediction, workers, sizes)
 
 
 def _task(words: Sequence[str]) -> "tuple[Task[Any, Any], Sequence[str]]":
@@ -172,51 +172,55 @@ def _sizes(task: "Task[Any, Any]", files: Sequence[str]) -> list[int]:
         raise BadParameterError(f"{task.wire_name} needs {first.name}: name the files to read.")
     groups = [list(files)] if first.is_repeated else list(files)
     sources = [sources_of(task, first, {first.name: group}) for group in groups]
-    sizes = [size_bytes(one) for one in sources]
+    sizes = [size_bytes(path) for path in sources]
     if None in sizes:
         raise BadParameterError("Name local files: how large a reference or a URL is, is not known here.")
     return [size for size in sizes if size is not None]
 
 
-def _document(task: "Task[Any, Any]", found: "Forecast", workers: "Workers", sizes: Sequence[int]) -> dict[str, Any]:
+def _document(
+    task: "Task[Any, Any]", prediction: "Forecast", workers: "Workers", sizes: Sequence[int]
+) -> dict[str, Any]:
     return {
         "task": task.wire_name,
-        "jobs": found.jobs,
+        "jobs": prediction.jobs,
         "input_bytes": sum(sizes),
         "workers": workers.count,
         "slots": workers.slots,
-        "this_machine_s": found.own_s,
-        "workers_s": found.workers_s,
-        "run_s": found.run_s,
-        "usd": found.usd,
-        "history_jobs": found.law.jobs,
-        "error": found.law.error,
-        "is_beyond_history": found.is_beyond,
+        "this_machine_s": prediction.own_s,
+        "workers_s": prediction.workers_s,
+        "run_s": prediction.run_s,
+        "usd": prediction.usd,
+        "history_jobs": prediction.law.jobs,
+        "error": prediction.law.error,
+        "is_beyond_history": prediction.is_beyond,
     }
 
 
-def _print(task: "Task[Any, Any]", found: "Forecast", workers: "Workers", sizes: Sequence[int]) -> None:
+def _print(task: "Task[Any, Any]", prediction: "Forecast", workers: "Workers", sizes: Sequence[int]) -> None:
     from hive.costs.money import dollars, rate
 
-    jobs = "1 job" if found.jobs == 1 else f"{found.jobs:,} jobs"
-    error = "error unknown, they are too few" if found.law.error is None else f"± {found.law.error * 100:.0f} %"
-    own = f"{_time(found.own_s)} on one slot" if found.own_law else "not known: no job has run here"
+    jobs = "1 job" if prediction.jobs == 1 else f"{prediction.jobs:,} jobs"
+    error = (
+        "error unknown, they are too few" if prediction.law.error is None else f"± {prediction.law.error * 100:.0f} %"
+    )
+    own = f"{_time(prediction.own_s)} on one slot" if prediction.own_law else "not known: no job has run here"
     slots = (
         f"{workers.count} workers, {workers.slots} slots" if workers.count != 1 else f"1 worker, {workers.slots} slots"
     )
-    price = f" at {rate(workers.slot_usd_per_h)} for a slot" if found.usd is not None else ""
+    price = f" at {rate(workers.slot_usd_per_h)} for a slot" if prediction.usd is not None else ""
     lines = {
         "what": f"{jobs} of {task.wire_name} that read {sum(sizes) / _MIB:,.1f} MiB",
-        "history": f"{found.law.jobs:,} jobs that have succeeded; {error}",
+        "history": f"{prediction.law.jobs:,} jobs that have succeeded; {error}",
         "this machine": own,
-        slots: _time(found.workers_s) if workers.slots else "no worker is there for it",
-        "run time": f"{_time(found.run_s)} together",
-        "cost": f"{dollars(found.usd)}{price}",
+        slots: _time(prediction.workers_s) if workers.slots else "no worker is there for it",
+        "run time": f"{_time(prediction.run_s)} together",
+        "cost": f"{dollars(prediction.usd)}{price}",
     }
     click.echo(pairs(lines))
-    if found.is_beyond:
+    if prediction.is_beyond:
         click.echo("Some files are larger than any of the history: the error may be larger too.", err=True)
-    if found.usd is None:
+    if prediction.usd is None:
         click.echo("The workers do not say what they cost. Set HIVE_PRICE_USD_PER_H there, or name a --type.", err=True)
 
 
@@ -265,67 +269,69 @@ def report(by: str, days: int | None, as_csv: bool, picture: Path | None, as_jso
         raise UnknownNameError(f"--by must be day, task or worker, not {by!r}.{did_you_mean(by, _EVERY_WORD)}")
     session = open_session()
     with reachable(session.settings):
-        found = make_report(read_accounts(session.broker, days), By(by))
+        report = make_report(read_accounts(session.broker, days), By(by))
     if picture is not None:
-        _draw(found, picture)
+        _draw(report, picture)
     if as_json:
-        print_json(_cost_document(found))
+        print_json(_cost_document(report))
     elif as_csv:
-        _print_csv(found)
+        _print_csv(report)
     else:
-        _cost_print(found)
+        _cost_print(report)
 
 
-def _cost_document(found: "Report") -> dict[str, Any]:
+def _cost_document(report: "Report") -> dict[str, Any]:
     return {
-        "by": str(found.by),
-        "rows": [{"name": name, "usd": usd} for name, usd in found.rows],
-        "jobs_usd": found.jobs_usd,
-        "idle_usd": found.idle_usd,
-        "boot_usd": found.boot_usd,
-        "total_usd": found.total_usd,
-        "unknown_runs": found.unknown_runs,
+        "by": str(report.by),
+        "rows": [{"name": name, "usd": usd} for name, usd in report.rows],
+        "jobs_usd": report.jobs_usd,
+        "idle_usd": report.idle_usd,
+        "boot_usd": report.boot_usd,
+        "total_usd": report.total_usd,
+        "unknown_runs": report.unknown_runs,
     }
 
 
-def _print_csv(found: "Report") -> None:
+def _print_csv(report: "Report") -> None:
     import csv
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    rows = [(str(found.by), name, usd) for name, usd in found.rows]
-    writer.writerows([("what", "name", "usd"), *rows, ("idle", "", found.idle_usd), ("boot", "", found.boot_usd)])
+    rows = [(str(report.by), name, usd) for name, usd in report.rows]
+    writer.writerows([("what", "name", "usd"), *rows, ("idle", "", report.idle_usd), ("boot", "", report.boot_usd)])
 
 
-def _cost_print(found: "Report") -> None:
+def _cost_print(report: "Report") -> None:
     from hive.costs.money import dollars
     from hive.costs.picture import bar
 
-    if found.rows or found.total_usd:
-        shares = [("idle", found.idle_usd), ("boot", found.boot_usd)]
-        most = max(usd for _, usd in (*found.rows, *shares))
-        sums = {"all jobs": found.jobs_usd, "together": found.total_usd}
-        rows = [(name, dollars(usd), bar(usd, most)) for name, usd in found.rows]
+    if report.rows or report.total_usd:
+        shares = [("idle", report.idle_usd), ("boot", report.boot_usd)]
+        most = max(usd for _, usd in (*report.rows, *shares))
+        sums = {"all jobs": report.jobs_usd, "together": report.total_usd}
+        rows = [(name, dollars(usd), bar(usd, most)) for name, usd in report.rows]
         rows.append(("all jobs", dollars(sums["all jobs"]), ""))
         rows += [(name, dollars(usd), bar(usd, most)) for name, usd in shares]
         rows.append(("together", dollars(sums["together"]), ""))
-        shown = rows if sys.stdout.isatty() else [row[:2] for row in rows]
-        print_table((str(found.by).upper(), "COST", "")[: len(shown[0])], shown, "")
+        cells = rows if sys.stdout.isatty() else [row[:2] for row in rows]
+        print_table((str(report.by).upper(), "COST", "")[: len(cells[0])], cells, "")
         click.echo("What runs now counts as idle until it ends.", err=True)
     else:
         click.echo("Nothing was spent, as far as is known.", err=True)
-    if found.unknown_runs:
-        runs = "1 run is" if found.unknown_runs == 1 else f"{found.unknown_runs:,} runs are"
+    if report.unknown_runs:
+        runs = "1 run is" if report.unknown_runs == 1 else f"{report.unknown_runs:,} runs are"
         click.echo(f"{runs} not in it: their workers' price is unknown. Set HIVE_PRICE_USD_PER_H there.", err=True)
 
 
-def _draw(found: "Report", file: Path) -> None:
+def _draw(report: "Report", file: Path) -> None:
     from hive.costs.picture import svg
 
     if file.suffix.lower() != ".svg":
         raise BadFileError(f"The picture is written as SVG, which every browser shows. Name it so: {file.stem}.svg.")
-    title = f"Cost of jobs by {found.by}, and of what nobody used"
+    title = f"Cost of jobs by {report.by}, and of what nobody used"
     try:
-        file.write_text(svg(title, found.rows, [("idle", found.idle_usd), ("boot", found.boot_usd)]), encoding="utf-8")
+        file.write_text(
+            svg(title, report.rows, [("idle", report.idle_usd), ("boot", report.boot_usd)]), encoding="utf-8"
+        )
     except OSError as error:
         raise BadFileError(f"{file} cannot be written: {error.strerror}.") from error
 

@@ -102,10 +102,10 @@ def _say_way(settings: "Settings", done: "Deployed") -> None:
 def _print(done: "Deployed") -> None:
     record = done.record
     click.echo(f"{record.name} {'is ready' if done.is_changed else 'is up to date'} on {record.destination}.")
-    for one in done.workers:
-        memory = f"{one['memory_bytes'] / _MIB:.0f} MiB"
-        gpus = "; ".join(one["gpus"]) or "-"
-        click.echo(pairs({printable(one["name"]): printable(f"{one['slots']} at once, {memory}, GPU {gpus}")}))
+    for worker in done.workers:
+        memory = f"{worker['memory_bytes'] / _MIB:.0f} MiB"
+        gpus = "; ".join(worker["gpus"]) or "-"
+        click.echo(pairs({printable(worker["name"]): printable(f"{worker['slots']} at once, {memory}, GPU {gpus}")}))
     click.echo("Next: hive submit. To take it away: hive deploy ssh " + f"{record.destination} --remove", err=True)
 
 
@@ -132,23 +132,29 @@ def ls(as_json: bool) -> None:
     from hive.remote import find_all
 
     settings = current_settings()
-    held = {one.name: one for one in states(settings)}
-    found = find_all(settings)
+    held = {record.name: record for record in states(settings)}
+    records = find_all(settings)
     if as_json:
-        told = [(one, held.get(one.name)) for one in found]
-        print_json([one.to_json() | {"tunnel": tunnel and tunnel.to_json()} for one, tunnel in told])
+        states_ = [(record, held.get(record.name)) for record in records]
+        print_json([record.to_json() | {"tunnel": tunnel and tunnel.to_json()} for record, tunnel in states_])
         return
     rows = [
         (
-            one.name,
-            one.destination,
-            one.capabilities,
-            one.runtime,
-            _way(held[one.name].state if one.name in held else None),
+            record.name,
+            record.destination,
+            record.capabilities,
+            record.runtime,
+            _way(held[record.name].state if record.name in held else None),
         )
-        if not one.is_left
-        else (one.name, one.destination, one.capabilities, one.runtime, "removed here; its files are left there")
-        for one in found
+        if not record.is_left
+        else (
+            record.name,
+            record.destination,
+            record.capabilities,
+            record.runtime,
+            "removed here; its files are left there",
+        )
+        for record in records
     ]
     print_table(
         ("NAME", "HOST", "SERVES", "RUNTIME", "TUNNEL"), rows, "Nothing is deployed. Begin: hive deploy ssh USER@HOST"
@@ -156,7 +162,7 @@ def ls(as_json: bool) -> None:
 
 
 def _way(state: str | None) -> str:
-    return state or "none; it comes by itself"
+    return state or "none; it connects directly"
 
 
 COMMANDS = {Section.MACHINES: (deploy,)}

@@ -109,17 +109,17 @@ def _take_back(settings: "Settings", as_json: bool) -> None:
 def _show(settings: "Settings", as_json: bool) -> None:
     from hive.home.location import elsewhere, state
 
-    found = elsewhere(settings)
+    location = elsewhere(settings)
     if as_json:
-        way = state(settings, found).to_json() if found else None
-        print_json({"host": found and found.destination, "home": str(settings.home), "tunnel": way})
-    elif found is None:
+        way = state(settings, location).to_json() if location else None
+        print_json({"host": location and location.destination, "home": str(settings.home), "tunnel": way})
+    elif location is None:
         click.echo(f"The home of this Hive is here: {settings.home}")
         click.echo("To move it to a machine that is always on: hive home USER@HOST", err=True)
     else:
-        way_state = state(settings, found).state
+        way_state = state(settings, location).state
         click.echo(
-            f"The home of this Hive is {found.destination} (tunnel {way_state}): ~/.hive-home/{found.name} there"
+            f"The home of this Hive is {location.destination} (tunnel {way_state}): ~/.hive-home/{location.name} there"
         )
         if way_state != "up":
             click.echo("Why: hive doctor" if way_state != "stopped" else "To reach it: hive up", err=True)

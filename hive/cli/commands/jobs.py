@@ -33,10 +33,10 @@ def jobs(limit: int, is_watched: bool, as_json: bool, **filters: Any) -> None:  
       hive jobs --state failed --since 1d
       hive jobs --task gis.dtm --watch
     """  # noqa: D301  click wants the character \b itself
-    wanted, session = read_filters(**filters), open_session()
+    criteria, session = read_filters(**filters), open_session()
     if is_watched:
-        watch_jobs(lambda: matching(session, wanted, limit), as_json=as_json)
-    print_jobs(matching(session, wanted, limit), as_json=as_json)
+        watch_jobs(lambda: matching(session, criteria, limit), as_json=as_json)
+    print_jobs(matching(session, criteria, limit), as_json=as_json)
 
 
 @click.command()

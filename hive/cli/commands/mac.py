@@ -117,17 +117,18 @@ def _print_home(home: "Home") -> None:
 
 
 def _started(settings: "Settings", services: "Sequence[Service]", sent: list[str]) -> dict[str, Any]:
-    return {"services": [vars(one) for one in services], "home": str(settings.home), "sent_again": sent}
+    return {"services": [vars(service) for service in services], "home": str(settings.home), "sent_again": sent}
 
 
 def _print_started(settings: "Settings", services: "Sequence[Service]") -> None:
     from hive.home.network import network_access
 
-    for one in services:
-        click.echo(f"{one.name} {'started' if one.is_new else 'runs already'}: {one.address}, process {one.pid}")
+    for service in services:
+        verb = "started" if service.is_new else "runs already"
+        click.echo(f"{service.name} {verb}: {service.address}, process {service.pid}")
     click.echo(f"home: {settings.home}")
-    if found := network_access(settings):
-        where = f"rediss://{found.name}:{settings.redis_port} and https://{found.name}:{settings.gateway_port}"
+    if network := network_access(settings):
+        where = f"rediss://{network.name}:{settings.redis_port} and https://{network.name}:{settings.gateway_port}"
         click.echo(f"open to the network: {where}, for machines of: hive access add", err=True)
 
 
@@ -152,11 +153,11 @@ def _keep_port(settings: "Settings", name: str) -> None:
 
     port = getattr(settings, name)
     write_setting(settings, name, port)
-    said = f"Port {port} is kept in {settings.config_file}; later commands find it there."
+    message = f"Port {port} is kept in {settings.config_file}; later commands find it there."
     if getattr(load_settings({"home": settings.home}), name) != port:
         variable = f"HIVE_{name.upper()}"
-        said = f"{said[:-1]}, once {variable} is no longer set in your shell: unset {variable}."
-    click.echo(said, err=True)
+        message = f"{message[:-1]}, once {variable} is no longer set in your shell: unset {variable}."
+    click.echo(message, err=True)
 
 
 @click.command()
@@ -264,20 +265,20 @@ def doctor(as_json: bool) -> int:
 
     findings = list(examine(open_session()))
     if as_json:
-        print_json([one.to_json() for one in findings])
+        print_json([finding.to_json() for finding in findings])
     else:
         _print(findings)
-    return int(any(one.verdict is Verdict.PROBLEM for one in findings))
+    return int(any(finding.verdict is Verdict.PROBLEM for finding in findings))
 
 
 def _print(findings: "Sequence[Finding]") -> None:
     colour = False if os.environ.get("NO_COLOR") else None  # None: as the terminal is
-    for one in findings:
-        state = click.style(f"{one.verdict:<{_STATE}}", fg=_COLOURS[one.verdict])
-        click.echo(f"{state}  {one.check:<{_CHECK}}  {printable(one.message)}", color=colour)
-        if one.todo:
-            click.echo(f"{'':<{_STATE}}  {'':<{_CHECK}}  Mend it: {printable(one.todo)}")
-    counts = {name: sum(one.verdict == name for one in findings) for name in _COLOURS}
+    for finding in findings:
+        state = click.style(f"{finding.verdict:<{_STATE}}", fg=_COLOURS[finding.verdict])
+        click.echo(f"{state}  {finding.check:<{_CHECK}}  {printable(finding.message)}", color=colour)
+        if finding.todo:
+            click.echo(f"{'':<{_STATE}}  {'':<{_CHECK}}  Fix it: {printable(finding.todo)}")
+    counts = {name: sum(finding.verdict == name for finding in findings) for name in _COLOURS}
     click.echo(", ".join(f"{count} {name}" for name, count in counts.items()), err=True)
 
 

@@ -122,34 +122,48 @@ def describe(task: str | None, as_json: bool) -> None:
     from hive.cli.task_command import default_words, meaning
 
     if task is None:
-        known = list(all_tasks())
+        tasks_here = list(all_tasks())
         if as_json:
-            print_json([{"task": one.wire_name, "capability": one.capability, "summary": one.summary} for one in known])
+            print_json(
+                [
+                    {"task": declared.wire_name, "capability": declared.capability, "summary": declared.summary}
+                    for declared in tasks_here
+                ]
+            )
         else:
-            print_table(("TASK", "DOES"), [(one.wire_name, one.summary) for one in known], "There are no tasks.")
+            print_table(
+                ("TASK", "DOES"),
+                [(declared.wire_name, declared.summary) for declared in tasks_here],
+                "There are no tasks.",
+            )
         return
-    found = find_task(task)
+    described = find_task(task)
     if as_json:
         print_json(
             {
-                "task": found.wire_name,
-                "capability": found.capability,
-                "summary": found.summary,
-                "parameters": found.schema(),
-                "result": found.result_schema(),
+                "task": described.wire_name,
+                "capability": described.capability,
+                "summary": described.summary,
+                "parameters": described.schema(),
+                "result": described.result_schema(),
             }
         )
         return
-    click.echo(f"{found.wire_name}\n\n{found.help}\n")
-    for title in dict.fromkeys(["", *(group.title for group in found.groups)]):
-        parameters = [parameter for parameter in found.parameters if parameter.group == title]
-        rows = [(one.name, one.kind.metavar, default_words(one), meaning(found, one)) for one in parameters]
+    click.echo(f"{described.wire_name}\n\n{described.help}\n")
+    for title in dict.fromkeys(["", *(group.title for group in described.groups)]):
+        parameters = [parameter for parameter in described.parameters if parameter.group == title]
+        rows = [
+            (parameter.name, parameter.kind.metavar, default_words(parameter), meaning(described, parameter))
+            for parameter in parameters
+        ]
         if title:
             click.echo(f"\n{title}")
         print_table(("PARAMETER", "TAKES", "DEFAULT", ""), rows, "It takes nothing.")
     click.echo()
-    nothing = "Its measures are known to each run alone." if found.result_type is dict else "It measures nothing."
-    print_table(("MEASURE", "UNIT", ""), [(one.name, one.unit, one.help) for one in found.measures], nothing)
+    nothing = "Its measures are known to each run alone." if described.result_type is dict else "It measures nothing."
+    print_table(
+        ("MEASURE", "UNIT", ""), [(measure.name, measure.unit, measure.help) for measure in described.measures], nothing
+    )
 
 
 COMMANDS = {Section.JOBS: (submit, map, describe)}

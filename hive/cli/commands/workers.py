@@ -24,30 +24,30 @@ def workers(as_json: bool) -> None:
     session = open_session()
     tunnels = list(states(session.settings))
     with reachable(session.settings):
-        found = with_tunnels(session.registry.workers(), tunnels)
+        reports = with_tunnels(session.registry.workers(), tunnels)
     if as_json:
-        print_json(found)
+        print_json(reports)
         return
     rows = [
         (
-            one["name"],
-            " ".join(one["capabilities"]),
-            f"{one['busy']}/{one['slots']}",
-            f"{one['cpu_percent']:.0f} %",
-            f"{one['memory_bytes'] / _MIB:.0f} MiB",
-            "; ".join(one["gpus"]) or "-",
-            rate(one["price_usd_per_h"]),
-            ago(datetime.fromisoformat(one["last_seen"]), datetime.now(UTC)),
-            *([one["tunnel"]["state"] if one["tunnel"] else "-"] if tunnels else []),
+            report["name"],
+            " ".join(report["capabilities"]),
+            f"{report['busy']}/{report['slots']}",
+            f"{report['cpu_percent']:.0f} %",
+            f"{report['memory_bytes'] / _MIB:.0f} MiB",
+            "; ".join(report["gpus"]) or "-",
+            rate(report["price_usd_per_h"]),
+            ago(datetime.fromisoformat(report["last_seen"]), datetime.now(UTC)),
+            *([report["tunnel"]["state"] if report["tunnel"] else "-"] if tunnels else []),
         )
-        for one in found
+        for report in reports
     ]
-    empty = "No worker is there. Start one: hive worker --capabilities gis=2"
+    empty = "No worker is there. Start report: hive worker --capabilities gis=2"
     columns = ["WORKER", "SERVES", "BUSY", "CPU", "MEMORY", "GPU", "PRICE", "LAST SEEN"] + ["TUNNEL"] * bool(tunnels)
     print_table(columns, rows, empty)
-    for one in tunnels:
-        if one.state != "up":
-            click.echo(f"The tunnel to {one.destination} is {one.state}; see hive doctor.", err=True)
+    for report in tunnels:
+        if report.state != "up":
+            click.echo(f"The tunnel to {report.destination} is {report.state}; see hive doctor.", err=True)
 
 
 @click.command()
@@ -58,11 +58,14 @@ def queues(as_json: bool) -> None:
 
     session = open_session()
     with reachable(session.settings):
-        found = session.registry.queues()
+        reports = session.registry.queues()
     if as_json:
-        print_json([vars(one) for one in found])
+        print_json([vars(queue) for queue in reports])
         return
-    rows = [(one.name, str(one.queued), str(one.running), f"{one.oldest_s:.0f} s", str(one.workers)) for one in found]
+    rows = [
+        (queue.name, str(queue.queued), str(queue.running), f"{queue.oldest_s:.0f} s", str(queue.workers))
+        for queue in reports
+    ]
     print_table(("QUEUE", "QUEUED", "RUNNING", "OLDEST", "WORKERS"), rows, "No queue has had a job yet.")
 
 
@@ -80,8 +83,8 @@ def status(as_json: bool) -> None:
         document[name] = f"{document[name]['address']} ({document[name]['state']})"
     home = document["home"]
     document["home"] = f"{home['host']} (tunnel {home['tunnel']['state']})" if home else "here"
-    shown = ("broker", "gateway", "home", "workers", "queued", "running")
-    click.echo(pairs({name: document[name] for name in shown}))
+    names = ("broker", "gateway", "home", "workers", "queued", "running")
+    click.echo(pairs({name: document[name] for name in names}))
     click.echo()
     _print_cost(document["orchestrator"])
 
@@ -90,20 +93,20 @@ def _print_cost(cost: Mapping[str, Any]) -> None:
     """Show what each process of the Mac side costs, and the budget."""
     from hive.cli.report import duration
 
-    rows = [(*_cost_row(one), duration(timedelta(seconds=one["age_s"]))) for one in cost["processes"]]
+    rows = [(*_cost_row(process), duration(timedelta(seconds=process["age_s"]))) for process in cost["processes"]]
     rows.append((*_cost_row({"name": "together", **cost}), ""))
     budget = cost["budget"]
     rows.append(("budget, idle", "", f"{budget['cpu_percent']:.2f} %", f"{budget['memory_bytes'] / _MB:.0f} MB", ""))
     print_table(("MAC SIDE", "CPU NOW", "CPU SINCE START", "MEMORY", "RUNNING FOR"), rows, "")
     click.echo(
-        "CPU is of one core. What an idle Mac side costs shows in CPU SINCE START, some hours after the start.",
+        "CPU is of process core. What an idle Mac side costs shows in CPU SINCE START, some hours after the start.",
         err=True,
     )
 
 
-def _cost_row(one: Mapping[str, Any]) -> tuple[str, ...]:
-    since_start = f"{one['cpu_percent_since_start']:.2f} %"
-    return (one["name"], f"{one['cpu_percent']:.0f} %", since_start, f"{one['memory_bytes'] / _MB:.0f} MB")
+def _cost_row(process: Mapping[str, Any]) -> tuple[str, ...]:
+    since_start = f"{process['cpu_percent_since_start']:.2f} %"
+    return (process["name"], f"{process['cpu_percent']:.0f} %", since_start, f"{process['memory_bytes'] / _MB:.0f} MB")
 
 
 @click.command()
