@@ -231,7 +231,8 @@ class Host:
 
     def __init__(self, number: int) -> None:
         self.name = f"hive{os.getpid() % 10000}x{number}"
-        self.outside, self.inside = f"10.213.{number}.1", f"10.213.{number}.2"
+        process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))  # side by side, networks differ
+        self.outside, self.inside = f"10.{200 + process}.{number}.1", f"10.{200 + process}.{number}.2"
         self._cable = f"hv{os.getpid() % 10000}x{number}"
 
     def __enter__(self) -> "Host":
