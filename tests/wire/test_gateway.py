@@ -218,7 +218,7 @@ def test_jobs_are_listed_newest_first_and_page_by_page(web):
 
 @pytest.mark.parametrize(
     ("asked", "status"),
-    [("limit=0", 400), ("limit=1001", 400), ("limit=x", 400), ("state=gone", 400), ("after=zz", 404)],
+    [("limit=0", 400), ("limit=1001", 400), ("limit=x", 400), ("state=gone", 400), ("after=zz", 404), ("since=", 400)],
 )
 def test_a_list_that_cannot_be_is_refused(web, asked, status):
     assert web.ask("GET", f"/task?{asked}").status == status
