@@ -18,7 +18,8 @@ uv=$(command -v .venv/bin/uv || command -v uv) || { echo "lowest: needs uv: make
 
 # Celery, kombu, redis-py · click, rich · Flower, Tornado, urllib3 · prometheus-client · cryptography · obstore ·
 # boto3 · httpx · pathspec, psutil
-exec "$venv/bin/python" -m pytest -q -n 2 "$@" tests/upstream \
+# PDAL's program is that of .venv.
+PATH="$PWD/.venv/bin:$PATH" exec "$venv/bin/python" -m pytest -q -n 2 "$@" tests/upstream \
   tests/wire/test_messages.py tests/wire/test_transport.py tests/wire/test_submit.py tests/wire/test_waiting.py \
   tests/wire/test_blobs.py tests/wire/test_gateway.py tests/wire/test_metrics.py tests/wire/test_signing.py \
   tests/wire/test_buckets.py tests/fleet/test_aws.py tests/fleet/test_digitalocean.py \
