@@ -22,7 +22,7 @@ from tests.support import Hive, is_gone, wait_until
 pytestmark = pytest.mark.wire
 _NUMBERS = count(70)
 TYPE = ["fleet", "up", "aws", "--type", "g4dn.xlarge", "--region", "us-east-1"]
-ASK = [*TYPE, "--ssh-from", "10.213.0.0/16", "--yes"]
+ASK = [*TYPE, "--ssh-from", "10.192.0.0/11", "--yes"]
 
 
 @pytest.fixture(scope="module")
