@@ -8,12 +8,12 @@ HiveError                     1   base; `kind` is what a job's record carries
 │   └── SettingError              a setting that cannot be used
 ├── NotFoundError             3   no such job, price or history
 ├── UnreachableError          4   broker or store not reachable, or access refused
-├── BudgetError               5   a limit of money would be passed, or is reached
+├── BudgetError               5   over budget: of the command, the day or the month
 ├── TaskDeclarationError      1   a task's author wrote a signature that Hive cannot read
-├── CloudError                1   a provider of machines could not do what was asked
+├── CloudError                1   a provider could not rent or end a machine
 ├── ServiceError              1   a local service could not be started or stopped
 ├── DeployError               1   a machine cannot take a worker, or what was put there does not start
-├── LedgerError               1   the list of what was submitted from here cannot be read or written
+├── LedgerError               1   the ledger of jobs submitted from here cannot be read or written
 ├── UnreadableRecordError     1   a record that another process wrote is damaged, or of a newer Hive
 ├── JobStateError             1   a job is not in a state in which this can be done to it
 ├── JobFailedError            1   the job that was waited for failed
