@@ -156,7 +156,8 @@ def _queued(job: JobRecord, around: Surroundings) -> Reason:
     serving = [worker for worker in around.workers if queue in worker["capabilities"]]
     if not serving:
         return Reason(
-            f"It waits since {_at(_waits_since(job))}: no worker serves {queue!r}.", f"Start one: {starter(queue)}"
+            f"It has been waiting since {_at(_waits_since(job))}: no worker serves {queue!r}.",
+            f"Start one: {starter(queue)}",
         )
     capable = [worker for worker in serving if _has_task(worker, job.specification.task)]
     if not capable:
@@ -174,7 +175,7 @@ def _queued(job: JobRecord, around: Surroundings) -> Reason:
 
 def _has_task(worker: Mapping[str, Any], task: str) -> bool:
     """Whether a worker has registered a task; one of an older Hive does not report its tasks."""
-    tasks = worker.get("terms", {}).get("tasks")
+    tasks = (worker.get("terms") or {}).get("tasks")
     return tasks is None or task in tasks
 
 
@@ -208,7 +209,7 @@ def _about_to_start(job: JobRecord, now: datetime, serving: Sequence[Mapping[str
 def _divided(job: JobRecord) -> Reason:
     done, total = (job.progress.done, job.progress.total) if job.progress else (0, len(job.plans[-1]))
     return Reason(
-        f"It waits for its parts, without holding a slot: {done:g} of its {total:g} parts are done.",
+        f"It is waiting for its parts, without holding a slot: {done:g} of its {total:g} parts are done.",
         f"See them: hive show {job.short_id}. Or cancel all: hive cancel {job.short_id}",
     )
 

@@ -31,7 +31,7 @@ def failed(kind, message="Words.", **more):
 
 def test_without_a_worker_it_names_the_queue_and_how_to_start_one():
     reason = explain(job(State.QUEUED), around(WORKER | {"capabilities": ["training"]}))
-    assert reason.why == "It waits since 2026-11-23 11:59:30 UTC: no worker serves 'gis'."
+    assert reason.why == "It has been waiting since 2026-11-23 11:59:30 UTC: no worker serves 'gis'."
     assert reason.todo == "Start one: hive worker --capabilities gis=2"
 
 
