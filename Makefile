@@ -39,7 +39,7 @@ check: $(ALL)  ## Check style, types, layers, shell scripts and words
 	$(BIN)/lint-imports
 	$(BIN)/shellcheck $$(git ls-files '*.sh' .ci/run)
 	$(BIN)/codespell
-	$(BIN)/python tools/words.py hive workers docs README.md
+	$(BIN)/python tools/words.py hive workers examples docs README.md ARCHITECTURE.md CONTRIBUTING.md SECURITY.md
 
 lowest: $(ALL)  ## Run the tests that touch each dependency with the lowest versions that pyproject.toml allows
 	tools/lowest.sh

@@ -195,12 +195,12 @@ def missing_library(extra: str, error: ModuleNotFoundError) -> ServiceError:
     from importlib.metadata import requires  # noqa: PLC0415  40 ms that only this needs
 
     listed = [line.partition(";") for line in requires("hive-compute") or ()]
-    wanted = [name.strip() for name, _, marker in listed if f'extra == "{extra}"' in marker.replace("'", '"')]
-    command = " ".join(f"'{name}'" for name in wanted) or str(error.name)
+    requirements = [name.strip() for name, _, marker in listed if f'extra == "{extra}"' in marker.replace("'", '"')]
+    command = " ".join(f"'{name}'" for name in requirements) or str(error.name)
     return ServiceError(f"{extra} needs {error.name}, which is not installed here. Install it: pip install {command}.")
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, names: Iterable[str]) -> str:
     """Words that follow the list of known names, where one of them is close to what was written.
 
     >>> did_you_mean("gsi", ["gis", "test"])
@@ -210,5 +210,5 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     from difflib import get_close_matches  # noqa: PLC0415  only a wrong name needs it
 
-    close = get_close_matches(name.lower(), known, n=1)
+    close = get_close_matches(name.lower(), names, n=1)
     return f" Did you mean {close[0]!r}?" if close else ""

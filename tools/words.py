@@ -1,7 +1,4 @@
-"""Find words of Hive's old dialect: `words.py FILE|FOLDER…`; `words.py --allow FILE|FOLDER…` writes down what is left.
-
-Which words, and what to say instead, is in words.toml; how many a file may still have, in words.allowed.
-"""
+"""Find words of Hive's old dialect: `words.py FILE|FOLDER…`. Which words, and what to say instead, is in words.toml."""
 
 import argparse
 import ast
@@ -14,8 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_HERE = Path(__file__).parent
-_ALLOWED = _HERE / "words.allowed"
 _PYTHON = ".py"
 _PROSE = (".md", ".sh", ".html", ".js", ".toml")
 
@@ -86,38 +81,15 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
         yield from (file for file in candidates if file.suffix in (_PYTHON, *_PROSE))
 
 
-def _read_allowed() -> dict[str, int]:
-    if not _ALLOWED.exists():
-        return {}
-    return {name: int(count) for name, count in (line.rsplit(" ", 1) for line in _ALLOWED.read_text().splitlines())}
-
-
-def _by_file(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
-    files: dict[str, list[Finding]] = {}
-    for finding in findings:
-        files.setdefault(finding.path.as_posix(), []).append(finding)
-    return files
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print what a file has more of than it is allowed."""
+    """Print every word of the list that the files have."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--allow", action="store_true", help="write words.allowed from what is there now")
     parser.add_argument("paths", nargs="+", type=Path)
-    options = parser.parse_args(arguments)
-    words = WordList(_HERE / "words.toml")
-    files = _by_file(finding for file in _files(options.paths) for finding in words.read(file))
-    if options.allow:
-        _ALLOWED.write_text("".join(f"{name} {len(findings)}\n" for name, findings in sorted(files.items())))
-        return 0
-    allowed = _read_allowed()
-    excess = {name: findings for name, findings in files.items() if len(findings) > allowed.get(name, 0)}
-    for name, findings in excess.items():
-        for finding in findings:
-            print(f"{name}:{finding.line}: {finding.word!r}: say {finding.instead}")
-    for name in sorted(name for name, count in allowed.items() if count > len(files.get(name, ()))):
-        print(f"{name} has fewer than it is allowed: tools/words.py --allow …", file=sys.stderr)
-    return 1 if excess else 0
+    words = WordList(Path(__file__).with_name("words.toml"))
+    findings = [finding for file in _files(parser.parse_args(arguments).paths) for finding in words.read(file)]
+    for finding in findings:
+        print(f"{finding.path.as_posix()}:{finding.line}: {finding.word!r}: say {finding.instead}")
+    return 1 if findings else 0
 
 
 if __name__ == "__main__":

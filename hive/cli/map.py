@@ -125,8 +125,8 @@ def _cost(outcomes: Sequence["Outcome"]) -> str:
     from hive.costs.money import dollars
 
     costs = [outcome.job.cost_usd if outcome.job is not None else None for outcome in outcomes]
-    known = [usd for usd in costs if usd is not None]
-    return f", {dollars(sum(known))}" if costs and len(known) == len(costs) else ""
+    known_costs = [usd for usd in costs if usd is not None]
+    return f", {dollars(sum(known_costs))}" if costs and len(known_costs) == len(costs) else ""
 
 
 def _tell(outcomes: Sequence["Outcome"], seconds: float, *, as_json: bool) -> int:

@@ -53,7 +53,7 @@ def _with_unit(value: Json, unit: str) -> str:
     if isinstance(value, int):
         return f"{value:,} {unit}".rstrip()
     if isinstance(value, Mapping):
-        return printable(", ".join(f"{name} {one}" for name, one in value.items()))
+        return printable(", ".join(f"{name} {amount}" for name, amount in value.items()))
     return printable(str(value))
 
 
@@ -116,11 +116,11 @@ def story_text(job: JobRecord) -> str:
 
 def job_text(job: JobRecord, with_parts_usd: float | None = None) -> str:
     """One job's whole story."""
-    asked = job.specification
+    specification = job.specification
     took = duration(job.finished_at - job.started_at) if job.started_at and job.finished_at else None
     lines = {
-        "task": asked.task,
-        "queue": asked.queue,
+        "task": specification.task,
+        "queue": specification.queue,
         "state": str(job.state),
         "submitted": rfc3339(job.submitted_at),
         "started": rfc3339(job.started_at),
@@ -129,7 +129,7 @@ def job_text(job: JobRecord, with_parts_usd: float | None = None) -> str:
         "attempts": job.attempts,
         "cost": cost_text(job, with_parts_usd) if job.cost_usd is not None or job.state.is_final else None,
         "worker": job.worker,
-        "part of": asked.parent or None,
+        "part of": specification.parent or None,
         "parts": ", ".join(part[:8] for plan in job.plans for part in plan) or None,
         "progress": progress_text(job.progress) if job.progress and job.state is not State.SUCCEEDED else None,
     }
@@ -137,7 +137,7 @@ def job_text(job: JobRecord, with_parts_usd: float | None = None) -> str:
     if job.error:
         parts.append(f"{job.error['kind']}: {printable(job.error['message'])}")
     sections = {
-        "inputs": _files_text(asked.inputs),
+        "inputs": _files_text(specification.inputs),
         "parameters": parameters_text(job),
         "outputs": _files_text(job.outputs),
         "measures": measures_text(job),

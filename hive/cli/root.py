@@ -22,15 +22,15 @@ class Root(Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All commands, section by section."""
-        return [name for found in self.sections().values() for name in found]
+        return [name for commands in self.sections().values() for name in commands]
 
     def sections(self) -> dict[Section, dict[str, click.Command]]:
         """The commands of each section, by name."""
-        found: dict[Section, dict[str, click.Command]] = {section: {} for section in Section}
+        by_section: dict[Section, dict[str, click.Command]] = {section: {} for section in Section}
         for module in pkgutil.iter_modules(commands.__path__):
             for section, name, command in _commands_of(module.name):
-                found[section][name] = command
-        return {section: dict(sorted(names.items())) for section, names in found.items()}
+                by_section[section][name] = command
+        return {section: dict(sorted(names.items())) for section, names in by_section.items()}
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Find a command: in the module of its name where there is one, otherwise in all modules."""

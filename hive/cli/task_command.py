@@ -141,8 +141,8 @@ def _place(task: Task[Any, Any], parameter: Parameter) -> str:
     return f"beside {_word(main)}, {stem}"
 
 
-def _gets_place(written: Parameter) -> bool:
-    return written.is_required or (isinstance(written.kind, Written) and written.kind.is_preview)
+def _gets_place(output: Parameter) -> bool:
+    return output.is_required or (isinstance(output.kind, Written) and output.kind.is_preview)
 
 
 def _word(parameter: Parameter) -> str:

@@ -29,14 +29,14 @@ def previews(job: JobRecord) -> dict[str, Reference]:
     return references
 
 
-def shown(job: JobRecord) -> dict[str, Any]:
+def job_document(job: JobRecord) -> dict[str, Any]:
     """A job as lists show it: its record, and which of its files are previews."""
     return job.to_json() | {"previews": list(previews(job))}
 
 
-def shown_whole(job: JobRecord) -> dict[str, Any]:
+def job_document_with_story(job: JobRecord) -> dict[str, Any]:
     """A job with its story, as `hive show --json` and the HTTP API show it."""
-    return shown(job) | {"story": list(job.story), "units": dict(_declared(job.specification.task).units)}
+    return job_document(job) | {"story": list(job.story), "units": dict(_declared(job.specification.task).units)}
 
 
 @dataclass(frozen=True)

@@ -40,11 +40,11 @@ class Sender:
         if "_application" in vars(self):
             self._application.close()
 
-    def signed(self, job_id: str, asked: Specification) -> Specification:
+    def signed(self, job_id: str, specification: Specification) -> Specification:
         """What was asked here, signed for one job."""
-        return asked.signed(job_id, self._signer)
+        return specification.signed(job_id, self._signer)
 
-    def send(self, job_id: str, asked: Specification) -> None:
+    def send(self, job_id: str, specification: Specification) -> None:
         """Send a job that has no record yet: both its record and its message, or neither.
 
         Raises
@@ -53,11 +53,11 @@ class Sender:
             The broker does not answer.
         """
         _ = self._application  # where it cannot be made, nothing is left behind
-        asked = self.signed(job_id, asked)
+        specification = self.signed(job_id, specification)
         with reachable(self._settings):
-            self._jobs.create(job_id, asked)
+            self._jobs.create(job_id, specification)
         with self._all_or_none([job_id]):
-            self.send_message(job_id, asked)
+            self.send_message(job_id, specification)
 
     def send_many(self, jobs: Sequence[tuple[str, Specification]]) -> list[str]:
         """Send jobs as `send` does with one, batch by batch. Returns the ids that were free and are sent now.
@@ -81,10 +81,10 @@ class Sender:
         created = self._jobs.create_many(batch)
         free = set(created)
         with self._all_or_none(created), reachable(self._settings):
-            writer.push(writer.encode(job_id, asked) for job_id, asked in batch if job_id in free)
+            writer.push(writer.encode(job_id, specification) for job_id, specification in batch if job_id in free)
         return created
 
-    def send_message(self, job_id: str, asked: Specification) -> None:
+    def send_message(self, job_id: str, specification: Specification) -> None:
         """Send the message of a job whose record is there.
 
         Raises
@@ -94,7 +94,7 @@ class Sender:
         """
         from hive.celery_adapter import send  # noqa: PLC0415  as above
 
-        send(self._settings, self._application, job_id, asked)
+        send(self._settings, self._application, job_id, specification)
 
     def send_messages(self, jobs: Sequence[tuple[str, Specification]]) -> None:
         """Send the messages of many jobs whose records are there; fails as `send_message` does."""
@@ -102,7 +102,7 @@ class Sender:
 
         for batch in in_batches(jobs):
             with open_writer(self._settings, self._application) as writer:
-                writer.push([writer.encode(job_id, asked) for job_id, asked in batch])
+                writer.push([writer.encode(job_id, specification) for job_id, specification in batch])
 
     @contextmanager
     def _all_or_none(self, job_ids: Sequence[str]) -> Iterator[None]:

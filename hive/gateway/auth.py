@@ -51,8 +51,8 @@ class Auth:
     def is_rate_limited(self, request: HTTPServerRequest) -> bool:
         """Count a wrong token; whether its address had too many within a minute.
 
-        Only wrong tokens are answered so. The right one always works: whoever shares an address with a guesser, as all
-        do who come through one tunnel, is not locked out, and 256 bits are not guessed.
+        Only wrong tokens are answered so. The right one always works: whoever shares an address with an attacker, as
+        all do who come through one tunnel, is not locked out, and 256 bits are not guessed.
         """
         if "Authorization" not in request.headers:
             return False

@@ -190,9 +190,9 @@ class Blob(Handler):
             self.finish()
             return
         store = self.context.store
-        wanted = self.get_query_argument("size", "0")
+        announced = self.get_query_argument("size", "0")
         received = await self.in_thread(store.received, self._area, self._digest)
-        is_full = wanted.isdecimal() and not store.has_room(max(int(wanted[:18]) - received, 0))
+        is_full = announced.isdecimal() and not store.has_room(max(int(announced[:18]) - received, 0))
         self.set_status(HTTPStatus.INSUFFICIENT_STORAGE if is_full else HTTPStatus.NOT_FOUND)
         self.set_header(OFFSET, str(received))
         if store.is_busy(self._area, self._digest):
@@ -218,7 +218,7 @@ class Blob(Handler):
         if size is None:
             self.refuse(HTTPStatus.NOT_FOUND, "not-found", f"sha256:{self._digest} is not here.")
             return
-        start, end = self._asked(size)
+        start, end = self._range(size)
         if start >= end and size:
             self.set_header("Content-Range", f"bytes */{size}")
             self.refuse(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "range", f"The file has {size} bytes.")
@@ -229,7 +229,7 @@ class Blob(Handler):
             self.set_header("Content-Range", f"bytes {start}-{end - 1}/{size}")
         await self._stream(start, end - start)
 
-    def _asked(self, size: int) -> tuple[int, int]:
+    def _range(self, size: int) -> tuple[int, int]:
         """The part that is asked for, [start, end); a range that is no range asks for everything (RFC 9110, 14.2)."""
         match = _RANGE.fullmatch(self.request.headers.get("Range", ""))
         if match is None:
@@ -275,13 +275,15 @@ class Missing(Handler):
                 HTTPStatus.BAD_REQUEST, reason=f"digests must be a list of up to {_MOST_ASKED} SHA-256 of 64 hex digits"
             )
         place = self.context.store.place
-        missing = await self.in_thread(lambda: [one for one in digests if not place("sha256", one).exists()])
+        missing = await self.in_thread(lambda: [digest for digest in digests if not place("sha256", digest).exists()])
         self.send_json({"missing": missing})
 
 
 def _are_digests(value: object) -> TypeGuard[list[str]]:
     is_list = isinstance(value, list) and len(value) <= _MOST_ASKED
-    return is_list and all(isinstance(one, str) and _DIGEST.fullmatch(one) for one in cast(list[object], value))
+    return is_list and all(
+        isinstance(digest, str) and _DIGEST.fullmatch(digest) for digest in cast(list[object], value)
+    )
 
 
 def _blob_api() -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from tornado.ioloop import IOLoop
 
 from hive.client import Session
-from hive.client.explain import shown
+from hive.client.explain import job_document
 from hive.errors import HiveError
 from hive.store import Changes, Hour, Minute, Spending
 from hive.store.connection import reachable
@@ -75,7 +75,7 @@ class View:
         ]
         events = [part for part in parts if self._is_new(*part)]
         if changes.jobs:
-            events.append(("jobs", [shown(job) for job in changes.jobs]))
+            events.append(("jobs", [job_document(job) for job in changes.jobs]))
         if not changes.is_all:
             events.append(("many", {}))
         return events

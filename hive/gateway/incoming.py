@@ -106,8 +106,8 @@ class Store:
 
     def is_busy(self, area: str, digest: str) -> bool:
         """Whether somebody sends a file right now."""
-        known = self._incoming.get(self._passing(area, digest))
-        return known is not None and known.is_busy
+        upload = self._incoming.get(self._passing(area, digest))
+        return upload is not None and upload.is_busy
 
     def incoming_alone(self) -> Incoming:
         """An upload that is sent in one piece and cannot be gone on with."""
@@ -116,9 +116,9 @@ class Store:
     def received(self, area: str, digest: str) -> int:
         """How much of a file is here already [bytes]."""
         path = self._passing(area, digest)
-        known = self._incoming.get(path)
-        if known is not None and known.is_open:
-            return known.size
+        upload = self._incoming.get(path)
+        if upload is not None and upload.is_open:
+            return upload.size
         return path.stat().st_size if path.exists() else 0
 
     def _passing(self, area: str, digest: str) -> Path:

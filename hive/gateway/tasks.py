@@ -13,7 +13,7 @@ from tornado.web import HTTPError
 
 from hive.catalog import all_tasks, find_task
 from hive.client import Session
-from hive.client.explain import explain, look_around, shown, shown_whole
+from hive.client.explain import explain, job_document, job_document_with_story, look_around
 from hive.client.request import Request, make_remote_request, with_files
 from hive.errors import BadParameterError
 from hive.gateway.context import Route
@@ -47,7 +47,7 @@ class Tasks(Handler):
 
     async def get(self) -> None:
         """List the newest first: `state`, `task`, `capability`, `text` and `since` filter, `limit` and `after` page."""
-        wanted = JobFilter(
+        job_filter = JobFilter(
             frozenset(_state(text) for text in self.get_query_arguments("state")),
             self.get_query_argument("capability", ""),
             self.get_query_argument("text", ""),
@@ -56,7 +56,7 @@ class Tasks(Handler):
         )
         limit = _limit(self.get_query_argument("limit", "100"))
         after = self.get_query_argument("after", "")
-        self.send_json(await self.in_thread(_list, self.context.session, wanted, limit, after))
+        self.send_json(await self.in_thread(_list, self.context.session, job_filter, limit, after))
 
     async def post(self) -> None:
         """Submit a job; responds at once, with the path of the job."""
@@ -64,9 +64,9 @@ class Tasks(Handler):
 
     def _body(self) -> dict[str, Any]:
         body = self.json_body()
-        known = [*_OWN_FIELDS, *(option.name for option in job_options())]
-        if any(name not in known for name in body):
-            raise HTTPError(HTTPStatus.BAD_REQUEST, reason=f"Known fields are {', '.join(known)}")
+        fields = [*_OWN_FIELDS, *(option.name for option in job_options())]
+        if any(name not in fields for name in body):
+            raise HTTPError(HTTPStatus.BAD_REQUEST, reason=f"Known fields are {', '.join(fields)}")
         for name, (kind, words) in _OWN_FIELDS.items():
             if name in body and not isinstance(body[name], kind):
                 raise HTTPError(HTTPStatus.BAD_REQUEST, reason=f"{name} must be {words}")
@@ -114,10 +114,10 @@ def _limit(text: str) -> int:
     return int(text)
 
 
-def _list(session: Session, wanted: JobFilter, limit: int, after: str) -> dict[str, Any]:
+def _list(session: Session, job_filter: JobFilter, limit: int, after: str) -> dict[str, Any]:
     with reachable(session.settings):
-        page = Listing(session.broker, session.jobs).page(wanted, limit, after)
-    return {"jobs": [shown(job) for job in page.jobs], "after": page.after or None}
+        page = Listing(session.broker, session.jobs).page(job_filter, limit, after)
+    return {"jobs": [job_document(job) for job in page.jobs], "after": page.after or None}
 
 
 def _tasks_api() -> Mapping[str, Any]:
@@ -166,7 +166,7 @@ class OneTask(Handler):
     async def get(self, job_id: str) -> None:
         """Show the job as `hive show --json` does."""
         job = await self.in_thread(self.context.session.find, job_id)
-        self.send_json(await self.in_thread(shown_whole, job))
+        self.send_json(await self.in_thread(job_document_with_story, job))
 
 
 def _one_task_api() -> Mapping[str, Any]:
@@ -202,7 +202,7 @@ class Cancel(Handler):
         session = self.context.session
         job = await self.in_thread(session.find, job_id)
         await self.in_thread(session.cancel, job)
-        self.send_json(shown_whole(await self.in_thread(session.find, job.id)), HTTPStatus.ACCEPTED)
+        self.send_json(job_document_with_story(await self.in_thread(session.find, job.id)), HTTPStatus.ACCEPTED)
 
 
 class Retry(Handler):
@@ -213,7 +213,7 @@ class Retry(Handler):
         session = self.context.session
         job = await self.in_thread(session.find, job_id)
         await self.in_thread(session.retry, job)
-        self.send_json(shown_whole(await self.in_thread(session.find, job.id)), HTTPStatus.ACCEPTED)
+        self.send_json(job_document_with_story(await self.in_thread(session.find, job.id)), HTTPStatus.ACCEPTED)
 
 
 def _cancel_api() -> Mapping[str, Any]:
@@ -238,23 +238,23 @@ class Logs(Handler):
         """Send the stored lines; with `follow=1` each new one too, as server-sent events."""
         session = self.context.session
         job = await self.in_thread(session.find, job_id)
-        wanted = self.get_query_argument("follow", "0")
-        if wanted not in ("0", "1"):
+        follow = self.get_query_argument("follow", "0")
+        if follow not in ("0", "1"):
             self.refuse(HTTPStatus.BAD_REQUEST, "bad-parameter", "follow must be 0 or 1.")
-        elif wanted == "0":
+        elif follow == "0":
             self.send_json([entry.to_json() for entry in await self.in_thread(self._after, job.id, BEGINNING)])
         else:
             self.set_header("Content-Type", "text/event-stream; charset=utf-8")
             try:
-                known = self.request.headers.get("Last-Event-ID", "")
-                await self._follow(job.id, known if _ENTRY.fullmatch(known) else BEGINNING)
+                last_id = self.request.headers.get("Last-Event-ID", "")
+                await self._follow(job.id, last_id if _ENTRY.fullmatch(last_id) else BEGINNING)
             except StreamClosedError:
                 return  # the reader has disconnected
 
-    def _after(self, job_id: str, known: str) -> list[LogEntry]:
+    def _after(self, job_id: str, last_id: str) -> list[LogEntry]:
         session = self.context.session
         with reachable(session.settings):
-            return list(session.logs.read(job_id, known))
+            return list(session.logs.read(job_id, last_id))
 
     async def _follow(self, job_id: str, last: str) -> None:
         quiet_s = 0.0

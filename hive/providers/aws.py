@@ -152,12 +152,12 @@ class Aws(Provider):
         with _translated_errors(_REGION, "read its prices"):
             client = boto3.client("pricing", region_name=_REGION)  # it answers for all regions
             documents = {region: [_price_list(client, type_, region) for type_ in types] for region in regions}
-        found: list[Offer] = []
+        priced: list[Offer] = []
         for region, lists in documents.items():
             spot = _spot_prices(region, types)
             listed = [offer for products in lists for offer in offers_of(products, now().date())]
-            found += [replace(offer, spot_usd_per_h=spot.get(offer.type)) for offer in listed]
-        return found
+            priced += [replace(offer, spot_usd_per_h=spot.get(offer.type)) for offer in listed]
+        return priced
 
     def _describe(self, type: str) -> dict[str, Any]:
         with (

@@ -141,9 +141,9 @@ class DigitalOcean(Provider):
     def _key(self, order: Order) -> int:
         """The id of the public key in this account."""
         body = {"name": f"hive-{order.hive}", "public_key": order.ssh_key}
-        wanted = order.ssh_key.split()[:2]
+        wanted_key = order.ssh_key.split()[:2]
         for key in self._api.pages("/v2/account/keys", "ssh_keys"):
-            if key["public_key"].split()[:2] == wanted:
+            if key["public_key"].split()[:2] == wanted_key:
                 return int(key["id"])
         return int(self._api.call("POST", "/v2/account/keys", body)["ssh_key"]["id"])
 

@@ -168,12 +168,12 @@ def find_provider(name: str) -> type[Provider]:
     """
     if name in _own_names():
         return _provider_in(importlib.import_module(f"{__package__}.{name}"))
-    known = all_providers()
-    if name not in known:
+    providers = all_providers()
+    if name not in providers:
         raise UnknownNameError(
-            f"There is no provider {name!r}. Known are: {', '.join(known)}.{did_you_mean(name, known)}"
+            f"There is no provider {name!r}. Known are: {', '.join(providers)}.{did_you_mean(name, providers)}"
         )
-    return known[name]
+    return providers[name]
 
 
 def all_providers() -> dict[str, type[Provider]]:
@@ -261,14 +261,14 @@ def _foreign_modules() -> Iterator[tuple[str, ModuleType]]:
 
 
 def _provider_in(module: ModuleType) -> type[Provider]:
-    found = [
+    classes = [
         value
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, Provider) and value.__module__ == module.__name__
     ]
-    if len(found) != 1:
-        raise SettingError(f"{module.__name__} must hold exactly one provider, not {len(found)}.")
-    return found[0]
+    if len(classes) != 1:
+        raise SettingError(f"{module.__name__} must hold exactly one provider, not {len(classes)}.")
+    return classes[0]
 
 
 def with_list_price(settings: Settings, offer: Offer) -> Offer:

@@ -84,8 +84,8 @@ class Cache:
             total -= used
         if (free := self._free() - _RESERVE_BYTES) < size:
             raise StagingError(
-                f"{reference.name} needs {_shown(size)} on this worker, and {self._folder} has "
-                f"{_shown(max(free, 0))} to spare. Make room there, or set HIVE_CACHE to a larger disk."
+                f"{reference.name} needs {_format_size(size)} on this worker, and {self._folder} has "
+                f"{_format_size(max(free, 0))} to spare. Make room there, or set HIVE_CACHE to a larger disk."
             )
 
     def _files(self) -> Iterator[tuple[float, int, Path]]:
@@ -117,7 +117,7 @@ class Cache:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _shown(size: int) -> str:
+def _format_size(size: int) -> str:
     """A size for people.
 
     >>> _shown(603_353), _shown(5 * 2**30)

@@ -22,7 +22,7 @@ class Upload:
         self.offset: int | None = None
         self.is_stored = False
         self._advance = advance
-        self._told = 0
+        self._reported = 0
         self._blocks: Iterator[bytes] = iter(())
         self._rest = b""
         self._read_to = -1
@@ -39,8 +39,8 @@ class Upload:
     def reach(self, offset: int) -> None:
         """Note how much is there."""
         self.offset = offset
-        self._advance(offset - self._told)
-        self._told = offset
+        self._advance(offset - self._reported)
+        self._reported = offset
 
     def finish(self) -> None:
         """Note that all is there."""

@@ -149,7 +149,7 @@ class Spending:
 
     def __init__(self, client: "redis.Redis") -> None:
         self._redis = client
-        self._known: dict[str, float] = {}
+        self._cost_by_job: dict[str, float] = {}
         self._since_ms: dict[str, float] = {}
 
     def look(self, queues: Sequence[str]) -> Spent:
@@ -159,8 +159,8 @@ class Spending:
         for queue in queues:
             pipeline.zcard(keys.finished(queue))
         return Spent(
-            usd=round(sum(self._known.values()), 4) if self._known else None,
-            unknown=max(0, sum(pipeline.execute()) - len(self._known)),
+            usd=round(sum(self._cost_by_job.values()), 4) if self._cost_by_job else None,
+            unknown=max(0, sum(pipeline.execute()) - len(self._cost_by_job)),
             is_counted=all(counted),
         )
 
@@ -173,7 +173,7 @@ class Spending:
             pipeline.hget(keys.job(job_id), "cost_usd")
         for (job_id, _), cost in zip(ended, pipeline.execute(), strict=True):
             if cost not in (None, "null"):
-                self._known[job_id] = float(cost)
+                self._cost_by_job[job_id] = float(cost)
         is_counted = len(ended) < _READ_AT_ONCE
         # Where all of a page ended in one millisecond, the next page begins behind it, or it would never end.
         self._since_ms[queue] = now_ms if is_counted else max(ended[-1][1], since_ms + 1)

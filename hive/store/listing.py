@@ -183,7 +183,7 @@ class Changes:
         return ChangeSet(jobs + self._read(wholes), len(ids) <= MOST_TOLD)
 
     def _moved(self, queues: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
-        """Jobs that have ended or begun to wait since the last look, newest first, and all that run."""
+        """Jobs that have ended or been queued since the last look, newest first, and all that run."""
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.time()
         for queue in queues:

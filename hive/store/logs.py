@@ -74,9 +74,9 @@ class LogStore:
         was lost. Then this returns where it ends, otherwise None. So each line is kept once, whoever brings it, however
         often.
         """
-        shown = json.dumps(vars(progress), default=float) if progress else ""
+        progress_json = json.dumps(vars(progress), default=float) if progress else ""
         words = [word for line in lines for word in (line.ms, line.level, _sendable(line.text), line.left_out)]
-        args = [attempt, start, end, shown, self._most_lines, *words]
+        args = [attempt, start, end, progress_json, self._most_lines, *words]
         return cast(str, self._log(keys=[keys.job(job_id)], args=args)) or None
 
     def read(self, job_id: str, after: str = BEGINNING, attempt: int | None = None) -> Iterator[LogEntry]:

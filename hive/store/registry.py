@@ -72,7 +72,7 @@ class Registry:
 
     def workers(self) -> list[dict[str, Any]]:
         """List the workers that are there, as `hive workers --json` shows them, without those of unreadable reports."""
-        reports = ((seen_s, self._read(name, text)) for name, seen_s, text in self._known() if text is not None)
+        reports = ((seen_s, self._read(name, text)) for name, seen_s, text in self._reports() if text is not None)
         return [_with_times(report, seen_s) for seen_s, report in reports if report is not None]
 
     def _read(self, name: str, text: str) -> WorkerReport | None:
@@ -84,17 +84,17 @@ class Registry:
 
     def silent(self) -> dict[str, float]:
         """Workers that ended without signing off, and when they were last heard of [s since 1970]; for a day."""
-        return {name: seen_s for name, seen_s, report in self._known() if report is None}
+        return {name: seen_s for name, seen_s, report in self._reports() if report is None}
 
-    def _known(self) -> list[tuple[str, float, str | None]]:
+    def _reports(self) -> list[tuple[str, float, str | None]]:
         """Every worker that was heard of within a day: its name, when that was [s since 1970], and its report."""
-        known = cast(list[tuple[str, float]], self._redis.zrange(keys.WORKERS, 0, -1, withscores=True))
-        if not known:
+        workers = cast(list[tuple[str, float]], self._redis.zrange(keys.WORKERS, 0, -1, withscores=True))
+        if not workers:
             return []
-        reports = cast(list[str | None], self._redis.mget([keys.worker(name) for name, _ in known]))
-        if known[0][1] < time.time() - _REMEMBERED_S:
+        reports = cast(list[str | None], self._redis.mget([keys.worker(name) for name, _ in workers]))
+        if workers[0][1] < time.time() - _REMEMBERED_S:
             self._redis.zremrangebyscore(keys.WORKERS, "-inf", time.time() - _REMEMBERED_S)
-        return [(*worker, report) for worker, report in zip(known, reports, strict=True)]
+        return [(*worker, report) for worker, report in zip(workers, reports, strict=True)]
 
     def serving(self, queue: str) -> int:
         """How many workers serve a queue."""

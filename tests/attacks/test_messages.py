@@ -90,7 +90,7 @@ def test_a_signature_of_another_job_is_worth_nothing(mac, attack, job):
 
 def test_a_stranger_may_sign_as_much_as_they_like(mac, attack, job, tmp_path):
     forged = job[1].signed(job[0], Signer(tmp_path / "stranger.key"))
-    try_out(mac, attack, "a message signed by a stranger", job, message(mac, job[0], forged))
+    try_out(mac, attack, "a message signed with a foreign key", job, message(mac, job[0], forged))
 
 
 def test_a_worker_may_not_send_jobs(mac, attack, job):

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import jsonschema
 
-from hive.client.explain import shown_whole
+from hive.client.explain import job_document_with_story
 from hive.gateway.openapi import document
 from hive.gateway.server import ROUTES
 from hive.store import QueueReport
@@ -42,14 +42,14 @@ def test_a_job_has_exactly_the_fields_that_are_described():
         error={"kind": "error", "message": "It failed."},
         story=({"at": "2026-11-26T23:11:00.299Z", "event": "submitted"},),
     )
-    sent = shown_whole(record)
+    sent = job_document_with_story(record)
     assert set(sent) == set(schemas()["Job"]["properties"])
     assert {"host", "parent", "parts", "peak_memory_bytes"} <= set(schemas()["Listed"]["properties"])
     check(sent, "Job")
 
 
 def test_a_job_that_waits_has_no_end_and_no_worker():
-    check(shown_whole(JobRecord("01", ASKED, State.QUEUED, datetime.now(UTC))), "Job")
+    check(job_document_with_story(JobRecord("01", ASKED, State.QUEUED, datetime.now(UTC))), "Job")
 
 
 def test_a_queue_has_exactly_the_fields_that_are_described():

@@ -6,12 +6,10 @@ from tools import words
 
 
 @pytest.fixture
-def check(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(words, "_ALLOWED", tmp_path / "words.allowed")
-
-    def run(text, *options, name="module.py"):
+def check(tmp_path, capsys):
+    def run(text, name="module.py"):
         (tmp_path / name).write_text(text)
-        code = words.main([*options, str(tmp_path / name)])
+        code = words.main([str(tmp_path / name)])
         return code, [line.partition(f"{name}:")[2] for line in capsys.readouterr().out.splitlines()]
 
     return run
@@ -43,9 +41,3 @@ def test_words_that_only_look_like_it_pass(check, text):
 def test_a_line_is_named_with_what_to_say_instead(check):
     _, lines = check("\n\nIt waits since noon.\n", name="page.md")
     assert lines == ["3: 'waits since': say has been waiting since"]
-
-
-def test_a_file_may_keep_what_it_has_and_gets_no_more(check):
-    check("one = 1\n", "--allow")
-    assert check("one = 2\n") == (0, [])
-    assert check("one = 2\none = 3\n")[0] == 1

@@ -1,4 +1,4 @@
-"""Signed jobs: what is signed runs, and what is not, altered, or signed by a stranger does not."""
+"""Signed jobs: what is signed runs, and what is not, altered, or signed with a foreign key does not."""
 
 import json
 

@@ -47,9 +47,9 @@ def show(job_id: str, as_json: bool) -> None:
     session = open_session()
     job = session.find(job_id)
     if as_json:
-        from hive.client.explain import shown_whole
+        from hive.client.explain import job_document_with_story
 
-        print_json(shown_whole(job))
+        print_json(job_document_with_story(job))
         return
     from hive.cli.report import job_text
 

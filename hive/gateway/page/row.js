@@ -11,7 +11,7 @@ export const address = (id) => `#/job/${id}`;
 /** The badge of a state. */
 export const badge = (state) => make("span", { class: `state ${state}` }, STATES[state] ?? state);
 
-/** A bar that shows how far a job is; it moves by itself where nobody knows how much there is to do. */
+/** A bar that shows how far a job is; it moves on its own while the total is unknown. */
 export function setProgress(bar, progress) {
   if (progress?.total > 0) {
     bar.max = progress.total;

@@ -17,7 +17,7 @@ export function listen(hear) {
     }
     source.onerror = () => {
       hear.lost();
-      if (source.readyState !== EventSource.CLOSED) return; // it tries again by itself
+      if (source.readyState !== EventSource.CLOSED) return; // it tries again on its own
       close();
       timer = setTimeout(open, AGAIN_MS);
       isOpen().catch(() => {}); // leads to the log-in page where the cookie has ended

@@ -28,7 +28,7 @@ CHECKS = (
 
 
 def examine(session: Session) -> Iterator[Finding]:
-    """Make every check; those that need Redis are left out where it does not answer, which is a finding by itself."""
+    """Make every check; those that need Redis are left out where it does not answer, which is a finding too."""
     patient = Patient(session)
     for check in CHECKS:
         if patient.redis_is_there or not check.needs_redis:

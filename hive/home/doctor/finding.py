@@ -23,7 +23,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence on what a check has found, and how to mend it; nothing is to be mended where all is well."""
+    """One sentence on what a check has found, and how to fix it; empty where all is well."""
 
     check: str
     verdict: Verdict

@@ -120,7 +120,7 @@ def redis_version(patient: Patient) -> Results:
     else:
         yield warning(
             f"Redis is {name} and may have CVE-2025-49844, by which whoever knows its password can run programs on "
-            "its machine; the number alone does not tell, for distributions mend it in older releases.",
+            "its machine; the number alone does not tell, for distributions fix it in older releases.",
             "Look for the CVE in what your system says of its package, such as: apt-get changelog redis-server. Where "
             "it is not there, install 8.2.2 or newer, or the newest of your series: brew upgrade redis.",
         )

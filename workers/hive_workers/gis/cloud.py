@@ -61,10 +61,10 @@ def clouds_in(place: Path) -> list[Path]:
     """
     if not place.is_dir():
         return [place]
-    found = sorted(path for path in place.rglob("*") if path.suffix.lower() in (".las", ".laz"))
-    if not found:
+    tiles = sorted(path for path in place.rglob("*") if path.suffix.lower() in (".las", ".laz"))
+    if not tiles:
         raise InputError(f"{place.name} holds no .las or .laz files.")
-    return found
+    return tiles
 
 
 def reader(cloud: Path, crs: str | None) -> Stage:
@@ -82,8 +82,8 @@ def read_header(cloud: Path, crs: str | None) -> CloudHeader:
     BadParameterError
         `crs` is no coordinate reference system.
     """
-    found = run_pipeline([{**reader(cloud, None), "count": 1}], cloud.name)
-    header = next(stage for name, stage in found.items() if name.startswith("readers."))
+    stages = run_pipeline([{**reader(cloud, None), "count": 1}], cloud.name)
+    header = next(stage for name, stage in stages.items() if name.startswith("readers."))
     if header["count"] == 0:
         raise InputError(f"{cloud.name} has no points.")
     wkt = crs or header["srs"]["wkt"]
@@ -141,21 +141,21 @@ def _projected(cloud: Path, crs: str, *, is_given: bool) -> tuple[str, float]:
     from rasterio.errors import CRSError
 
     try:
-        found: Any = CRS.from_user_input(crs)
+        system: Any = CRS.from_user_input(crs)
     except (CRSError, ValueError) as error:
         if is_given:
             raise BadParameterError(
                 f"{crs} is not a known coordinate reference system; write a code such as EPSG:32610."
             ) from error
         raise InputError(f"The coordinate reference system in {cloud.name} cannot be read: {error}.") from error
-    if not found.is_projected:
-        what = "in degrees" if found.is_geographic else "geocentric"
+    if not system.is_projected:
+        what = "in degrees" if system.is_geographic else "geocentric"
         raise InputError(
             f"{cloud.name} is {what}, so a cell in metres has no meaning. Reproject it to a projected system, or "
             "if its record is wrong, say the right one: --crs EPSG:32610."
         )
-    _, metres = found.linear_units_factor
-    return found.to_wkt(), float(metres)
+    _, metres = system.linear_units_factor
+    return system.to_wkt(), float(metres)
 
 
 def _vertical_unit(cloud: Path, name: str, horizontal_metres: float) -> float:

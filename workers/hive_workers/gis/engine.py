@@ -45,8 +45,8 @@ def run_pipeline(stages: Sequence[Stage], about: str) -> dict[str, dict[str, Any
             raise EngineError(f"PDAL {_what_happened(ended.returncode, ended.stderr)} ({about})")
         if ended.stderr.strip():
             logger.debug("PDAL: %s", ended.stderr.strip())
-        found: dict[str, dict[str, Any]] = json.loads(metadata.read_text())["stages"]
-        return found
+        reported: dict[str, dict[str, Any]] = json.loads(metadata.read_text())["stages"]
+        return reported
 
 
 def _exact(stage: Stage) -> dict[str, Any]:

@@ -28,8 +28,8 @@ def main() -> None:
     except RuntimeError as error:
         sys.exit(f"PDAL: {error}")
     # A dictionary since pdal 3.1, JSON text before.
-    found = run.metadata if isinstance(run.metadata, dict) else json.loads(run.metadata)
-    Path(metadata).write_text(json.dumps({"stages": found["metadata"]}))
+    metadata_of_run = run.metadata if isinstance(run.metadata, dict) else json.loads(run.metadata)
+    Path(metadata).write_text(json.dumps({"stages": metadata_of_run["metadata"]}))
 
 
 def _end_with_parent() -> None:

@@ -112,14 +112,14 @@ def _uv(place: _Place, *words: str) -> None:
     ended = run_program([program, *words], variables, place.folder)
     if ended.code != 0:
         first = next((number for number, line in enumerate(ended.errors) if line.startswith("error:")), 0)
-        said = " ".join(ended.errors[first:])[:1000] or f"exit code {ended.code}"
-        raise EngineError(f"uv could not make the environment: {said.removeprefix('error:').strip()}")
+        reason = " ".join(ended.errors[first:])[:1000] or f"exit code {ended.code}"
+        raise EngineError(f"uv could not make the environment: {reason.removeprefix('error:').strip()}")
 
 
 def _forget_old(root: Path) -> None:
     """Remove the environments that were not used for longest, where nobody uses them now."""
     places = [_Place(root, folder.name) for folder in (root / "made").iterdir()]
-    for place in sorted(places, key=lambda one: one.last_used, reverse=True)[_MOST:]:
+    for place in sorted(places, key=lambda environment: environment.last_used, reverse=True)[_MOST:]:
         with suppress(BlockingIOError), place.held(fcntl.LOCK_EX | fcntl.LOCK_NB):
             place.ready.unlink(missing_ok=True)
             shutil.rmtree(place.folder, ignore_errors=True)
@@ -155,8 +155,8 @@ def uv_variables(environment: Path, cache: Path) -> Mapping[str, str]:
     upper = dict(_passed(_BASICS, _UV, prefixes=("LC_", "UV_")))
     lower = dict(_passed(tuple(name.lower() for name in _UV)))
     ours = {"UV_CACHE_DIR": str(cache), "UV_PYTHON_PREFERENCE": "system", "NO_COLOR": "1"}
-    wanted = {"VIRTUAL_ENV": str(environment), "UV_PROJECT_ENVIRONMENT": str(environment), "PATH": search_path()}
-    return ours | lower | upper | wanted
+    variables = {"VIRTUAL_ENV": str(environment), "UV_PROJECT_ENVIRONMENT": str(environment), "PATH": search_path()}
+    return ours | lower | upper | variables
 
 
 def search_path() -> str:

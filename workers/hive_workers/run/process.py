@@ -43,7 +43,7 @@ class Ended:
 
     @property
     def signal(self) -> str:
-        """The signal that ended it, such as SIGSEGV; empty where it ended by itself."""
+        """The signal that ended it, such as SIGSEGV; empty where it ended on its own."""
         if self.code >= 0:
             return ""
         with contextlib.suppress(ValueError):
@@ -97,12 +97,12 @@ def _watchdog() -> Iterator[Callable[[int], object]]:
     command = [sys.executable, "-I", watchdog.__file__]
     with subprocess.Popen(command, stdin=subprocess.PIPE, bufsize=0, start_new_session=True) as dog:  # noqa: S603
         assert dog.stdin is not None  # noqa: S101  as asked for above
-        told = dog.stdin
+        stdin = dog.stdin
         try:
-            yield lambda process: told.write(b"%d\n" % process)
+            yield lambda process: stdin.write(b"%d\n" % process)
         finally:
             with contextlib.suppress(BrokenPipeError):
-                told.write(b"done\n")
+                stdin.write(b"done\n")
 
 
 def _wait(process: "subprocess.Popen[bytes]") -> bool:
@@ -165,10 +165,10 @@ def _remember(line: bytes, errors: deque[str]) -> bool:
 
 
 def _take_progress(line: bytes) -> bool:
-    found = _PROGRESS.fullmatch(line)
-    if found is None:
+    match = _PROGRESS.fullmatch(line)
+    if match is None:
         return False
-    done, total, unit, message = (part.decode(errors="replace") for part in found.groups(default=b""))
+    done, total, unit, message = (part.decode(errors="replace") for part in match.groups(default=b""))
     try:
         numbers = float(done), None if total == "-" else float(total)
     except ValueError:

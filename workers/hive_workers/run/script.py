@@ -77,7 +77,7 @@ def _cache(scratch: Path) -> Path:
 def _contract(inputs: Path, out: Path, project: Path | None) -> dict[str, str]:
     """The variables by which a script finds its things."""
     attempt = current_attempt()
-    found = {
+    variables = {
         "HIVE_INPUTS": str(inputs),
         "HIVE_OUTPUTS": str(out),
         "HIVE_CHECKPOINT": str(checkpoint()),
@@ -86,8 +86,8 @@ def _contract(inputs: Path, out: Path, project: Path | None) -> dict[str, str]:
     }
     if project is not None:
         roots = [str(root) for root in (project.absolute(), project.absolute() / "src") if root.is_dir()]
-        found |= {"HIVE_PROJECT": roots[0], "PYTHONPATH": os.pathsep.join(roots)}
-    return found
+        variables |= {"HIVE_PROJECT": roots[0], "PYTHONPATH": os.pathsep.join(roots)}
+    return variables
 
 
 def _place_inputs(files: Sequence[Path], folder: Path) -> list[Path]:
@@ -141,15 +141,19 @@ def read_measures(folder: Path) -> Measures:
     if not file.is_file():
         return {}
     try:
-        found: Any = json.loads(file.read_text(encoding="utf-8"))
+        measures: Any = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise ScriptError(f"The script wrote a {_MEASURES_FILE} that is no JSON: {error}.") from error
-    if not isinstance(found, dict) or len(found) > _MOST_MEASURES or not all(map(_is_measure, found, found.values())):
+    if (
+        not isinstance(measures, dict)
+        or len(measures) > _MOST_MEASURES
+        or not all(map(_is_measure, measures, measures.values()))
+    ):
         raise ScriptError(
             f"The script wrote a {_MEASURES_FILE} that is no flat JSON object of at most {_MOST_MEASURES} names with "
             f"finite numbers, true, false or text of at most {_LONGEST_TEXT} characters."
         )
-    return found
+    return measures
 
 
 def _is_measure(name: str, value: object) -> bool:

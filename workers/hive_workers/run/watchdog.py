@@ -23,9 +23,9 @@ def end_family(leader: int) -> None:
     import psutil
 
     with contextlib.suppress(psutil.NoSuchProcess):
-        for one in psutil.Process(leader).children(recursive=True):
+        for process in psutil.Process(leader).children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
-                one.kill()
+                process.kill()
     with contextlib.suppress(ProcessLookupError):
         os.killpg(leader, signal.SIGKILL)
 

@@ -152,10 +152,10 @@ def _libraries() -> dict[str, str]:
     """Versions of the libraries that the capabilities use, as far as they are installed."""
     from importlib.metadata import PackageNotFoundError, version  # slow, and `--help` does not need it
 
-    found = {}
+    versions = {}
     for library in _LIBRARIES:
         try:
-            found[library] = version(library)
+            versions[library] = version(library)
         except PackageNotFoundError:
             continue
-    return found
+    return versions

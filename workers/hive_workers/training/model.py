@@ -104,12 +104,12 @@ class Model(ABC):
         BadParameterError
             No file is named, or one of another kind.
         """
-        wanted = f"{self.name} needs {self.needs}"
+        needed = f"{self.name} needs {self.needs}"
         if not files:
-            raise BadParameterError(f"{wanted}: hive submit training fit --model {self.name} FILES -o DIR.")
+            raise BadParameterError(f"{needed}: hive submit training fit --model {self.name} FILES -o DIR.")
         for file in files:
             if not str(file).lower().endswith(self.suffixes):
-                raise BadParameterError(f"{wanted}; {Path(file).name} does not end in {' or '.join(self.suffixes)}.")
+                raise BadParameterError(f"{needed}; {Path(file).name} does not end in {' or '.join(self.suffixes)}.")
 
     @abstractmethod
     def read(self, files: Sequence[Path], settings: Settings) -> Samples:

@@ -91,7 +91,7 @@ def plain_trace(file: Path, name: str, columns: Columns) -> Trace:
     return Trace(samples, header)
 
 
-# Recognised by their first bytes. ObsPy also reads SAC written as text, but mistakes columns of numbers for it.
+# Recognised by their first bytes. ObsPy also reads SAC written as text, but takes columns of numbers for it.
 FORMATS = ("MSEED", "SAC", "GSE2", "GSE1", "SLIST", "TSPAIR")
 _GZIP = b"\x1f\x8b"
 

@@ -85,7 +85,7 @@ def draw_section(network: Network, coincidences: Sequence[Coincidence], detector
     rest = f"; {hidden} stations more" if hidden else ""
     axes.set_title(
         f"{events}; ground motion {detector.low:g} to {detector.high:g} Hz, square root of amplitude, each row scaled "
-        f"by itself{rest}",
+        f"on its own{rest}",
         fontsize=10,
         pad=28 if coincidences else 8,
     )

@@ -91,8 +91,8 @@ def _view(scene: Any, surface: Surface, eye: _Eye) -> NDArray[np.float64]:  # no
     across = (np.arange(width) + 0.5 - width / 2) / (height / 2) * half_height
     upwards = -(np.arange(height) + 0.5 - height / 2) / (height / 2) * half_height
     rays = np.stack(np.broadcast_arrays(across[None, :], upwards[:, None], -1.0), axis=-1).reshape(-1, 3) @ eye.axes
-    shown = _shade(surface, eye, rays.astype(np.float32), scene)
-    fine = shown.reshape(_TILE[1], _FINER, _TILE[0], _FINER, 3)
+    shaded = _shade(surface, eye, rays.astype(np.float32), scene)
+    fine = shaded.reshape(_TILE[1], _FINER, _TILE[0], _FINER, 3)
     view: NDArray[np.float64] = fine.mean(axis=(1, 3))
     return view
 
@@ -133,14 +133,14 @@ def _first_front(scene: Any, eye: _Eye, rays: NDArray[np.float32]) -> _Hits:  # 
     place = eye.place.astype(np.float32)
     for passed in range(_BEHIND):
         here = place + rays[going] * along[going, None]
-        found = scene.cast_rays(o3d.core.Tensor(np.concatenate([here, rays[going]], axis=1)))
-        steps, faces = found["t_hit"].numpy(), found["primitive_normals"].numpy()
+        hits = scene.cast_rays(o3d.core.Tensor(np.concatenate([here, rays[going]], axis=1)))
+        steps, faces = hits["t_hit"].numpy(), hits["primitive_normals"].numpy()
         is_hit = np.isfinite(steps)
         is_front = is_hit & ((faces * rays[going]).sum(axis=1) < 0)
         takes = is_front | (is_hit if passed == 0 else False)
         chosen = going[takes]
-        u, v = found["primitive_uvs"].numpy()[takes].T
-        triangle[chosen] = found["primitive_ids"].numpy()[takes]
+        u, v = hits["primitive_uvs"].numpy()[takes].T
+        triangle[chosen] = hits["primitive_ids"].numpy()[takes]
         weights[chosen] = np.stack([1 - u - v, u, v], axis=1)
         is_back[chosen] = ~is_front[takes]
         goes_on = is_hit & ~is_front

@@ -155,8 +155,8 @@ _WARNING = "[Open3D WARNING]"
 @contextlib.contextmanager
 def warnings_of_open3d() -> Iterator[list[str]]:
     """Collect the warnings that Open3D prints in this block; the list is filled when the block ends."""
-    said: list[str] = []
+    warnings_printed: list[str] = []
     printed = io.StringIO()
     with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Warning), contextlib.redirect_stdout(printed):
-        yield said
-    said += [line for line in printed.getvalue().splitlines() if _WARNING in line]
+        yield warnings_printed
+    warnings_printed += [line for line in printed.getvalue().splitlines() if _WARNING in line]

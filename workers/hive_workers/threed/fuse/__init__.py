@@ -55,10 +55,10 @@ def fuse(
     from hive_workers.threed.fuse.scan import read_scan
     from hive_workers.threed.fuse.volume import fuse_frames, plan_fusion
 
-    found = read_scan(scan, intrinsics)
-    frames = len(found.frames)
-    plan = plan_fusion(found, fusion, lambda done, message: progress(done, frames, "frames", message))
-    fused = fuse_frames(plan, found.camera, fusion, lambda done, message: progress(done, frames, "frames", message))
+    room = read_scan(scan, intrinsics)
+    frames = len(room.frames)
+    plan = plan_fusion(room, fusion, lambda done, message: progress(done, frames, "frames", message))
+    fused = fuse_frames(plan, room.camera, fusion, lambda done, message: progress(done, frames, "frames", message))
     upright = up or fused.up
     for path in (mesh, ply):
         if path is not None:

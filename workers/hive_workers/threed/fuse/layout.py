@@ -87,10 +87,10 @@ def trajectory_lines(path: Path) -> list[str]:
 
 
 def _part(folder: Path, names: tuple[str, ...], what: str, otherwise: str = "") -> Path:
-    found = next((folder / name for name in names if (folder / name).exists()), None)
-    if found is None:
+    path = next((folder / name for name in names if (folder / name).exists()), None)
+    if path is None:
         raise BadFileError(f"{folder.name} has no {' or '.join(names)} with {what}.{otherwise}")
-    return found
+    return path
 
 
 def _images(folder: Path, ends: tuple[str, ...]) -> tuple[Path, ...]:

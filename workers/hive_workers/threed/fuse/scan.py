@@ -69,7 +69,7 @@ def read_scan(folder: Path, intrinsics: Path | None) -> Scan:
     parts = find_parts(folder)
     camera = read_camera(intrinsics or find_camera(folder))
     poses = read_trajectory(parts.trajectory)
-    frames = tuple(Frame(*one) for one in zip(parts.depth, parts.colour, poses, strict=True))
+    frames = tuple(Frame(*files) for files in zip(parts.depth, parts.colour, poses, strict=True))
     return Scan(frames, camera)
 
 
@@ -119,9 +119,9 @@ def read_camera(path: Path) -> Camera:
         The file has another form, or its numbers describe no camera.
     """
     try:
-        found = json.loads(path.read_bytes())
-        fx, _, _, _, fy, _, cx, cy, _ = (float(number) for number in found["intrinsic_matrix"])
-        camera = Camera(int(found["width"]), int(found["height"]), fx, fy, cx, cy)
+        intrinsics_json = json.loads(path.read_bytes())
+        fx, _, _, _, fy, _, cx, cy, _ = (float(number) for number in intrinsics_json["intrinsic_matrix"])
+        camera = Camera(int(intrinsics_json["width"]), int(intrinsics_json["height"]), fx, fy, cx, cy)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path.name} is no camera: width, height and an intrinsic_matrix of nine numbers, by column, are wanted."

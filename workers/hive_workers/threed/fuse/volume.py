@@ -63,7 +63,7 @@ def plan_fusion(scan: Scan, fusion: Fusion, report: Report) -> Plan:
         than there is.
     """
     grid = _grid(fusion, blocks=1)
-    kept, skipped, counts, blocks = [], dict[str, int](), [], np.empty((0, 3), np.int32)
+    usable, skipped, counts, blocks = [], dict[str, int](), [], np.empty((0, 3), np.int32)
     for number, frame in enumerate(scan.frames):
         report(0, f"looking at frame {number + 1} of {len(scan.frames)}")
         depth = read_depth(frame.depth, scan.camera)
@@ -75,16 +75,16 @@ def plan_fusion(scan: Scan, fusion: Fusion, report: Report) -> Plan:
             logger.info("frame %s is left out: %s", frame.depth.name, reason)
             skipped[reason] = skipped.get(reason, 0) + 1
             continue
-        kept.append(frame)
-        found = _touched(grid, depth, scan.camera, frame, fusion).numpy()
-        blocks = np.unique(np.concatenate([blocks, found]), axis=0)
+        usable.append(frame)
+        touched = _touched(grid, depth, scan.camera, frame, fusion).numpy()
+        blocks = np.unique(np.concatenate([blocks, touched]), axis=0)
     refuse_wrong_scale(counts, fusion.depth_scale, fusion.depth_max, fusion.voxel)
-    if not kept:
+    if not usable:
         raise InputError(f"None of the {len(scan.frames)} frames can be used: {', '.join(skipped)}.")
     refuse_too_large(len(blocks), fusion.block, fusion.voxel)
     measured = sum(count.measured for count in counts)
     near = sum(count.near for count in counts)
-    return Plan(tuple(kept), skipped, len(blocks), 1 - near / measured)
+    return Plan(tuple(usable), skipped, len(blocks), 1 - near / measured)
 
 
 def fuse_frames(plan: Plan, camera: Camera, fusion: Fusion, report: Report) -> Fused:

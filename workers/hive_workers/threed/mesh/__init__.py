@@ -62,16 +62,16 @@ def mesh(
     from hive_workers.threed.mesh.poisson import clean, make_surface, with_normals
 
     progress(0, _STEPS, "steps", "reading the points")
-    found = read_cloud(cloud, unit)
-    progress(1, _STEPS, "steps", f"cleaning {found.points:,} points")
-    cleaned = clean(found, cleaning)
-    viewpoint = found.to_local([float(number) for number in normal_settings.viewpoint.split(",")])
+    raw_cloud = read_cloud(cloud, unit)
+    progress(1, _STEPS, "steps", f"cleaning {raw_cloud.points:,} points")
+    cleaned = clean(raw_cloud, cleaning)
+    viewpoint = raw_cloud.to_local([float(number) for number in normal_settings.viewpoint.split(",")])
     progress(2, _STEPS, "steps", f"estimating {len(cleaned.points):,} normals")
     oriented = with_normals(cleaned, normal_settings, to_y_up(up)[1], viewpoint, cloud.name)
     progress(3, _STEPS, "steps", "solving Poisson's equation")
     shaped = make_surface(oriented, shaping, cloud.name)
     progress(4, _STEPS, "steps", f"writing {len(shaped.surface.corners):,} triangles")
-    about = {"unit": "m", "origin": list(found.origin), "origin_unit": found.unit, "crs": found.crs}
+    about = {"unit": "m", "origin": list(raw_cloud.origin), "origin_unit": raw_cloud.unit, "crs": raw_cloud.crs}
     for path in (mesh, ply):
         if path is not None:
             write_mesh(shaped.surface, up, about, path)
@@ -81,8 +81,8 @@ def mesh(
     progress(_STEPS, _STEPS, "steps", "done")
     extent = shaped.surface.extent
     return Quality(
-        points=found.points,
-        dropped_points=found.dropped,
+        points=raw_cloud.points,
+        dropped_points=raw_cloud.dropped,
         used_points=len(oriented.points),
         vertices=len(shaped.surface.positions),
         triangles=len(shaped.surface.corners),
@@ -95,6 +95,6 @@ def mesh(
         extent_x=extent[0],
         extent_y=extent[1],
         extent_z=extent[2],
-        origin=list(found.origin),
-        unit=found.unit,
+        origin=list(raw_cloud.origin),
+        unit=raw_cloud.unit,
     )

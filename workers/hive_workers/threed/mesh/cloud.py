@@ -84,17 +84,17 @@ def read_cloud(path: Path, unit: str | None) -> PointSet:
         raise InputError(f"All {points:,} points of {path.name} are NaN or infinite. Export it again.")
     if not is_there.all():
         logger.warning("%s: %d points are NaN or infinite and left out", path.name, int((~is_there).sum()))
-    kept = is_there if raw.is_noise is None else is_there & ~raw.is_noise
-    if not kept.any():
+    is_kept = is_there if raw.is_noise is None else is_there & ~raw.is_noise
+    if not is_kept.any():
         raise InputError(f"All {points:,} points of {path.name} are noise (classes 7 and 18) or withheld.")
     named = unit or raw.unit or "m"
-    origin = _origin(raw.coordinates[kept], METRES[named])
-    local = o3d.geometry.PointCloud(o3d.utility.Vector3dVector((raw.coordinates[kept] - origin) * METRES[named]))
+    origin = _origin(raw.coordinates[is_kept], METRES[named])
+    local = o3d.geometry.PointCloud(o3d.utility.Vector3dVector((raw.coordinates[is_kept] - origin) * METRES[named]))
     if raw.colours is not None:
-        local.colors = o3d.utility.Vector3dVector(raw.colours[kept])
+        local.colors = o3d.utility.Vector3dVector(raw.colours[is_kept])
     if raw.normals is not None:
-        local.normals = o3d.utility.Vector3dVector(raw.normals[kept])
-    return PointSet(local, points, points - int(kept.sum()), origin, named, raw.crs)
+        local.normals = o3d.utility.Vector3dVector(raw.normals[is_kept])
+    return PointSet(local, points, points - int(is_kept.sum()), origin, named, raw.crs)
 
 
 def _origin(coordinates: NDArray[np.float64], metres: float) -> tuple[float, float, float]:
@@ -128,9 +128,9 @@ def _check_lines(path: Path) -> None:
     """
     with path.open("rb") as file:
         announced = _announced_lines(path, file)
-        found = sum(1 for line in file if line.strip()) if announced else 0
-    if found < announced:
-        raise InputError(f"{path.name} is truncated: it has {found:,} points of {announced:,}. Copy it again.")
+        counted = sum(1 for line in file if line.strip()) if announced else 0
+    if counted < announced:
+        raise InputError(f"{path.name} is truncated: it has {counted:,} points of {announced:,}. Copy it again.")
 
 
 def _announced_lines(path: Path, file: BinaryIO) -> int:
@@ -207,9 +207,9 @@ def _las_unit(path: Path, crs: Any) -> str:  # noqa: ANN401  pyproj
         if all(math.isclose(factor, metres, rel_tol=_LENGTH_TOLERANCE) for factor in factors)
     ]
     if not names:
-        found = ", ".join(sorted({axis.unit_name for axis in crs.axis_info}))
+        units = ", ".join(sorted({axis.unit_name for axis in crs.axis_info}))
         raise InputError(
-            f"{path.name} has the units {found}; one for all axes is wanted, of {', '.join(METRES)}. If they are the "
+            f"{path.name} has the units {units}; one for all axes is wanted, of {', '.join(METRES)}. If they are the "
             "same in truth, say it: --unit m."
         )
     if len(crs.axis_info) == 2:

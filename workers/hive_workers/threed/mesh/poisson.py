@@ -36,7 +36,7 @@ class Shaped:
     finest_cell: float
 
 
-def clean(found: PointSet, cleaning: Cleaning) -> Any:  # noqa: ANN401  Open3D's own type
+def clean(point_set: PointSet, cleaning: Cleaning) -> Any:  # noqa: ANN401  Open3D's own type
     """Thin points by voxels, and leave out those that are far from their neighbours.
 
     Raises
@@ -44,7 +44,7 @@ def clean(found: PointSet, cleaning: Cleaning) -> Any:  # noqa: ANN401  Open3D's
     InputError
         Too few points are left.
     """
-    cloud = found.local
+    cloud = point_set.local
     _refuse_few(len(cloud.points), "The cloud has", "")
     if cleaning.voxel is not None:
         before = len(cloud.points)

@@ -112,9 +112,9 @@ class Training(pl.LightningModule):
     def validation_step(self, batch: Batch, index: int) -> None:
         """Count what the network takes for what."""
         inputs, targets = batch
-        found, classes = self.network(inputs).argmax(dim=1), len(self.samples.labels)
+        predicted, classes = self.network(inputs).argmax(dim=1), len(self.samples.labels)
         is_counted = targets >= 0
-        pairs = (targets[is_counted] * classes + found[is_counted]).cpu()
+        pairs = (targets[is_counted] * classes + predicted[is_counted]).cpu()
         self.confusion += pairs.bincount(minlength=classes**2).view(classes, classes)
 
     def on_train_epoch_end(self) -> None:

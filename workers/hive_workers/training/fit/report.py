@@ -48,7 +48,7 @@ class Facts:
             "class_scores": intersection_over_union(training.confusion, self.samples.labels),
             "samples": self.samples.count,
             "held_out": self.samples.held_out,
-            "parameters": sum(one.numel() for one in training.network.parameters()),
+            "parameters": sum(weights.numel() for weights in training.network.parameters()),
             "device": self.device,
         }
 
@@ -75,7 +75,9 @@ def write_report(facts: Facts, folder: Path, preview: Path | None) -> None:
     with (folder / "metrics.csv").open("w", newline="") as sheet:
         rows = csv.writer(sheet)
         rows.writerow(["epoch", "loss", "learning_rate", *training.epochs[0].scores])
-        rows.writerows([one.number, one.loss, one.learning_rate, *one.scores.values()] for one in training.epochs)
+        rows.writerows(
+            [epoch.number, epoch.loss, epoch.learning_rate, *epoch.scores.values()] for epoch in training.epochs
+        )
     draw_curves(training.epochs, folder / "loss.png")
     draw_confusion(training.confusion, labels, folder / "confusion.png")
     if preview is not None:

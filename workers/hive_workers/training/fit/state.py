@@ -78,10 +78,10 @@ class Keeper:
         if not file.exists():
             return None
         # Numbers, text and tensors only: nothing that a checkpoint holds is run.
-        kept: State = torch.load(file, map_location="cpu", weights_only=True)
-        if kept["torch"] != torch.__version__:
-            logger.warning("the checkpoint is from torch %s, this is %s", kept["torch"], torch.__version__)
-        return kept
+        state: State = torch.load(file, map_location="cpu", weights_only=True)
+        if state["torch"] != torch.__version__:
+            logger.warning("the checkpoint is from torch %s, this is %s", state["torch"], torch.__version__)
+        return state
 
     def is_due(self) -> bool:
         """Whether the state must be kept now."""

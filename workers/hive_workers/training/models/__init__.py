@@ -30,10 +30,10 @@ def find_model(name: str) -> Model:
     if name not in names:
         raise UnknownNameError(f"There is no model {name!r}. Known are: {', '.join(names)}.{did_you_mean(name, names)}")
     module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
-    found = [value for value in vars(module).values() if isinstance(value, Model)]
-    if [model.name for model in found] != [name]:
+    models = [value for value in vars(module).values() if isinstance(value, Model)]
+    if [model.name for model in models] != [name]:
         raise TaskDeclarationError(f"{module.__name__} must hold exactly one Model, called {name!r}.")
-    return found[0]
+    return models[0]
 
 
 def model_help() -> str:

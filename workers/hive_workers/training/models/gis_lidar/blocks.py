@@ -53,16 +53,16 @@ class Blocks:
     def _drawn(self, generator: torch.Generator) -> "_Block":
         centre = self._place[self._learned[int(torch.randint(len(self._learned), (), generator=generator))]]
         order = torch.randperm(self._size, generator=generator).numpy()
-        found = self._learned[self._near_learned.query(centre[:2], self._size)[1][order]]
+        members = self._learned[self._near_learned.query(centre[:2], self._size)[1][order]]
         turn, stretch = torch.rand(2, generator=generator).tolist()
-        return self._block(found, centre, _turned(2 * math.pi * turn) * np.interp(stretch, (0, 1), _SCALES))
+        return self._block(members, centre, _turned(2 * math.pi * turn) * np.interp(stretch, (0, 1), _SCALES))
 
     def held_out_batches(self, size: int) -> Iterator[Batch]:
         """Blocks that cover all held-out points once; what surrounds them is seen, but not counted."""
         for start in range(0, len(self._covering), size):
             blocks = []
-            for found, is_counted in self._covering[start : start + size]:
-                place, features, label = self._block(found, self._place[found].mean(axis=0), np.eye(3))
+            for members, is_counted in self._covering[start : start + size]:
+                place, features, label = self._block(members, self._place[members].mean(axis=0), np.eye(3))
                 blocks.append((place, features, np.where(is_counted, label, -1)))
             yield _stack(blocks)
 
@@ -72,14 +72,14 @@ class Blocks:
         order = np.random.default_rng(0)
         for centre in np.flatnonzero(is_left):
             if is_left[centre]:
-                found = order.permutation(self._near_all.query(self._place[centre, :2], self._size)[1])
-                yield found, is_left[found]
-                is_left[found] = False
+                members = order.permutation(self._near_all.query(self._place[centre, :2], self._size)[1])
+                yield members, is_left[members]
+                is_left[members] = False
 
-    def _block(self, found: NDArray[np.int64], centre: Floats, moved: NDArray[np.float64]) -> "_Block":
-        place = ((self._place[found] - centre) @ moved.T).astype(np.float32)
+    def _block(self, members: NDArray[np.int64], centre: Floats, moved: NDArray[np.float64]) -> "_Block":
+        place = ((self._place[members] - centre) @ moved.T).astype(np.float32)
         place[:, 2] -= place[:, 2].min()
-        return place, np.column_stack([place, self._features[found]]), self._label[found]
+        return place, np.column_stack([place, self._features[members]]), self._label[members]
 
 
 _Block = tuple[Floats, Floats, NDArray[np.int64]]
@@ -96,9 +96,9 @@ def make_blocks(points: Points, settings: Settings) -> Blocks:
     cells = (points.place[:, :2] // _CELL).astype(np.int64)
     _, cell, sizes = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
     order = np.random.default_rng(settings.seed).permutation(len(sizes))
-    wanted = settings.held_out * len(points.place)
+    enough = settings.held_out * len(points.place)
     is_held_out = np.zeros(len(sizes), dtype=bool)
-    is_held_out[order[: 1 + int(np.searchsorted(np.cumsum(sizes[order]), wanted))]] = True
+    is_held_out[order[: 1 + int(np.searchsorted(np.cumsum(sizes[order]), enough))]] = True
     split = is_held_out[cell.reshape(-1)]
     _check_split(points, split, settings)
     return Blocks(points, split, settings.block_points)
@@ -151,7 +151,7 @@ def _stack(blocks: Sequence[_Block]) -> Batch:
     """A batch as the network takes it: places, neighbours and nearest points by level."""
     levels = [_levels(place) for place, _, _ in blocks]
     inputs = {
-        name: [torch.from_numpy(np.stack(level)) for level in zip(*(one[name] for one in levels), strict=True)]
+        name: [torch.from_numpy(np.stack(level)) for level in zip(*(block[name] for block in levels), strict=True)]
         for name in ("place", "neighbours", "nearest")
     }
     inputs["features"] = [torch.from_numpy(np.stack([features for _, features, _ in blocks]))]
@@ -160,11 +160,11 @@ def _stack(blocks: Sequence[_Block]) -> Batch:
 
 def _levels(place: Floats) -> dict[str, list[NDArray[np.generic]]]:
     """The points of a block and of its random samples: neighbours in each, nearest point of the next."""
-    found: dict[str, list[NDArray[np.generic]]] = {"place": [place], "neighbours": [], "nearest": []}
+    members: dict[str, list[NDArray[np.generic]]] = {"place": [place], "neighbours": [], "nearest": []}
     for _ in CHANNELS:
         sampled = place[: len(place) // _FEWER]
-        found["neighbours"].append(cKDTree(place).query(place, NEAR)[1])
-        found["nearest"].append(cKDTree(sampled).query(place)[1])
-        found["place"].append(sampled)
+        members["neighbours"].append(cKDTree(place).query(place, NEAR)[1])
+        members["nearest"].append(cKDTree(sampled).query(place)[1])
+        members["place"].append(sampled)
         place = sampled
-    return found
+    return members

@@ -100,10 +100,10 @@ class RandLANet(nn.Module):
         outs = [width * factor for factor in CHANNELS]
         self.enter = Shared(features, width)
         self.down = nn.ModuleList(
-            LocalFeatures(before, out) for before, out in zip([width, *(2 * one for one in outs)], outs, strict=False)
+            LocalFeatures(before, out) for before, out in zip([width, *(2 * out for out in outs)], outs, strict=False)
         )
         self.middle = Shared(2 * outs[-1], 2 * outs[-1])
-        skips = [2 * outs[0], *(2 * one for one in outs[:-1])]
+        skips = [2 * outs[0], *(2 * out for out in outs[:-1])]
         self.up = nn.ModuleList(
             Shared(2 * out + skip, skip) for out, skip in zip(reversed(outs), reversed(skips), strict=True)
         )

@@ -55,28 +55,28 @@ def read_tiles(tiles: Sequence[Path]) -> Points:
     read = [_read_tile(tile) for tile in tiles]
     corner = np.min([place.min(axis=0) for place, _, _ in read], axis=0)
     classes = np.concatenate([classification for _, _, classification in read])
-    known = [int(one) for one in np.unique(classes) if one != _NO_CLASS]
-    _check_classes(tiles, classes, known)
+    present = [int(number) for number in np.unique(classes) if number != _NO_CLASS]
+    _check_classes(tiles, classes, present)
     label = np.full(256, -1)
-    label[known] = np.arange(len(known))
+    label[present] = np.arange(len(present))
     return Points(
         np.concatenate([(place - corner).astype(np.float32) for place, _, _ in read]),
         np.concatenate([sensor for _, sensor, _ in read]),
         label[classes],
-        tuple(_NAMES.get(one, f"class {one}") for one in known),
+        tuple(_NAMES.get(number, f"class {number}") for number in present),
     )
 
 
-def _check_classes(tiles: Sequence[Path], classes: NDArray[np.uint8], known: list[int]) -> None:
+def _check_classes(tiles: Sequence[Path], classes: NDArray[np.uint8], present: list[int]) -> None:
     where = tiles[0].name if len(tiles) == 1 else f"these {len(tiles)} tiles"
-    if not known:
+    if not present:
         raise InputError(
             f"The {len(classes):,} points of {where} have no classes (all are class 0); gis-lidar learns from tiles "
             "that somebody has classified."
         )
-    if len(known) == 1:
+    if len(present) == 1:
         raise InputError(
-            f"All classified points of {where} are of class {known[0]} ({_NAMES.get(known[0], 'no name')}); "
+            f"All classified points of {where} are of class {present[0]} ({_NAMES.get(present[0], 'no name')}); "
             "two classes or more are needed."
         )
 
@@ -101,11 +101,11 @@ def _read_tile(tile: Path) -> _Tile:
 def _read_part(points: Any, scale: NDArray[np.float64]) -> _Tile:  # noqa: ANN401  laspy has no types
     """One piece of a tile without its noise."""
     classes = np.asarray(points.classification, dtype=np.uint8)
-    kept = ~np.isin(classes, _NOISE)
-    place = np.column_stack([points.x, points.y, points.z])[kept] * scale
-    number, of = np.asarray(points.return_number)[kept], np.asarray(points.number_of_returns)[kept]
-    sensor = np.column_stack([np.asarray(points.intensity)[kept], number, of, number == of]).astype(np.float32)
-    return place, sensor, classes[kept]
+    is_kept = ~np.isin(classes, _NOISE)
+    place = np.column_stack([points.x, points.y, points.z])[is_kept] * scale
+    number, of = np.asarray(points.return_number)[is_kept], np.asarray(points.number_of_returns)[is_kept]
+    sensor = np.column_stack([np.asarray(points.intensity)[is_kept], number, of, number == of]).astype(np.float32)
+    return place, sensor, classes[is_kept]
 
 
 def _metres(tile: Path, header: Any) -> NDArray[np.float64]:  # noqa: ANN401
