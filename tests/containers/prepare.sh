@@ -20,8 +20,8 @@ install_podman() {
   for package in "${packages[@]}"; do is_installed "$package" || missing+=("$package"); done
   ((${#missing[@]})) || return 0
   [[ -n ${CI:-} ]] || die "Containers need: apt-get install --no-install-recommends ${missing[*]}"
-  apt-get update -qq
-  apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  apt-get -o DPkg::Lock::Timeout=600 update -qq
+  apt-get -o DPkg::Lock::Timeout=600 install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
 # This machine's own mirror: behind a firewall it may be the only one.
@@ -46,6 +46,9 @@ make_base() {
 }
 
 [[ $(id -u) == 0 && -e /etc/debian_version ]] || die "Without a Docker engine, containers need Debian and root"
+# Tests in several processes come here at once.
+exec 9>"${TMPDIR:-/tmp}/hive-test-base.lock"
+flock 9
 install_podman
 podman image exists "$image" && exit
 scratch=$(mktemp -d)

@@ -217,7 +217,7 @@ def test_a_new_setting_of_the_ground_filter_is_one_line_in_one_file(dtm, tmp_pat
             engine.run_pipeline = lambda some, about: (stages.extend(some), run(some, about))[1]
 
             from hive.catalog import find_task
-            from hive.cli import hive
+            from hive.cli.root import hive
             for words in (["submit", "gis", "dtm", "--help"], ["describe", "gis.dtm"]):
                 print("Returns that can be ground." in CliRunner().invoke(hive, words).output)
             print("returns" in [one.name for one in find_task("gis.dtm_tile", or_part=True).parameters])

@@ -61,7 +61,10 @@ def test_picks_come_back_too(quakes, tmp_path):
         ("detect quake.gz station.xml", "station.xml is not a waveform file: it is XML or HTML"),
         ("detect quake.gz --events quake.gz", "events must be a QuakeML file whose name ends in .xml"),
         ("detect", "geophysics.detect needs waveforms: name the waveform file to read."),
-        ("pick quake.gz --method baer --sta-p 2", "sta_p belongs to the method ar; add --method ar, or leave it out."),
+        (
+            "pick quake.gz --method baer --sta-p 0.2",
+            "sta_p belongs to the method ar; add --method ar, or leave it out.",
+        ),
         ("pick quake.gz --sampling-rate 30Hz", "high must be less than half the sampling rate, 15 Hz, not 20 Hz."),
     ],
 )
