@@ -120,7 +120,7 @@ class Cache:
 def _format_size(size: int) -> str:
     """A size for people.
 
-    >>> _shown(603_353), _shown(5 * 2**30)
+    >>> _format_size(603_353), _format_size(5 * 2**30)
     ('0.6 MiB', '5.0 GiB')
     """
     return f"{size / _GIB:.1f} GiB" if size >= _GIB else f"{size / _MIB:.1f} MiB"
