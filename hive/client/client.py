@@ -73,7 +73,8 @@ class Client:
         gateway: str | None = None,
         token: str | None = None,
     ) -> None:
-        flags = {"home": home, "broker_url": broker, "gateway_url": gateway, "token": token}
+        # A client submits, also in a process that has imported `hive.celery`, which makes it a worker by default.
+        flags = {"role": "submitter", "home": home, "broker_url": broker, "gateway_url": gateway, "token": token}
         self._backend: Backend = Remote(Session(load_settings(flags)))
         self._options = USUAL
 

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 class Progress:
     """How far a job has come: `done` of `total` [unit]; total is None where it is unknown."""
 
-    done: float
-    total: float | None
+    done: int | float  # a count stays a whole number when it is read back from JSON
+    total: int | float | None
     unit: str
     message: str
 

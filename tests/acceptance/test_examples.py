@@ -121,5 +121,5 @@ def test_a_training_goes_on_elsewhere(tmp_path):
         printed = run(
             hive, EXAMPLES / "resume-a-training" / "run.sh", DATA / "training" / "digits.csv.gz", tmp_path / "out"
         )
-    assert "attempts: 2, finished by second@example" in printed
+    assert "attempts: 2, finished by second@example" in printed, printed
     assert (tmp_path / "out" / "weights.pt").exists()

@@ -38,6 +38,12 @@ def test_two_hives_side_by_side_know_only_their_own_jobs(here, hive_up):
     assert dict(os.environ) == before
 
 
+def test_a_process_that_has_imported_the_workers_application_submits_all_the_same(farm, monkeypatch):
+    monkeypatch.setenv("HIVE_ROLE", "worker")  # as hive.celery leaves it
+    with client_of(farm) as client:
+        assert client.submit(probe, message="all the same").result(timeout_s=60).message == "all the same"
+
+
 def test_a_job_is_found_again_by_another_process(farm, here, tmp_path):
     script = """
         import hive
