@@ -1,13 +1,9 @@
 """Celery's own settings for Hive, on the Mac and on every worker.
 
-`hive.celery_adapter` loads this module. Addresses and limits that differ between machines come from `hive.settings`.
+`hive.celery_adapter` loads this module, and adds what differs between machines: the broker's address, its encryption
+and the visibility timeout.
 """
 
-from hive.settings import load_settings
-
-_settings = load_settings()
-
-broker_url = _settings.broker_url
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None  # a worker outlasts a Mac that sleeps, however long
 
@@ -15,10 +11,7 @@ broker_transport_options = {
     "socket_keepalive": True,
     "socket_timeout": 30,
     "health_check_interval": 60,  # each idle worker asks so often; that it is well is told by leases, not by this
-    # A delivery that its worker has not renewed for one lease goes to another worker. Only with Hive's renewal: without
-    # it every job longer than the lease would run twice. Hive's sweeps look for them, not kombu's timer of each worker.
-    "visibility_timeout": _settings.lease_s,
-    "unacked_restore_interval": 3600,
+    "unacked_restore_interval": 3600,  # Hive's sweeps look for overdue deliveries, not kombu's timer of each worker
     "unacked_mutex_expire": 5,  # a worker killed while it looks must not stop the others for 5 minutes
     "queue_order_strategy": "priority",
 }

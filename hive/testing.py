@@ -374,7 +374,7 @@ class _Checkpoints:
         return self.folder
 
     def close(self) -> None:
-        """Do nothing: what is written is entry."""
+        """Do nothing: what is written stays in the folder."""
 
     def discard(self) -> None:
         """Leave it to the end of the client."""

@@ -8,8 +8,6 @@ import pytest
 
 from tests.support import Hive, Web
 
-# What pytest and its plugins share among tests; a test that uses none but these may run in any process.
-_SHARED_BY_PYTEST = {"tmp_path_factory", "pytestconfig", "record_testsuite_property", "worker_id", "testrun_uid", "cov"}
 # Files whose tests take minutes, and folders in the order of how long they take: side by side, the short ones come last
 # and fill the gaps.
 _FIRST = (
@@ -21,23 +19,8 @@ _FIRST = (
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: next((at for at, name in enumerate(_FIRST) if f"tests/{name}" in item.nodeid), 99))
     for item in items:
-        if _shares_fixtures(item):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
         if item.get_closest_marker("full") and not config.getoption("--full"):
             item.add_marker(pytest.mark.skip(reason="long; make faults runs it"))
-
-
-def _shares_fixtures(item: pytest.Item) -> bool:
-    """Whether it uses what the tests of its file start once: then they stay together in one process."""
-    definitions = getattr(item, "_fixtureinfo", None)
-    if definitions is None:
-        return False
-    return any(
-        definition.scope != "function"
-        for name, versions in definitions.name2fixturedefs.items()
-        if name not in _SHARED_BY_PYTEST
-        for definition in versions
-    )
 
 
 def pytest_configure() -> None:

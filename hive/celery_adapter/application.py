@@ -62,10 +62,12 @@ def configured(application: A, settings: Settings) -> A:
         Hive's celeryconfig.py is missing.
     """
     application.config_from_object(_configuration(), force=True)
-    options = application.conf.broker_transport_options
+    options = application.conf.broker_transport_options | held_keys(settings)
     application.conf.update(
         broker_url=settings.broker_url,
-        broker_transport_options=options | held_keys(settings) | {"visibility_timeout": settings.lease_s},
+        # A delivery that its worker has not renewed for one lease goes to another worker. Only with Hive's renewal:
+        # without it every job longer than the lease would run twice.
+        broker_transport_options=options | {"visibility_timeout": settings.lease_s},
         broker_use_ssl=encryption(settings) or False,
     )
     return application

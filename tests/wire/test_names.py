@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from hive.store import Registry
-from tests.support import BIN
+from tests.support import BIN, Hive
 from tests.wire.test_doctor import worst
 from tests.wire.test_presence import report
 
@@ -39,6 +39,18 @@ def test_packages_of_another_project_in_the_current_folder_hide_no_task(littered
         [worker] = littered.json("workers", cwd=littered.home)
     assert (job["state"], job["worker"]) == ("succeeded", "w1@test")
     assert {"gis.dtm", "test.probe"} <= set(worker["terms"]["tasks"])
+
+
+def test_a_client_of_one_hive_does_not_read_the_settings_of_another(hive_up, tmp_path):
+    write(tmp_path, {"usual/config.toml": "not [toml"})
+    script = f"""
+        import hive
+        from hive_workers.test.probe import probe
+
+        print(hive.Client({str(hive_up.home)!r}, broker={hive_up.settings.broker_url!r}).submit(probe).id)
+    """
+    ended = Hive(tmp_path / "usual").python(script, tmp_path)
+    assert ended.returncode == 0, ended.stderr
 
 
 def refusal(hive, command, **environment):
