@@ -30,7 +30,7 @@ from hive.client.map import Mapped, Outcome
 from hive.client.observer import Observer
 from hive.client.plan import Item
 from hive.client.request import Request
-from hive.client.session import make_specification
+from hive.client.session import check_folder, has_ended, has_not_failed, make_specification
 from hive.client.transfer import Downloads, Uploads
 from hive.errors import BadFileError, HiveError, JobStateError, NotFoundError, StagingError, StoppedError
 from hive.settings import host_name, load_settings
@@ -201,7 +201,7 @@ class _Local:
         with self._changed:
             job = self._jobs[job.id].record
             if job.state.is_final:
-                raise JobStateError(f"The job {job.short_id} is {job.state} already; there is nothing to cancel.")
+                raise has_ended(job)
             self._change(job.id, "cancelled", state=State.CANCELLED, error=error, finished_at=datetime.now(UTC))
         self._stop_flag(job.id, job.attempts).touch()
 
@@ -210,9 +210,7 @@ class _Local:
         with self._changed:
             job = self._jobs[job.id].record
             if job.state not in _FAILED:
-                raise JobStateError(
-                    f"The job {job.short_id} is {job.state}; only a failed or cancelled one can be run again."
-                )
+                raise has_not_failed(job)
             self._change(job.id, "retried", state=State.QUEUED, error=None, finished_at=None, progress=None)
         self._pool.submit(self._run, job.id)
 
@@ -227,8 +225,7 @@ class _Local:
 
     def fetch(self, job: JobRecord, folder: Path | None, *, force: bool) -> dict[str, Path]:
         """Copy the written files out of the store."""
-        if folder is not None and not folder.is_dir():
-            raise BadFileError(f"The folder {folder} does not exist. Make it: mkdir -p {folder}.")
+        check_folder(folder)
         names = {name: Reference.parse(text).name for name, text in job.outputs.items()}
         places = self.places(job) if folder is None else {name: folder / file for name, file in names.items()}
         Downloads(self._blobs, Observer(), force=force).download(job, places)

@@ -240,11 +240,8 @@ class Client:
 
 
 def _states(state: str | Iterable[str]) -> frozenset[State]:
-    words = [state] if isinstance(state, str) else list(state)
-    for word in words:
-        if word not in set(State):
-            raise BadParameterError(f"state must be one of {', '.join(State)}, not {word!r}.")
-    return frozenset(State(word) for word in words)
+    words = [state] if isinstance(state, str) else state
+    return frozenset(State.read(word) for word in words)
 
 
 def _earliest(since: datetime | timedelta | None) -> datetime | None:

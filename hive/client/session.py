@@ -189,8 +189,7 @@ class Session:
             A file is missing from the store or damaged.
         """
         watcher = observer or Observer()
-        if folder is not None and not folder.is_dir():
-            raise BadFileError(f"The folder {folder} does not exist. Make it: mkdir -p {folder}.")
+        check_folder(folder)
         places = self.places(job, folder)
         Downloads(self.blobs, watcher, force=force).download(job, places)
         self.note_finished(job.id)
@@ -210,8 +209,7 @@ class Session:
         """
         with reachable(self.settings):
             if not self.jobs.cancel(job.id):
-                state = self.jobs.get(job.id).state
-                raise JobStateError(f"The job {job.short_id} is {state} already; there is nothing to cancel.")
+                raise has_ended(self.jobs.get(job.id))
         self.note_finished(job.id)
 
     def retry(self, job: JobRecord) -> None:
@@ -226,10 +224,7 @@ class Session:
         """
         with reachable(self.settings):
             if not self.jobs.retry(job.id):
-                state = self.jobs.get(job.id).state
-                raise JobStateError(
-                    f"The job {job.short_id} is {state}; only a failed or cancelled one can be run again."
-                )
+                raise has_not_failed(self.jobs.get(job.id))
         with suppress(LedgerError):  # without it the job runs all the same
             self.ledger.reopen(job.id)
         try:
@@ -323,6 +318,28 @@ class Session:
         """Jobs that Redis must still have: what ended longer ago than HIVE_KEEP_DAYS, workers forget on purpose."""
         since = datetime.now(UTC) - timedelta(days=self.settings.keep_days)
         return self.ledger.unfinished(self.broker_name, since)
+
+
+def has_ended(job: JobRecord) -> JobStateError:
+    """The error of a job that cannot be cancelled any more."""
+    return JobStateError(f"The job {job.short_id} is {job.state} already; there is nothing to cancel.")
+
+
+def has_not_failed(job: JobRecord) -> JobStateError:
+    """The error of a job that cannot be run again."""
+    return JobStateError(f"The job {job.short_id} is {job.state}; only a failed or cancelled one can be run again.")
+
+
+def check_folder(folder: Path | None) -> None:
+    """Refuse a folder for fetched files that does not exist.
+
+    Raises
+    ------
+    BadFileError
+        It does not.
+    """
+    if folder is not None and not folder.is_dir():
+        raise BadFileError(f"The folder {folder} does not exist. Make it: mkdir -p {folder}.")
 
 
 def make_specification(request: Request, inputs: Mapping[str, Json], most_attempts: int) -> Specification:

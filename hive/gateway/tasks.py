@@ -48,7 +48,7 @@ class Tasks(Handler):
     async def get(self) -> None:
         """List the newest first: `state`, `task`, `capability`, `text` and `since` filter, `limit` and `after` page."""
         job_filter = JobFilter(
-            frozenset(_state(text) for text in self.get_query_arguments("state")),
+            frozenset(map(State.read, self.get_query_arguments("state"))),
             self.get_query_argument("capability", ""),
             self.get_query_argument("text", ""),
             self.get_query_argument("task", ""),
@@ -100,12 +100,6 @@ def _since(text: str | None) -> datetime | None:
     if time is None or time.tzinfo is None:
         raise BadParameterError(f"since must be a time such as 2026-11-26T14:30:00Z, not {text[:40]!r}.")
     return time
-
-
-def _state(text: str) -> State:
-    if text not in set(State):
-        raise BadParameterError(f"state must be one of {', '.join(State)}, not {text[:40]!r}.")
-    return State(text)
 
 
 def _limit(text: str) -> int:

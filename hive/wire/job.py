@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar, overload
 
 import msgspec
 
-from hive.errors import UnreadableRecordError
+from hive.errors import BadParameterError, UnreadableRecordError
 from hive.options import Priority as Priority
 from hive.task import Limits, Progress
 from hive.task.values import Json
@@ -35,6 +35,19 @@ class State(StrEnum):
     def is_final(self) -> bool:
         """Whether nothing more will happen to the job."""
         return self in (State.SUCCEEDED, State.FAILED, State.CANCELLED)
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Read a state that somebody names.
+
+        Raises
+        ------
+        BadParameterError
+            There is no such state; lists those that there are.
+        """
+        if text not in set(cls):
+            raise BadParameterError(f"state must be one of {', '.join(cls)}, not {text[:40]!r}.")
+        return cls(text)
 
 
 class JobMessage(Record, frozen=True):
