@@ -173,6 +173,12 @@ class RentedMachines:
                 if config.parent.name not in self.processes:
                     self.start(config.parent.name)
 
+    def restart_all(self):
+        """As if each machine had been switched off and on."""
+        for name, process in list(self.processes.items()):
+            end_tree(process)
+            self.start(name)
+
     def start(self, name):
         own = {name: text for name, text in self.hive.environment.items() if not name.startswith(("HIVE_", "AWS_"))}
         log = (self.folder / f"{name}.log").open("a")

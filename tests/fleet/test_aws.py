@@ -279,8 +279,10 @@ def test_an_idle_machine_ends_itself_and_nothing_of_it_is_left(rented, line, ask
         "ec2.terminate_instances(InstanceIds=[found['InstanceId']])\n"
     )
     own = {"HIVE_END_WHEN_IDLE_MIN": "0.05", "HIVE_END_COMMAND": shlex.join([sys.executable, str(script)])}
-    with RentedMachines(rented, tmp_path, **own):
+    with RentedMachines(rented, tmp_path) as machines:
         inside(rented, *ask_for)
+        machines.environment |= own  # only now, or it could end before `up` has seen it
+        machines.restart_all()
         wait_until(lambda: not running(), "it has ended itself")
     assert inside.json(rented, "fleet", "ls") == []
     [ended] = inside.json(rented, "fleet", "ls", "--all")
