@@ -178,7 +178,7 @@ def describe(error: BaseException) -> dict[str, str]:
     if isinstance(error, HiveError):
         return {"kind": error.kind, "message": str(error)}
     if isinstance(error, MemoryError):
-        return {"kind": "out-of-memory", "message": "The task specification for more memory than the worker has."}
+        return {"kind": "out-of-memory", "message": "The task asked for more memory than the worker has."}
     if isinstance(error, OSError) and error.errno is not None:
         return {"kind": "os-error", "message": f"{type(error).__name__}: {error}"}
     where = traceback.extract_tb(error.__traceback__)[-1]

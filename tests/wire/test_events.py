@@ -158,6 +158,7 @@ def test_what_jobs_have_cost_is_summed_and_what_nobody_knows_is_counted(mac):
         if cost:
             mac.redis.hset(f"hive:job:{job_id}", "cost_usd", cost)
         jobs.cancel(job_id)
+    wait_until(lambda: is_still(mac), "nobody looks any more, or the first answer may be of an earlier look")
     with listening(mac) as [stream]:
         spending = stream.until("spending")["spending"]
     assert spending["usd"] == 1.75
