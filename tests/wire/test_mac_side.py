@@ -148,7 +148,7 @@ def test_a_log_that_is_too_long_is_cut_at_the_next_start_and_nothing_is_lost(hiv
         assert (hive.home / "redis" / "redis.log").stat().st_size < 100_000
         assert (hive.home / "gateway" / "gateway.log").stat().st_size < 100_000
         assert (hive.home / "gateway" / "gateway.log.1").stat().st_size > 5_000_000
-        assert len(hive.run("logs", "--orchestrator").stdout.splitlines()) > 300_000
+        assert len(hive.run("logs", "--orchestrator", timeout_s=300).stdout.splitlines()) > 300_000
 
 
 def test_a_running_gateway_goes_on_in_the_log_that_was_cut(mac):
