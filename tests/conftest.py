@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import make_subprocesses_patient
 from tests.support import Hive, Web
 
 # Files whose tests take minutes, and folders in the order of how long they take: side by side, the short ones come last
@@ -24,6 +25,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_configure() -> None:
+    make_subprocesses_patient()
     # A shell that starts tests in the background lets them ignore Ctrl-C, and so would every command that they start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

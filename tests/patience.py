@@ -1,8 +1,11 @@
 """How long tests wait: what a quiet machine needs, times how slow this one is now."""
 
+import functools
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 # Start a Python and add half a million numbers: what two quiet cores of a cloud machine take. Only ratios to it count.
 _WORK = "sum(i * i for i in range(500_000))"
@@ -22,6 +25,22 @@ def slowness() -> float:
         took_s = time.monotonic() - now
         _measured = (time.monotonic(), min(max(took_s / _QUIET_S, 1.0), _MOST))
     return _measured[1]
+
+
+def make_subprocesses_patient() -> None:
+    """Let every wait for a process last as long as this machine needs, wherever a test names its time."""
+    for name in ("wait", "communicate"):
+        setattr(subprocess.Popen, name, _scaled(getattr(subprocess.Popen, name)))
+
+
+def _scaled(wait: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(wait)
+    def wait_longer(process: Any, *arguments: Any, **named: Any) -> Any:
+        if (named.get("timeout") or 0) >= 1:
+            named["timeout"] = patient(named["timeout"])
+        return wait(process, *arguments, **named)
+
+    return wait_longer
 
 
 def patient(seconds: float) -> float:

@@ -14,6 +14,7 @@ import yaml
 from hive.settings import load_settings
 from hive.store.connection import connect
 from tests.containers.engine import ROOT, Deployment, find_engine, run
+from tests.patience import patient
 from tests.support import TILE, Hive, Web, wait_until
 
 pytestmark = pytest.mark.wire
@@ -184,7 +185,7 @@ def test_a_stopped_worker_gives_its_job_back_at_once(deployment, client):
     ],
 )
 def test_a_killed_container_comes_back_and_nothing_is_lost(deployment, client, tmp_path, service, attempts):
-    jobs = [start_writing(client, tmp_path) for _ in range(3)]  # two run, one waits
+    jobs = [start_writing(client, tmp_path, patient(8)) for _ in range(3)]  # two run, one waits
     wait_until(lambda: [state(client, job_id) for job_id in jobs[:2]] == ["running"] * 2, "two jobs run")
     before = deployment.inspect(service)["State"]["StartedAt"]
     deployment.crash(service)

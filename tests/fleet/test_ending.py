@@ -14,6 +14,7 @@ from hive.errors import SettingError
 from hive.settings import load_settings
 from hive.worker.shutdown import MachineEnd
 from tests.faults.test_spot import NOTICE, Metadata, metadata  # noqa: F401  a fixture
+from tests.patience import patient
 from tests.support import end_tree, wait_until
 
 pytestmark = pytest.mark.wire
@@ -55,8 +56,8 @@ def in_seconds(seconds):
 
 
 def test_a_machine_with_nothing_to_do_ends_itself_and_one_with_a_job_does_not(hive_up, machine):
+    job = hive_up.submit("test", "--queue", "gis", "--seconds", "9")  # it waits: nobody idles before it is done
     process = machine("gis=1,test=1", HIVE_END_WHEN_IDLE_MIN="0.1")
-    job = hive_up.submit("test", "--queue", "gis", "--seconds", "9")
     wait_until(lambda: hive_up.record(job)["state"] == "succeeded", "its job is done")
     assert not machine.is_off()  # 6 s have passed since its start, and it had something to do
     wait_until(machine.is_off, "it has ended itself")
@@ -66,15 +67,15 @@ def test_a_machine_with_nothing_to_do_ends_itself_and_one_with_a_job_does_not(hi
 
 
 def test_a_machine_past_its_expiry_gives_its_job_back_and_ends_itself(hive_up, machine):
-    process = machine(HIVE_EXPIRES_AT=in_seconds(8))
+    process = machine(HIVE_EXPIRES_AT=in_seconds(patient(8)))
     job = hive_up.submit("test", "--queue", "gis", "--seconds", "60")
-    wait_until(machine.is_off, "it has ended itself")
+    wait_until(machine.is_off, "it has ended itself", 60)
     assert process.wait(timeout=10) == 0
     assert (hive_up.record(job)["state"], workers(hive_up)) == ("queued", [])
 
 
 def test_a_machine_ends_at_its_expiry_though_the_mac_sleeps(hive_up, machine):
-    process = machine(HIVE_EXPIRES_AT=in_seconds(9))
+    process = machine(HIVE_EXPIRES_AT=in_seconds(patient(9)))
     hive_up.run("down")
     wait_until(machine.is_off, "it has ended itself", 60)
     assert process.wait(timeout=20) == 0
