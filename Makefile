@@ -4,6 +4,9 @@ BIN  := $(VENV)/bin
 READY := $(VENV)/ready
 ALL := $(VENV)/ready-for-all
 
+# Most tests wait for workers and leases; side by side they wait together.
+SIDE_BY_SIDE := -n 5 --dist loadfile --no-loadscope-reorder
+
 .DEFAULT_GOAL := help
 .PHONY: help install install-all demo test coverage quick check lowest lock faults attacks bench docs dist up down worker clean
 
@@ -26,11 +29,11 @@ demo: $(READY)  ## Turn a real LiDAR tile into a terrain model, through a real q
 	tools/demo.sh $(BIN)
 
 test: check  ## Run all tests with the real parts: Redis, Celery workers, PDAL
-	$(BIN)/pytest -n 5 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest $(SIDE_BY_SIDE)
 
 coverage: $(ALL)  ## Run all tests and measure which lines of hive run; below 90 % it fails
 	rm -rf .coverage.d
-	$(BIN)/pytest -n 5 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
+	$(BIN)/pytest $(SIDE_BY_SIDE) --cov --cov-report=term:skip-covered
 
 quick: $(ALL)  ## Run the tests of single functions, which need no server: a minute
 	$(BIN)/pytest -q -n 2 tests/unit hive workers

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from tests.launcher import Started
+
 # Start a Python and add half a million numbers: what two quiet cores of a cloud machine take. Only ratios to it count.
 _WORK = "sum(i * i for i in range(500_000))"
 _QUIET_S = 0.09
@@ -29,8 +31,8 @@ def slowness() -> float:
 
 def make_subprocesses_patient() -> None:
     """Let every wait for a process last as long as this machine needs, wherever a test names its time."""
-    for name in ("wait", "communicate"):
-        setattr(subprocess.Popen, name, _scaled(getattr(subprocess.Popen, name)))
+    for kind, name in ((subprocess.Popen, "wait"), (subprocess.Popen, "communicate"), (Started, "wait")):
+        setattr(kind, name, _scaled(getattr(kind, name)))
 
 
 def _scaled(wait: Callable[..., Any]) -> Callable[..., Any]:

@@ -114,7 +114,7 @@ def _run(
     with Path(os.devnull).open() as nothing, TemporaryFile("w+") as output, TemporaryFile("w+") as errors:
         process = launcher().start(command, environment, [nothing, output, errors], cwd)
         try:
-            code = process.wait(timeout_s)
+            code = process.wait(timeout=timeout_s)
         except subprocess.TimeoutExpired as expired:
             process.kill()
             process.wait()
@@ -175,7 +175,7 @@ class Hive:
     ) -> subprocess.CompletedProcess[str]:
         """Run `hive`; the exit code must be as said (None: any)."""
         environment = self.environment | more.pop("environment", {})
-        ended = _run(self.command(*arguments), environment, patient(timeout_s), **more)
+        ended = _run(self.command(*arguments), environment, timeout_s, **more)
         assert "Traceback" not in ended.stderr, ended.stderr
         assert code is None or ended.returncode == code, (
             f"{arguments}: {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
@@ -341,7 +341,7 @@ def end_tree(process: subprocess.Popen[Any] | Started) -> None:
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
     try:
-        process.wait(timeout=patient(20))
+        process.wait(timeout=20)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -5,6 +5,7 @@ table=${1:?usage: run.sh DIGITS.csv.gz OUT}
 out=${2:?usage: run.sh DIGITS.csv.gz OUT}
 logs=$(mktemp -d)
 trap 'kill -- $(jobs -p) 2>/dev/null || true; rm -rf "$logs"' EXIT
+# They give way to the commands below, which would otherwise see too late how far the training is.
 start_worker() { nice -n 19 celery -A hive worker -Q training -c 1 -n "$1@example" --loglevel WARNING >"$logs/$1" 2>&1 & }
 field() {  # field NAME...: a field of the job's record, 0 where it has none yet
   hive show "$job" --json |

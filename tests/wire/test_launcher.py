@@ -16,7 +16,7 @@ pytestmark = pytest.mark.wire
 def test_a_command_says_and_ends_as_a_process_of_its_own_does(hive, tmp_path, words):
     own = subprocess.run(
         hive.command(*words), env=hive.environment, cwd=tmp_path, capture_output=True, text=True, check=False,
-        timeout=patient(60),
+        timeout=60,
     )  # fmt: skip
     started = hive.run(*words, code=None, cwd=tmp_path)
     assert (started.returncode, started.stdout, started.stderr) == (own.returncode, own.stdout, own.stderr)
@@ -33,7 +33,7 @@ def test_a_worker_is_a_session_of_its_own_and_ends_by_signals(hive_up):
         assert worker.poll() is None
     finally:
         os.killpg(worker.pid, signal.SIGKILL)
-    assert worker.wait(patient(20)) == -signal.SIGKILL
+    assert worker.wait(timeout=20) == -signal.SIGKILL
 
 
 def test_what_acts_before_any_import_is_not_for_the_launcher(hive, tmp_path):

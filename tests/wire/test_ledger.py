@@ -147,7 +147,7 @@ def test_a_waiting_submit_survives_a_redis_that_comes_back_empty(hive_up):
         shutil.rmtree(hive_up.home / "redis" / "appendonlydir")
         hive_up.run("up", "--redis-only")
         hive_up.open_gate("x")
-        output, errors = waiting.communicate(timeout=patient(60))
+        output, errors = waiting.communicate(timeout=60)
     assert waiting.returncode == 0, errors
     assert f'"id": "{job_id}"' in output
 
@@ -158,7 +158,7 @@ def test_a_job_that_vanishes_under_a_waiting_submit_is_sent_again_by_it(hive_up)
         hive_up.redis.flushall()
         wait_until(lambda: hive_up.redis.exists(f"hive:job:{job_id}"), "the job is back")
         with hive_up.worker("gis"):
-            _, errors = waiting.communicate(timeout=patient(60))
+            _, errors = waiting.communicate(timeout=60)
     assert waiting.returncode == 0, errors
 
 
@@ -168,7 +168,7 @@ def test_a_waiting_submit_outlasts_a_redis_that_is_killed(hive_up):
         kill_redis(hive_up)
         hive_up.run("up", "--redis-only")
         hive_up.open_gate("x")
-        output, errors = waiting.communicate(timeout=patient(60))
+        output, errors = waiting.communicate(timeout=60)
     assert waiting.returncode == 0, errors
     assert f'"id": "{job_id}"' in output
     assert '"attempts": 1' in output
@@ -195,7 +195,7 @@ def test_ctrl_c_while_the_broker_is_away_says_how_to_come_back(hive_up):
         wait_until(lambda: "No worker serves" in waiting.stderr.readline(), "it waits")
         kill_redis(hive_up)
         waiting.send_signal(signal.SIGINT)
-        _, errors = waiting.communicate(timeout=patient(20))
+        _, errors = waiting.communicate(timeout=20)
     assert waiting.returncode == 130
     assert re.search(rf"The job {job_id[:8]} goes on. Come back to it: hive wait {job_id[:8]}\n", errors), errors
     assert "Traceback" not in errors
@@ -207,7 +207,7 @@ def test_waiting_no_longer_than_asked_holds_in_an_outage_too(hive_up):
     with running(hive_up, "wait", job_id, "--timeout", "3") as waiting:
         wait_until(lambda: "No worker serves" in waiting.stderr.readline(), "it waits")
         kill_redis(hive_up)
-        _, errors = waiting.communicate(timeout=patient(20))
+        _, errors = waiting.communicate(timeout=20)
     assert waiting.returncode == 1
     assert "is still queued" in errors
     with pytest.raises(UnreachableError, match="does not answer"):

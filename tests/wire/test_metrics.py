@@ -99,13 +99,21 @@ def test_totals_outlive_records_and_know_only_costs_that_are_told(hive_up):
     assert totals.jobs_with_cost == {"gis.dtm": 2}
 
 
-@pytest.mark.parametrize(("ran_s", "bound"), [(5, 10), (59, 60), (90_000, float("inf"))])
+@pytest.mark.parametrize(("ran_s", "bound"), [(0.05, 0.1), (5, 10), (59, 60), (90_000, float("inf"))])
 def test_a_run_is_counted_within_the_bounds_that_it_keeps(hive_up, ran_s, bound):
     store = JobStore(hive_up.redis)
-    store.create("one", Specification("gis", "gis.dtm", "gis", {}, {}, {}))
-    store.start("one", "w", "h", 15)
-    hive_up.redis.hincrby("hive:job:one", "started_ms", -int(ran_s * 1000))
-    store.finish("one", 1, State.SUCCEEDED)
+
+    def run():
+        """Run a job, unless this machine takes longer over it than the bound allows."""
+        hive_up.redis.flushdb()
+        store.create("one", Specification("gis", "gis.dtm", "gis", {}, {}, {}))
+        store.start("one", "w", "h", 15)
+        hive_up.redis.hincrby("hive:job:one", "started_ms", -int(ran_s * 1000))
+        store.finish("one", 1, State.SUCCEEDED)
+        job = store.get("one")
+        return (job.finished_at - job.started_at).total_seconds() <= bound
+
+    wait_until(run, "a run within the bound")
     runs = read_totals(hive_up.redis).runs["gis.dtm"]
     assert runs.within == tuple((one, int(one >= bound)) for one, _ in runs.within)
     assert runs.total_s == pytest.approx(ran_s, abs=0.5)
